@@ -1,0 +1,67 @@
+//! What leaves the dataflow, and the one shape in which every reader gets it.
+
+use std::sync::Arc;
+
+use crate::{Group, Key, Micros, Tick, Value};
+
+/// The changes of one view between two ticks. Each key stands in it at most once, with its value
+/// after the last tick, or `None` where it has none any more.
+#[derive(Clone, Debug)]
+pub struct SealedBatch {
+    /// The group with which the view is sealed.
+    pub group: Group,
+    /// The view's name.
+    pub view: &'static str,
+    /// First tick covered.
+    pub lower: Tick,
+    /// First tick not covered.
+    pub upper: Tick,
+    /// New values; `None` is a tombstone.
+    pub upserts: Vec<(Key, Option<Value>)>,
+}
+
+/// When the causes of a tick happened and arrived, and when it was sealed. Arrivals, sealing and
+/// emission are read off one monotonic clock, in microseconds since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TickTimes {
+    /// The newest event time among the causes; `None` for a tick without input.
+    pub max_event_time: Option<Micros>,
+    /// When the oldest cause arrived.
+    pub first_arrival_us: Option<u64>,
+    /// When the newest cause arrived.
+    pub last_arrival_us: Option<u64>,
+    /// When all workers had passed the tick.
+    pub sealed_us: u64,
+}
+
+/// Everything that changed in one group between two ticks: what is published by one swap.
+#[derive(Clone, Debug)]
+pub struct SealedTick {
+    /// Which group.
+    pub group: Group,
+    /// First tick covered.
+    pub lower: Tick,
+    /// First tick not covered; values are as of `upper - 1`.
+    pub upper: Tick,
+    /// When its causes happened, arrived and were sealed.
+    pub times: TickTimes,
+    /// One batch per view that changed.
+    pub batches: Vec<SealedBatch>,
+}
+
+impl SealedTick {
+    /// The tick as of which the values hold.
+    pub fn as_of(&self) -> Tick {
+        self.upper - 1
+    }
+}
+
+/// A stream of sealed ticks.
+///
+/// **Delivery**: in order of ticks per group, without gaps (each `lower` is the `upper` before
+/// it), each tick once. Called from one thread; a slow implementation holds the pipeline back,
+/// so it hands over and returns.
+pub trait Changes: Send {
+    /// Takes the next sealed tick.
+    fn sealed(&mut self, tick: &Arc<SealedTick>);
+}

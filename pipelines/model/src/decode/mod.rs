@@ -1,0 +1,1 @@
+//! From bytes to messages: JSON bodies and the file formats of `replay`.
