@@ -1,1 +1,4 @@
-//! In the making.
+//! etalage, the binary: configuration, command line, inputs, the demonstration, and the runtime
+//! that ties store, dataflow and server together.
+
+pub mod config;

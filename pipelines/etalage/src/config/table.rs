@@ -1,0 +1,294 @@
+//! Every key of the configuration: its kind, its default and what it means. The reader, the
+//! checks, the environment overrides, `etalage config reference` and `docs/configuration.md` all
+//! walk this one table.
+
+/// One key of the configuration.
+#[derive(Debug)]
+pub struct Entry {
+    /// Section and name, joined by a dot: `windows.bucket`.
+    pub key: &'static str,
+    /// What may stand there.
+    pub kind: Kind,
+    /// The default, as TOML.
+    pub default: &'static str,
+    /// What it means, in sentences.
+    pub doc: &'static str,
+}
+
+/// What may stand at a key.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A text that is not empty.
+    Text,
+    /// A whole number within bounds.
+    Int(i64, i64),
+    /// A duration, such as `"10s"`.
+    Span,
+    /// A duration, or `"auto"`.
+    SpanOrAuto,
+    /// One of these texts.
+    OneOf(&'static [&'static str]),
+    /// A currency code: three capital letters.
+    Currency,
+    /// Address and port to listen on.
+    Address,
+    /// Texts.
+    List,
+    /// Durations, written as the windows shall be called.
+    Windows,
+    /// Scope dimensions and pairs of them.
+    Dimensions,
+    /// SHA-256 sums in hex.
+    Hashes,
+    /// Names of views.
+    Views,
+    /// Currency code → (date → rate).
+    Rates,
+}
+
+impl Kind {
+    /// What is expected, for error messages and the reference.
+    pub fn expects(self) -> String {
+        match self {
+            Kind::Text => "a text".to_owned(),
+            Kind::Int(i64::MIN, i64::MAX) => "a whole number".to_owned(),
+            Kind::Int(min, max) => format!("a whole number from {min} to {max}"),
+            Kind::Span => "a duration such as \"10s\"".to_owned(),
+            Kind::SpanOrAuto => "a duration such as \"90d\", or \"auto\"".to_owned(),
+            Kind::OneOf(names) => names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" or "),
+            Kind::Currency => "a currency code such as \"EUR\"".to_owned(),
+            Kind::Address => "address and port such as \"127.0.0.1:7878\"".to_owned(),
+            Kind::List => "a list of texts".to_owned(),
+            Kind::Windows => "a list of durations such as [\"1h\", \"7d\"]".to_owned(),
+            Kind::Dimensions => "a list of dimensions such as [\"global\", \"country+category\"]".to_owned(),
+            Kind::Hashes => "a list of SHA-256 sums, each 64 hex digits".to_owned(),
+            Kind::Views => "a list of view names".to_owned(),
+            Kind::Rates => "a table of rates by date such as { \"2010-01-01\" = 1.17 }".to_owned(),
+        }
+    }
+}
+
+/// The sections, in the order of the reference, each with a sentence.
+pub const SECTIONS: &[(&str, &str)] = &[
+    ("windows", "Rolling windows: how far back popularity counts."),
+    ("shop", "The shop's money."),
+    ("scopes", "For which groups of items and events popularity and sets are kept."),
+    ("score", "How much one of each is worth in the score that ranks the sets. May be negative."),
+    ("sets", "Bestseller sets."),
+    ("stock", "What counts as sellable."),
+    ("store", "The embedded log, in which a message is stored before it is acknowledged."),
+    ("time", "Pipeline time, and which messages it admits."),
+    ("dedup", "How long a messageId is remembered."),
+    ("limits", "What a sender, a reader and the queues between them may take up."),
+    ("server", "The HTTP interface."),
+    (
+        "keys",
+        "Who may use the HTTP interface. Make a key with `etalage key new pk` (or `sk`); only its hash stands here.",
+    ),
+    ("views", "Views that are switched off cost nothing."),
+    ("online_retail", "The file format `online-retail` of `etalage replay`."),
+    ("workers", "Threads that compute."),
+    ("quarantine", "Messages that were refused, kept with their reason."),
+];
+
+const MANY: i64 = 1_000_000_000_000;
+
+const fn entry(key: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Entry {
+    Entry { key, kind, default, doc }
+}
+
+/// All keys, section by section.
+pub const TABLE: &[Entry] = &[
+    entry(
+        "windows.names",
+        Kind::Windows,
+        r#"["5m", "1h", "24h", "7d", "28d"]"#,
+        "The windows. Each is called exactly what is written here, in keys and answers.",
+    ),
+    entry(
+        "windows.bucket",
+        Kind::Span,
+        r#""10s""#,
+        "Length of the finest bucket; events leave a window bucket by bucket. It must divide every window.",
+    ),
+    entry(
+        "windows.phase",
+        Kind::OneOf(&["spread", "aligned"]),
+        r#""spread""#,
+        "`spread` offsets each key's bucket edges by a hash of the key, so that expiry is spread over time. \
+         `aligned` keeps edges on multiples of the bucket.",
+    ),
+    entry(
+        "shop.currency",
+        Kind::Currency,
+        r#""EUR""#,
+        "The shop's currency. An event without a currency is in this one.",
+    ),
+    entry(
+        "shop.rates",
+        Kind::Rates,
+        "{}",
+        "What one unit of another currency is worth in the shop's, from a date on, for example \
+         `GBP = { \"2010-01-01\" = 1.17 }`. An event in a currency without a rate is quarantined.",
+    ),
+    entry(
+        "scopes.dimensions",
+        Kind::Dimensions,
+        r#"["global", "category", "brand", "country"]"#,
+        "Dimensions among global, category, brand, country, device, language and channel, and pairs of two \
+         different ones, such as `country+category`. Category and brand are the item's, the others the event's.",
+    ),
+    entry("score.view", Kind::Int(-1_000_000, 1_000_000), "1", "Points for a view of the item."),
+    entry("score.cart", Kind::Int(-1_000_000, 1_000_000), "5", "Points for a line added to a cart."),
+    entry("score.order", Kind::Int(-1_000_000, 1_000_000), "20", "Points for a distinct order."),
+    entry("score.refund", Kind::Int(-1_000_000, 1_000_000), "-20", "Points for a refunded line."),
+    entry("sets.k", Kind::Int(1, 1_000), "10", "How many items a set has at most."),
+    entry("sets.locations", Kind::List, "[]", "Locations whose stock counts for the sets. Empty: all."),
+    entry(
+        "stock.unknown",
+        Kind::OneOf(&["sellable", "hidden"]),
+        r#""sellable""#,
+        "What an item is whose stock was never set.",
+    ),
+    entry(
+        "stock.safety_threshold",
+        Kind::Int(0, MANY),
+        "0",
+        "Units that must remain: an item is sellable while more than these are available. The catalogue may \
+         name another threshold for an item.",
+    ),
+    entry(
+        "store.dir",
+        Kind::Text,
+        r#""etalage-data""#,
+        "Folder of the log and the quarantine; `--data-dir` takes its place. One process at a time uses it.",
+    ),
+    entry(
+        "store.durability",
+        Kind::OneOf(&["process", "fsync"]),
+        r#""process""#,
+        "When a message counts as stored: `process` survives the end of the process (kill -9), `fsync` also the \
+         loss of power, at the cost of a wait for the disk.",
+    ),
+    entry(
+        "store.segment_bytes",
+        Kind::Int(1_048_576, 17_179_869_184),
+        "67_108_864",
+        "Length at which the log begins a new file.",
+    ),
+    entry(
+        "time.max_clock_skew",
+        Kind::Span,
+        r#""2m""#,
+        "A message dated further ahead of pipeline time is quarantined as `future`.",
+    ),
+    entry(
+        "time.retention",
+        Kind::SpanOrAuto,
+        r#""auto""#,
+        "A message older than this is quarantined as `too_old`. `auto` is the greater of 400 days and the longest \
+         window plus 30 days. Not shorter than the longest window.",
+    ),
+    entry(
+        "time.max_replay_gap",
+        Kind::Span,
+        r#""30d""#,
+        "In a replay, a message dated further ahead of the greatest one before it is quarantined as `replay_gap`: \
+         one wrong date must not empty the windows.",
+    ),
+    entry(
+        "time.max_clock_step",
+        Kind::Span,
+        r#""1m""#,
+        "A jump of the wall clock above this is not followed, but reported.",
+    ),
+    entry(
+        "time.tick_idle",
+        Kind::Span,
+        r#""10ms""#,
+        "Without input, time advances this often, so that windows expire.",
+    ),
+    entry(
+        "dedup.horizon",
+        Kind::Span,
+        r#""1h""#,
+        "How long after its arrival a messageId is remembered. Within it, a message sent again is answered \
+         `duplicate` and counted once.",
+    ),
+    entry(
+        "dedup.max_ids",
+        Kind::Int(1_000, 10_000_000_000),
+        "4_000_000",
+        "How many ids are remembered. Where this is reached first, the horizon shrinks and a metric says so.",
+    ),
+    entry("limits.max_event_bytes", Kind::Int(256, 16_777_216), "32_768", "Length of one message."),
+    entry(
+        "limits.max_body_bytes",
+        Kind::Int(1_024, 1_073_741_824),
+        "512_000",
+        "Length of a request body, unpacked. Beyond it the answer is 413.",
+    ),
+    entry("limits.max_items", Kind::Int(1, 10_000), "200", "Items in one event."),
+    entry("limits.max_batch_events", Kind::Int(1, 1_000_000), "5_000", "Messages in one request."),
+    entry(
+        "limits.max_symbols",
+        Kind::Int(1_000, 4_000_000_000),
+        "20_000_000",
+        "Distinct names (items, categories, countries, locations and so on) that are kept in memory. Messages \
+         with further ones are quarantined.",
+    ),
+    entry(
+        "limits.ingest_queue_events",
+        Kind::Int(16, 100_000_000),
+        "65_536",
+        "Messages that wait to be stored. Beyond it the answer is 429.",
+    ),
+    entry(
+        "limits.max_backlog_ticks",
+        Kind::Int(2, 10_000_000),
+        "1_024",
+        "Stored ticks that wait for the dataflow. Beyond it the answer is 429 until it has caught up.",
+    ),
+    entry("limits.max_keys", Kind::Int(1, 100_000), "1_000", "Keys in one read."),
+    entry("limits.max_list", Kind::Int(1, 1_000_000), "10_000", "Entries in one page of a list."),
+    entry("limits.max_streams", Kind::Int(1, 1_000_000), "10_000", "Streams (Server-Sent Events) open at once."),
+    entry(
+        "server.listen",
+        Kind::Address,
+        r#""127.0.0.1:7878""#,
+        "Address and port; `--port` takes the place of the port, and port 0 is any free one. Elsewhere than on \
+         the loopback address, keys must be configured.",
+    ),
+    entry(
+        "keys.publishable",
+        Kind::Hashes,
+        "[]",
+        "Hashes of the keys `pk_…`, which may stand in a web page: they send events and read the views of the shop.",
+    ),
+    entry(
+        "keys.secret",
+        Kind::Hashes,
+        "[]",
+        "Hashes of the keys `sk_…`, which may do everything and stay on the shop's servers.",
+    ),
+    entry("views.off", Kind::Views, "[]", "Names of views to switch off, such as `scope.totals`."),
+    entry(
+        "online_retail.non_items",
+        Kind::List,
+        "[]",
+        "Codes that are no products, such as `POST`; their lines are left out. Empty: all are kept.",
+    ),
+    entry("workers.count", Kind::Int(1, 256), "1", "How many threads the dataflow runs on."),
+    entry(
+        "quarantine.max_records",
+        Kind::Int(0, 1_000_000_000),
+        "100_000",
+        "How many refused messages are kept; the oldest leave first.",
+    ),
+    entry(
+        "quarantine.max_raw_bytes",
+        Kind::Int(0, 16_777_216),
+        "4_096",
+        "How much of a refused message is kept as it was sent.",
+    ),
+];
