@@ -1,1 +1,34 @@
-//! In the making.
+//! The embedded store of etalage: the [`Log`] of everything that was taken, and the
+//! [`Quarantine`] of what was not.
+//!
+//! **The log** is a folder of append-only segment files. One [`Log::append`] writes one frame:
+//! the records of one group commit and the tick they are bound to. When it returns, the frame is
+//! as durable as [`Durability`] names it; [`frames`] reads everything back in the same order.
+//!
+//! What holds, whatever happens to the process or the machine:
+//! - A frame is there as a whole or not at all.
+//! - What was acknowledged is never cut. At opening, a torn tail is removed only if no later
+//!   frame follows it; anything else that does not check out is [`StoreError::Corrupt`], which
+//!   names file and offset, and the store stays as it is.
+//! - After a failed write or fsync nothing more is written, since nobody knows what the disk
+//!   holds; the exception is a full disk, where the frame was taken back and can be tried again.
+//! - One process writes. A second one is told so by [`StoreError::Locked`].
+//!
+//! There is no clock here, and all randomness and all file calls of the log go through
+//! [`disk::Disk`], so that a simulation can take their place.
+
+pub mod disk;
+mod error;
+mod format;
+mod frames;
+mod log;
+mod quarantine;
+mod segment;
+
+pub use error::{Fate, StoreError};
+pub use format::FORMAT_VERSION;
+pub use frames::{Frame, Frames, frames, frames_on};
+pub use log::{DEFAULT_MAX_FRAME_BYTES, DEFAULT_SEGMENT_BYTES, Durability, Log, LogOptions, Opened};
+pub use quarantine::{
+    DEFAULT_MAX_RAW_BYTES, DEFAULT_MAX_RECORDS, MAX_LIST, QUARANTINE_FILE, Quarantine, QuarantineOptions,
+};

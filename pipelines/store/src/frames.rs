@@ -1,0 +1,118 @@
+//! Reading the log back.
+
+use std::{collections::VecDeque, path::Path, sync::Arc};
+
+use etalage_model::{Record, Tick, codec};
+
+use crate::{
+    StoreError,
+    disk::{Disk, RealDisk},
+    segment::{Segment, SegmentReader, Step, segments},
+};
+
+/// One group commit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frame {
+    /// The tick that its records are bound to. In a replay several frames share one.
+    pub tick: Tick,
+    /// The records, in the order in which they were taken.
+    pub records: Vec<Record>,
+}
+
+/// Every frame of the log in `dir`, in order, up to the end that it has now. Takes no lock: a
+/// [`Log`](crate::Log) may go on writing. A torn tail ends the frames as an intact end does (see
+/// [`Frames::torn_bytes`]); any other damage is an error, after which nothing more comes.
+///
+/// **Bound**: one frame, and a window of 256 KiB.
+///
+/// # Errors
+/// [`StoreError::NoStore`] where there is nothing to read, and what the heads of the segments
+/// show: a missing segment, a newer format.
+pub fn frames(dir: &Path) -> Result<Frames, StoreError> {
+    frames_on(Arc::new(RealDisk), dir)
+}
+
+/// As [`frames`], from another disk.
+///
+/// # Errors
+/// As [`frames`].
+pub fn frames_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Frames, StoreError> {
+    let waiting: VecDeque<Segment> = segments(&*disk, dir)?.into();
+    let Some(first) = waiting.front() else { return Err(StoreError::NoStore { path: dir.to_path_buf() }) };
+    let epoch = first.head.epoch;
+    Ok(Frames { disk, epoch, waiting, reader: None, torn_bytes: 0 })
+}
+
+/// The iterator that [`frames`] gives.
+pub struct Frames {
+    disk: Arc<dyn Disk>,
+    epoch: u64,
+    waiting: VecDeque<Segment>,
+    reader: Option<SegmentReader>,
+    torn_bytes: u64,
+}
+
+impl Frames {
+    /// The store's epoch.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Bytes of the torn tail; known once the last frame was read, 0 until then.
+    pub fn torn_bytes(&self) -> u64 {
+        self.torn_bytes
+    }
+
+    fn advance(&mut self) -> Result<Option<Frame>, StoreError> {
+        loop {
+            let Some(reader) = &mut self.reader else {
+                let Some(segment) = self.waiting.pop_front() else { return Ok(None) };
+                self.reader = Some(SegmentReader::open(&*self.disk, &segment, self.waiting.is_empty())?);
+                continue;
+            };
+            let begins_at = reader.at();
+            let ended = match reader.step()? {
+                Step::Frame(head, payload) => {
+                    let records = codec::decode::<Vec<Record>>(payload).map_err(|error| error.to_string());
+                    return match records {
+                        Ok(records) if records.len() == head.count as usize => {
+                            Ok(Some(Frame { tick: head.tick, records }))
+                        }
+                        Ok(records) => {
+                            let what = format!("the frame has {} records and names {}", records.len(), head.count);
+                            Err(reader.corrupt_frame(begins_at, what))
+                        }
+                        Err(error) => {
+                            let what = format!("the frame's records cannot be decoded ({error})");
+                            Err(reader.corrupt_frame(begins_at, what))
+                        }
+                    };
+                }
+                Step::End => reader.seq(),
+                Step::Torn { bytes } => {
+                    self.torn_bytes = bytes;
+                    self.reader = None;
+                    return Ok(None);
+                }
+            };
+            if let Some(next) = self.waiting.front().filter(|next| next.head.first_seq != ended) {
+                let what = format!("the segment ends with frame {ended}, the next begins with {}", next.head.first_seq);
+                return Err(reader.corrupt_frame(begins_at, what));
+            }
+            self.reader = None;
+        }
+    }
+}
+
+impl Iterator for Frames {
+    type Item = Result<Frame, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.advance().transpose();
+        if matches!(item, Some(Err(_))) {
+            self.waiting.clear();
+            self.reader = None;
+        }
+        item
+    }
+}

@@ -1,0 +1,370 @@
+//! The log's writer.
+//!
+//! **One writer**: a [`Log`] holds the lock of its folder, and appends from one thread.
+//! **Segments** are begun under another name, synced, renamed, and the folder synced: a file
+//! that is named as a segment has its head. **Memory**: the bytes of one frame.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use etalage_model::{Record, Tick, codec};
+
+use crate::{
+    Fate, StoreError,
+    disk::{Disk, DiskFile, RealDisk},
+    format::{FRAME_HEAD_BYTES, FrameHead, SEGMENT_HEAD_BYTES, SegmentHead, segment_name},
+    segment::{Segment, SegmentReader, Step, segments},
+};
+
+/// The default of [`LogOptions::segment_bytes`]: 64 MiB.
+pub const DEFAULT_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The default of [`LogOptions::max_frame_bytes`]: 256 MiB, twice 4096 messages of 32 KB.
+pub const DEFAULT_MAX_FRAME_BYTES: u32 = 256 * 1024 * 1024;
+
+/// The capacity that the writer keeps between frames; what a larger frame needed is given back.
+const KEPT_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+
+const LOCK_FILE: &str = "store.lock";
+/// The name of a segment in the making, and of the probe whether the folder can be written.
+const NEW_FILE: &str = "segment.new";
+
+/// What an acknowledged append survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The death of the process (`kill -9`): the bytes are with the operating system.
+    Process,
+    /// A power loss: the bytes are on the device (fdatasync).
+    Fsync,
+}
+
+/// How a [`Log`] writes.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions {
+    /// A frame that would make a segment longer than this begins the next one.
+    pub segment_bytes: u64,
+    /// What has to hold when [`Log::append`] returns.
+    pub durability: Durability,
+    /// The longest payload of one frame.
+    pub max_frame_bytes: u32,
+}
+
+impl Default for LogOptions {
+    fn default() -> LogOptions {
+        LogOptions {
+            segment_bytes: DEFAULT_SEGMENT_BYTES,
+            durability: Durability::Process,
+            max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
+        }
+    }
+}
+
+/// What [`Log::open`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Drawn when the store was created, and kept since.
+    pub epoch: u64,
+    /// The tick of the last frame.
+    pub last_tick: Option<Tick>,
+    /// How many frames there are.
+    pub frames: u64,
+    /// How many records they hold.
+    pub records: u64,
+    /// How many segment files there are.
+    pub segments: usize,
+    /// How many bytes of a torn tail were removed. They were never acknowledged.
+    pub cut_bytes: u64,
+}
+
+/// The log of one store, open for writing.
+pub struct Log {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: LogOptions,
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    head: SegmentHead,
+    /// Length of the segment that is written.
+    bytes: u64,
+    /// Number of the next frame.
+    seq: u64,
+    records: u64,
+    last_tick: Option<Tick>,
+    buffer: Vec<u8>,
+    /// The first error that left the disk in doubt.
+    poison: Option<String>,
+    _lock: Box<dyn Send>,
+}
+
+impl Log {
+    /// Opens the log in `dir`, and creates folder and log where there are none. Of the frames it
+    /// reads those of the last segment.
+    ///
+    /// # Errors
+    /// [`StoreError`] says what is wrong and what to do; nothing was changed then.
+    pub fn open(dir: &Path, options: LogOptions) -> Result<(Log, Opened), StoreError> {
+        Log::open_on(Arc::new(RealDisk), dir, options)
+    }
+
+    /// As [`Log::open`], on another disk.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, options: LogOptions) -> Result<(Log, Opened), StoreError> {
+        let lock = take_folder(&*disk, dir)?;
+        let mut found = segments(&*disk, dir)?;
+        if found.is_empty() {
+            found.push(create_first(&*disk, dir)?);
+        }
+        let (count, last) = (found.len(), &found[found.len() - 1]);
+        let (reader, records, cut_bytes) = read_last(&*disk, last)?;
+        let bytes = reader.at();
+        let (path, head) = (last.path.clone(), last.head);
+        let mut file = disk.open_to_append(&path).map_err(StoreError::io("open", &path))?;
+        if cut_bytes > 0 {
+            tracing::warn!(file = %path.display(), offset = bytes, cut_bytes, "removed a torn tail of the log");
+            file.cut(bytes).map_err(StoreError::io("cut", &path))?;
+            file.sync_data().map_err(StoreError::io("sync", &path))?;
+        }
+        if options.durability == Durability::Fsync {
+            sync_all(&*disk, &found)?;
+        }
+        let opened = Opened {
+            epoch: head.epoch,
+            last_tick: reader.tick(),
+            frames: reader.seq(),
+            records,
+            segments: count,
+            cut_bytes,
+        };
+        let log = Log {
+            disk,
+            dir: dir.to_path_buf(),
+            options,
+            file,
+            path,
+            head,
+            bytes,
+            seq: opened.frames,
+            records,
+            last_tick: opened.last_tick,
+            buffer: Vec::new(),
+            poison: None,
+            _lock: lock,
+        };
+        Ok((log, opened))
+    }
+
+    /// Stores `records` as one frame bound to `tick`. When it returns `Ok`, they are as durable as
+    /// [`LogOptions::durability`] names it, and a restart finds all of them, in this order.
+    ///
+    /// # Errors
+    /// [`StoreError::fate`] says what became of the frame. [`StoreError::Full`] may be tried
+    /// again; after [`StoreError::Write`] every further append is [`StoreError::Poisoned`].
+    pub fn append(&mut self, tick: Tick, records: &[Record]) -> Result<(), StoreError> {
+        if let Some(cause) = &self.poison {
+            return Err(StoreError::Poisoned { cause: cause.clone() });
+        }
+        if let Some(last) = self.last_tick.filter(|last| *last > tick) {
+            return Err(StoreError::TickBack { tick, last });
+        }
+        let (payload_bytes, payload_crc) = self.encode(records)?;
+        let frame_bytes = self.buffer.len() as u64;
+        let is_empty = self.bytes == SEGMENT_HEAD_BYTES as u64;
+        if !is_empty && self.bytes + frame_bytes > self.options.segment_bytes {
+            self.roll()?;
+        }
+        // A record takes at least one byte, so that there are at most as many as bytes.
+        let head = FrameHead { payload_bytes, seq: self.seq, tick, count: records.len() as u32, payload_crc };
+        self.buffer[..FRAME_HEAD_BYTES].copy_from_slice(&head.to_bytes(self.head.salt));
+        if let Err(error) = self.file.append(&self.buffer) {
+            return Err(self.take_back(error));
+        }
+        if self.options.durability == Durability::Fsync
+            && let Err(error) = self.file.sync_data()
+        {
+            // Never tried again: the system may have dropped the bytes and call the next one clean.
+            return Err(self.poisoned("sync", Fate::Unknown, error));
+        }
+        self.bytes += frame_bytes;
+        self.seq += 1;
+        self.records += records.len() as u64;
+        self.last_tick = Some(tick);
+        self.buffer.clear();
+        self.buffer.shrink_to(KEPT_BUFFER_BYTES);
+        Ok(())
+    }
+
+    /// The store's epoch: drawn when it was created, kept over restarts.
+    pub fn epoch(&self) -> u64 {
+        self.head.epoch
+    }
+
+    /// The tick of the last frame.
+    pub fn last_tick(&self) -> Option<Tick> {
+        self.last_tick
+    }
+
+    /// How many records are stored.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Why writes are refused, where they are.
+    pub fn poison(&self) -> Option<&str> {
+        self.poison.as_deref()
+    }
+
+    /// Leaves room for a head and the encoded `records` in the buffer; length and checksum of
+    /// the latter.
+    fn encode(&mut self, records: &[Record]) -> Result<(u32, u32), StoreError> {
+        self.buffer.clear();
+        self.buffer.resize(FRAME_HEAD_BYTES, 0);
+        codec::encode_into(&records, &mut self.buffer)?;
+        let payload = &self.buffer[FRAME_HEAD_BYTES..];
+        let limit = self.options.max_frame_bytes;
+        match u32::try_from(payload.len()) {
+            Ok(bytes) if bytes <= limit => Ok((bytes, crc32fast::hash(payload))),
+            _ => Err(StoreError::FrameTooLarge { bytes: payload.len() as u64, limit }),
+        }
+    }
+
+    /// After a failed write: removes what was written of the frame.
+    fn take_back(&mut self, error: io::Error) -> StoreError {
+        match self.file.cut(self.bytes) {
+            Ok(()) if is_full(&error) => StoreError::Full { path: self.path.clone(), error },
+            Ok(()) => self.poisoned("write", Fate::Failed, error),
+            Err(_) => self.poisoned("write", Fate::Unknown, error),
+        }
+    }
+
+    fn poisoned(&mut self, action: &'static str, fate: Fate, error: io::Error) -> StoreError {
+        let error = StoreError::Write { action, path: self.path.clone(), fate, error };
+        self.poison = Some(error.to_string());
+        error
+    }
+
+    /// Begins the next segment. Where that fails, the frame was not written anywhere.
+    fn roll(&mut self) -> Result<(), StoreError> {
+        let head = SegmentHead {
+            epoch: self.head.epoch,
+            first_seq: self.seq,
+            records_before: self.records,
+            tick_before: self.last_tick.unwrap_or(0),
+            previous_seq: self.head.first_seq,
+            previous_bytes: self.bytes,
+            salt: self.disk.draw() as u32,
+        };
+        match create_segment(&*self.disk, &self.dir, head) {
+            Ok((file, path)) => {
+                (self.file, self.path, self.head) = (file, path, head);
+                self.bytes = SEGMENT_HEAD_BYTES as u64;
+                Ok(())
+            }
+            Err((Stage::Write, error)) if is_full(&error) => {
+                let path = self.dir.join(segment_name(self.seq));
+                match self.disk.remove(&self.dir.join(NEW_FILE)) {
+                    Err(rest) if rest.kind() != io::ErrorKind::NotFound => {
+                        Err(self.poisoned("begin the segment after", Fate::Failed, rest))
+                    }
+                    _ => Err(StoreError::Full { path, error }),
+                }
+            }
+            Err((_, error)) => Err(self.poisoned("begin the segment after", Fate::Failed, error)),
+        }
+    }
+}
+
+/// Whether `error` says that there is no room: a state that passes.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Makes the folder, locks it, and sees whether files can be made in it.
+fn take_folder(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send>, StoreError> {
+    disk.make_folder(dir).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            StoreError::NotAFolder { path: dir.to_path_buf() }
+        }
+        _ => not_writable(dir, error),
+    })?;
+    let lock = disk.lock(&dir.join(LOCK_FILE)).map_err(|error| not_writable(dir, error))?;
+    let lock = lock.ok_or_else(|| StoreError::Locked { path: dir.to_path_buf() })?;
+    // A segment in the making that a crash left behind holds no frame.
+    let probe = dir.join(NEW_FILE);
+    match disk.remove(&probe) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(not_writable(dir, error)),
+        _ => {}
+    }
+    disk.create(&probe).map_err(|error| not_writable(dir, error))?;
+    disk.remove(&probe).map_err(|error| not_writable(dir, error))?;
+    Ok(lock)
+}
+
+fn not_writable(dir: &Path, error: io::Error) -> StoreError {
+    StoreError::NotWritable { path: dir.to_path_buf(), error }
+}
+
+fn create_first(disk: &dyn Disk, dir: &Path) -> Result<Segment, StoreError> {
+    let head = SegmentHead {
+        epoch: disk.draw(),
+        first_seq: 0,
+        records_before: 0,
+        tick_before: 0,
+        previous_seq: 0,
+        previous_bytes: 0,
+        salt: disk.draw() as u32,
+    };
+    let (_, path) = create_segment(disk, dir, head).map_err(|(_, error)| not_writable(dir, error))?;
+    Ok(Segment { path, head, bytes: SEGMENT_HEAD_BYTES as u64 })
+}
+
+/// How far the creation of a segment came.
+enum Stage {
+    /// Nothing was synced yet.
+    Write,
+    /// A sync or the rename failed: the disk is in doubt.
+    Sync,
+}
+
+fn create_segment(
+    disk: &dyn Disk,
+    dir: &Path,
+    head: SegmentHead,
+) -> Result<(Box<dyn DiskFile>, PathBuf), (Stage, io::Error)> {
+    let (new, path) = (dir.join(NEW_FILE), dir.join(segment_name(head.first_seq)));
+    let mut file = disk.create(&new).map_err(|error| (Stage::Write, error))?;
+    file.append(&head.to_bytes()).map_err(|error| (Stage::Write, error))?;
+    file.sync_data().map_err(|error| (Stage::Sync, error))?;
+    disk.rename(&new, &path).map_err(|error| (Stage::Sync, error))?;
+    disk.sync_folder(dir).map_err(|error| (Stage::Sync, error))?;
+    Ok((file, path))
+}
+
+/// Reads the last segment to its end: the reader, all records so far, and the bytes of a torn
+/// tail.
+fn read_last(disk: &dyn Disk, last: &Segment) -> Result<(SegmentReader, u64, u64), StoreError> {
+    let mut reader = SegmentReader::open(disk, last, true)?;
+    let mut records = last.head.records_before;
+    let cut_bytes = loop {
+        match reader.step()? {
+            Step::Frame(head, _) => records += u64::from(head.count),
+            Step::End => break 0,
+            Step::Torn { bytes } => break bytes,
+        }
+    };
+    Ok((reader, records, cut_bytes))
+}
+
+/// What a writer before did not sync (its mode was another, or it was killed between write and
+/// sync) will be served and answered as stored from now on, and so has to be durable.
+fn sync_all(disk: &dyn Disk, segments: &[Segment]) -> Result<(), StoreError> {
+    for Segment { path, .. } in segments {
+        let file = disk.open_to_read(path).map_err(StoreError::io("open", path))?;
+        file.sync_data().map_err(StoreError::io("sync", path))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! Reading segments: the list of them, checked by their heads alone, and the frames of one,
+//! every checksum checked.
+//!
+//! **Bound**: one window of [`WINDOW_BYTES`], or of the largest frame.
+
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use etalage_model::Tick;
+
+use crate::{
+    FORMAT_VERSION, StoreError,
+    disk::{Disk, DiskFile},
+    format::{BadHead, FRAME_HEAD_BYTES, FrameHead, SEGMENT_HEAD_BYTES, SegmentHead, segment_name, segment_seq},
+};
+
+/// How much is read from a segment at once.
+const WINDOW_BYTES: u64 = 256 * 1024;
+
+/// A segment file, as it was when the folder was listed.
+pub(crate) struct Segment {
+    pub(crate) path: PathBuf,
+    pub(crate) head: SegmentHead,
+    pub(crate) bytes: u64,
+}
+
+/// The segments in `dir`, in order. Each must continue the one before it: same store, next frame,
+/// the length that the one before had when it was closed.
+pub(crate) fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, StoreError> {
+    let names = disk.names(dir).map_err(StoreError::io("list", dir))?;
+    let mut seqs: Vec<u64> = names.iter().filter_map(|name| segment_seq(name)).collect();
+    seqs.sort_unstable();
+    let mut segments: Vec<Segment> = Vec::with_capacity(seqs.len());
+    for seq in seqs {
+        let segment = read_head(disk, dir.join(segment_name(seq)))?;
+        check_chain(segments.last(), seq, &segment)?;
+        segments.push(segment);
+    }
+    Ok(segments)
+}
+
+fn read_head(disk: &dyn Disk, path: PathBuf) -> Result<Segment, StoreError> {
+    let file = disk.open_to_read(&path).map_err(StoreError::io("open", &path))?;
+    let bytes = file.size().map_err(StoreError::io("read", &path))?;
+    if bytes < SEGMENT_HEAD_BYTES as u64 {
+        // A segment gets its name only after its head is on the disk, so this is no torn tail.
+        return Err(corrupt(&path, 0, format!("it has {bytes} bytes, less than the head of a segment")));
+    }
+    let mut head = [0; SEGMENT_HEAD_BYTES];
+    file.read_at(0, &mut head).map_err(StoreError::io("read", &path))?;
+    match SegmentHead::read(&head) {
+        Ok(head) => Ok(Segment { path, head, bytes }),
+        Err(BadHead::Newer(found)) => Err(StoreError::NewerFormat { path, found, known: FORMAT_VERSION }),
+        Err(BadHead::Broken(what)) => Err(corrupt(&path, 0, what.to_owned())),
+    }
+}
+
+fn check_chain(before: Option<&Segment>, seq: u64, segment: &Segment) -> Result<(), StoreError> {
+    let (path, head) = (&segment.path, &segment.head);
+    if head.first_seq != seq {
+        return Err(corrupt(path, 0, format!("its head says that it begins with frame {}", head.first_seq)));
+    }
+    let Some(before) = before else {
+        if seq == 0 {
+            return Ok(());
+        }
+        return Err(corrupt(
+            path,
+            0,
+            format!("the segment before it, {}, is missing", segment_name(head.previous_seq)),
+        ));
+    };
+    if head.epoch != before.head.epoch {
+        return Err(corrupt(path, 0, "it belongs to another store than the segment before it".to_owned()));
+    }
+    if head.previous_seq != before.head.first_seq {
+        return Err(corrupt(
+            path,
+            0,
+            format!("the segment before it, {}, is missing", segment_name(head.previous_seq)),
+        ));
+    }
+    if head.previous_bytes != before.bytes {
+        let what = format!("the file has {} bytes, and had {} when it was closed", before.bytes, head.previous_bytes);
+        return Err(corrupt(&before.path, before.bytes.min(head.previous_bytes), what));
+    }
+    Ok(())
+}
+
+/// What stands at a place of a segment.
+pub(crate) enum Step<'a> {
+    /// An intact frame.
+    Frame(FrameHead, &'a [u8]),
+    /// The end of the segment, right behind a frame.
+    End,
+    /// The last segment ends in so many bytes that are no frame, and no frame follows in them.
+    Torn { bytes: u64 },
+}
+
+/// Goes through the frames of one segment.
+pub(crate) struct SegmentReader {
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    salt: u32,
+    /// Whether no segment follows: only then may the end be torn.
+    last: bool,
+    end: u64,
+    at: u64,
+    seq: u64,
+    tick: Option<Tick>,
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+impl SegmentReader {
+    pub(crate) fn open(disk: &dyn Disk, segment: &Segment, last: bool) -> Result<SegmentReader, StoreError> {
+        Ok(SegmentReader {
+            file: disk.open_to_read(&segment.path).map_err(StoreError::io("open", &segment.path))?,
+            path: segment.path.clone(),
+            salt: segment.head.salt,
+            last,
+            end: segment.bytes,
+            at: SEGMENT_HEAD_BYTES as u64,
+            seq: segment.head.first_seq,
+            tick: (segment.head.first_seq > 0).then_some(segment.head.tick_before),
+            window: Vec::new(),
+            window_at: 0,
+        })
+    }
+
+    /// The number of the next frame.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Where the next frame begins.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// The tick of the frame read last, here or in the segments before.
+    pub(crate) fn tick(&self) -> Option<Tick> {
+        self.tick
+    }
+
+    /// That the frame read last is damaged in a way that its checksum does not show.
+    pub(crate) fn corrupt_frame(&self, begins_at: u64, what: String) -> StoreError {
+        corrupt(&self.path, begins_at, what)
+    }
+
+    /// The next frame.
+    pub(crate) fn step(&mut self) -> Result<Step<'_>, StoreError> {
+        if self.at == self.end {
+            return Ok(Step::End);
+        }
+        let head_bytes = (self.end - self.at).min(FRAME_HEAD_BYTES as u64);
+        let range = self.fill(self.at, head_bytes)?;
+        let Some(head) = FrameHead::read(&self.window[range], self.salt) else {
+            return self.broken("no intact frame begins there");
+        };
+        if head.seq != self.seq {
+            let what = format!("frame {} stands where frame {} should", head.seq, self.seq);
+            return Err(corrupt(&self.path, self.at, what));
+        }
+        if let Some(tick) = self.tick.filter(|tick| *tick > head.tick) {
+            let what = format!("the tick goes back from {tick} to {}", head.tick);
+            return Err(corrupt(&self.path, self.at, what));
+        }
+        let payload_at = self.at + FRAME_HEAD_BYTES as u64;
+        let next = payload_at + u64::from(head.payload_bytes);
+        if next > self.end {
+            return self.broken("the frame goes beyond the end of the file");
+        }
+        let range = self.fill(payload_at, u64::from(head.payload_bytes))?;
+        if crc32fast::hash(&self.window[range.clone()]) != head.payload_crc {
+            return self.broken("the checksum of the frame's records does not match");
+        }
+        (self.at, self.seq, self.tick) = (next, self.seq + 1, Some(head.tick));
+        Ok(Step::Frame(head, &self.window[range]))
+    }
+
+    /// The tail is torn, if the end of the last segment may be and no frame follows.
+    ///
+    /// The intact head of a later frame is enough to refuse: that frame was written after this
+    /// one was acknowledged, so this one was whole once.
+    fn broken(&mut self, what: &str) -> Result<Step<'_>, StoreError> {
+        if !self.last {
+            return Err(corrupt(&self.path, self.at, format!("{what}, and later segments follow")));
+        }
+        if let Some((at, seq)) = self.find_head(self.at + 1)? {
+            let what = format!("{what}, and frame {seq} follows at byte {at}");
+            return Err(corrupt(&self.path, self.at, what));
+        }
+        Ok(Step::Torn { bytes: self.end - self.at })
+    }
+
+    /// Place and number of the first intact frame head at `from` or behind it.
+    fn find_head(&mut self, from: u64) -> Result<Option<(u64, u64)>, StoreError> {
+        let mut from = from;
+        while self.end - from >= FRAME_HEAD_BYTES as u64 {
+            let bytes = (self.end - from).min(WINDOW_BYTES);
+            let range = self.fill(from, bytes)?;
+            let found = self.window[range]
+                .windows(FRAME_HEAD_BYTES)
+                .enumerate()
+                .find_map(|(at, bytes)| Some((from + at as u64, FrameHead::read(bytes, self.salt)?.seq)));
+            if found.is_some() {
+                return Ok(found);
+            }
+            // The next window begins with the bytes in which a head had no room any more.
+            from += bytes - (FRAME_HEAD_BYTES as u64 - 1);
+        }
+        Ok(None)
+    }
+
+    /// Sees to it that `bytes` from `at` on are in the window, and says where.
+    fn fill(&mut self, at: u64, bytes: u64) -> Result<Range<usize>, StoreError> {
+        let window_end = self.window_at + self.window.len() as u64;
+        if at < self.window_at || at + bytes > window_end {
+            let wanted = bytes.max(WINDOW_BYTES).min(self.end - at);
+            self.window.resize(wanted as usize, 0);
+            self.window.shrink_to(wanted as usize);
+            self.window_at = at;
+            self.file.read_at(at, &mut self.window).map_err(StoreError::io("read", &self.path))?;
+        }
+        let start = (at - self.window_at) as usize;
+        Ok(start..start + bytes as usize)
+    }
+}
+
+fn corrupt(path: &Path, offset: u64, what: String) -> StoreError {
+    StoreError::Corrupt { path: path.to_path_buf(), offset, what }
+}
