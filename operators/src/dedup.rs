@@ -1,0 +1,231 @@
+//! Deduplication by id within a bounded horizon.
+//!
+//! - **Input** arrivals: each has a 128-bit hash of its id, a hash of its content, and a place in
+//!   the log. Arrivals only: a retraction belongs downstream of this operator.
+//! - **Output**: for each arrival whether it is [`Verdict::New`], a [`Verdict::Duplicate`] or in
+//!   [`Verdict::Conflict`] (same id, other content; the first in log order stays).
+//! - **Time** is the tick of arrival, never the time of the event. Ids are forgotten in slots of
+//!   ticks ([`SLOTS`] to a horizon), so an id is known for at least `horizon_us` and at most one
+//!   slot longer.
+//! - **State bound**: `max_ids`. Where it binds, the oldest slots are forgotten early; the horizon
+//!   that is left is [`DedupCore::effective_horizon_us`], and it is meant to raise an alert.
+//!
+//! The core also stands alone: a source that must answer "duplicate" before the dataflow has run
+//! uses it directly.
+
+use std::collections::VecDeque;
+
+use differential_dataflow::ExchangeData;
+
+use crate::{
+    Collection, Tick,
+    shell::{Core, Out, Wiring, run},
+    table::{Slot, Table},
+};
+
+/// Into how many slots a horizon is divided.
+pub const SLOTS: u64 = 16;
+
+/// What decides whether two arrivals are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// Hash of the message's id.
+    pub id: u128,
+    /// Hash of its content.
+    pub content: u64,
+    /// Place in the log: decides which of two arrivals of one tick was first.
+    pub place: u64,
+}
+
+/// What an arrival is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub enum Verdict {
+    /// Seen for the first time.
+    New,
+    /// Seen before with the same content.
+    Duplicate,
+    /// Seen before with other content.
+    Conflict,
+}
+
+/// How long and how much is remembered.
+#[derive(Clone, Copy, Debug)]
+pub struct DedupLimits {
+    /// For how long an id is known after it arrived.
+    pub horizon_us: u64,
+    /// How many ids are known at the most, per worker.
+    pub max_ids: usize,
+}
+
+/// What is known of an id: hash of the content, and when it arrived.
+pub type Known = (u64, Tick);
+
+/// Deduplication of a collection of arrivals.
+pub trait Dedup<'scope, D: ExchangeData> {
+    /// Each arrival with its verdict, partitioned by id.
+    ///
+    /// ```
+    /// use differential_dataflow::input::Input;
+    /// use etalage_operators::{dedup::{Dedup, DedupLimits, Identity, Verdict}, shell::Wiring};
+    ///
+    /// timely::example(|scope| {
+    ///     let arrivals = scope.new_collection_from(vec![(7u64, 0u64), (7, 1), (8, 2)]).1;
+    ///     let limits = DedupLimits { horizon_us: 1_000, max_ids: 100 };
+    ///     arrivals
+    ///         .dedup(limits, Wiring::fresh("Dedup", scope), |(id, place)| Identity {
+    ///             id: u128::from(*id), content: 0, place: *place,
+    ///         })
+    ///         .filter(|(_, verdict)| *verdict == Verdict::New)
+    ///         .map(|((id, _), _)| id);
+    /// });
+    /// ```
+    fn dedup(
+        self,
+        limits: DedupLimits,
+        wiring: Wiring<'scope, (u128, Known)>,
+        identity: impl Fn(&D) -> Identity + 'static,
+    ) -> Collection<'scope, (D, Verdict)>;
+}
+
+impl<'scope, D: ExchangeData> Dedup<'scope, D> for Collection<'scope, D> {
+    fn dedup(
+        self,
+        limits: DedupLimits,
+        wiring: Wiring<'scope, (u128, Known)>,
+        identity: impl Fn(&D) -> Identity + 'static,
+    ) -> Collection<'scope, (D, Verdict)> {
+        let identity = std::rc::Rc::new(identity);
+        let route = std::rc::Rc::clone(&identity);
+        let core =
+            Arrivals { core: DedupCore::new(limits), identity: Box::new(move |data| identity(data)), tick: Vec::new() };
+        run(self, wiring, core, move |data| route(data).id, |(id, _)| *id)
+    }
+}
+
+/// Deduplication without a dataflow.
+pub struct DedupCore {
+    limits: DedupLimits,
+    ids: Table<u128, Known>,
+    /// First tick of a slot, and the ids that arrived in it; oldest first.
+    slots: VecDeque<(Tick, Vec<Slot>)>,
+    now: Tick,
+    forgotten_until: Tick,
+}
+
+impl DedupCore {
+    /// A core that knows nothing yet.
+    pub fn new(limits: DedupLimits) -> Self {
+        DedupCore { limits, ids: Table::default(), slots: VecDeque::new(), now: 0, forgotten_until: 0 }
+    }
+
+    /// Takes an arrival at `tick`.
+    pub fn offer(&mut self, id: u128, content: u64, tick: Tick) -> Verdict {
+        self.forget(tick);
+        if let Some(slot) = self.ids.find(&id) {
+            return if self.ids.get(slot).1.0 == content { Verdict::Duplicate } else { Verdict::Conflict };
+        }
+        self.remember(id, content, tick);
+        Verdict::New
+    }
+
+    /// Forgets what lies a horizon behind `tick`.
+    pub fn forget(&mut self, tick: Tick) {
+        self.now = self.now.max(tick);
+        let slot_us = self.slot_us();
+        while let Some((start, _)) =
+            self.slots.front().filter(|(start, _)| start + slot_us + self.limits.horizon_us <= tick)
+        {
+            self.forgotten_until = start + slot_us;
+            self.forget_oldest_slot();
+        }
+    }
+
+    /// For how long ids are known at present: `horizon_us`, or less where `max_ids` binds.
+    pub fn effective_horizon_us(&self) -> u64 {
+        self.limits.horizon_us.min(self.now.saturating_sub(self.forgotten_until))
+    }
+
+    /// How many ids are known.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// True where no id is known.
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    fn slot_us(&self) -> u64 {
+        (self.limits.horizon_us / SLOTS).max(1)
+    }
+
+    fn remember(&mut self, id: u128, content: u64, tick: Tick) {
+        if self.ids.len() >= self.limits.max_ids {
+            self.forgotten_until = self.slots.front().map_or(tick, |(start, _)| (start + self.slot_us()).min(tick));
+            self.forget_oldest_slot();
+        }
+        let start = tick - tick % self.slot_us();
+        let slot = self.ids.find_or_insert(&id, || (content, tick));
+        match self.slots.iter_mut().rev().find(|(other, _)| *other == start) {
+            Some((_, slots)) => slots.push(slot),
+            None => {
+                let place = self.slots.partition_point(|(other, _)| *other < start);
+                self.slots.insert(place, (start, vec![slot]));
+            }
+        }
+    }
+
+    fn forget_oldest_slot(&mut self) {
+        for slot in self.slots.pop_front().into_iter().flat_map(|(_, slots)| slots) {
+            self.ids.remove(slot);
+        }
+    }
+}
+
+/// The core as an operator: arrivals of a tick are judged in log order.
+struct Arrivals<D> {
+    core: DedupCore,
+    identity: Box<dyn Fn(&D) -> Identity>,
+    tick: Vec<(Identity, D)>,
+}
+
+impl<D: ExchangeData> Core for Arrivals<D> {
+    type In = D;
+    type InDiff = isize;
+    type Out = (D, Verdict);
+    type OutDiff = isize;
+    type Row = (u128, Known);
+
+    fn advance(&mut self, tick: Tick, _out: &mut Out<Self::Out, isize>) {
+        self.core.forget(tick);
+    }
+
+    fn absorb(&mut self, data: D, _tick: Tick, diff: isize, _out: &mut Out<Self::Out, isize>) {
+        assert!(diff > 0, "dedup takes arrivals; retract downstream of it");
+        let identity = (self.identity)(&data);
+        self.tick.extend(std::iter::repeat_n((identity, data), diff.unsigned_abs()));
+    }
+
+    fn settle(&mut self, tick: Tick, out: &mut Out<Self::Out, isize>) {
+        self.tick.sort_by_key(|(identity, _)| identity.place);
+        for (identity, data) in self.tick.drain(..) {
+            let verdict = self.core.offer(identity.id, identity.content, tick);
+            out.push(((data, verdict), tick, 1));
+        }
+    }
+
+    fn begin_export(&mut self) {
+        self.core.ids.begin_export();
+    }
+
+    fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
+        self.core.ids.export_slice(max_rows, out)
+    }
+
+    fn import(&mut self, (id, (content, arrived)): Self::Row, _tick: Tick, _out: &mut Out<Self::Out, isize>) {
+        self.core.remember(id, content, arrived);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Rolling windows: each update counts in every window that holds its time, and is taken back
+//! when the window has moved on.
+//!
+//! - **Input** `((key, at), tick, diff)`: something of `key` that happened at `at` (µs).
+//! - **Output** `((key, window), tick, diff)`: at every tick the accumulated output of (key,
+//!   window) is the sum of the input whose bucket ends after `tick - length`.
+//! - **Time** is the tick. A bucket that ends at `end` leaves a window of length `W` at the tick
+//!   `end + W`, exactly, with or without further input.
+//! - **State bound**: one row per key and bucket that any window still holds, one slot number
+//!   per row in the index of ends.
+//! - **Late data** count in the windows that still hold their bucket, and in no other.
+//!   Retractions are late data like any other.
+//!
+//! ```text
+//!            at            tick
+//!   ─────────┼──────────────┼────────> time       windows:  ├──── 1h ────┤ bucket 10 s
+//!     [bucket)…end          │                     ├────────── 7d ──────────┤ bucket 60 s
+//!     counted in W while end + W > tick
+//! ```
+//!
+//! Future retractions never sit in a differential batcher (which looks at all of them at every
+//! seal): they are implied by an ordered index of bucket ends, shared by all windows, each with
+//! a cursor of its own. Buckets *nest*: a window of many buckets has coarser ones
+//! ([`Windows::max_buckets`]), an update is written once, into the finest, and rows are rolled up
+//! into the next coarser bucket when the last window of the finer level has passed them.
+
+mod core;
+
+pub use core::{Bucket, ExpireCore, Level};
+
+use std::hash::Hash;
+
+use differential_dataflow::{ExchangeData, difference::Abelian};
+
+use crate::{
+    Collection, Tick,
+    shell::{Wiring, run},
+    table::hash_of,
+};
+
+/// The most buckets that a window has: a longer window gets coarser buckets. A week of minutes.
+pub const DEFAULT_MAX_BUCKETS: u64 = 10_080;
+
+/// How many different phases the buckets of spread keys have.
+pub const PHASES: u64 = 1_024;
+
+/// Where the edges of a key's buckets lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// On multiples of the bucket.
+    Aligned,
+    /// Offset by a stable hash of the key, so that not all buckets end at one instant.
+    Spread,
+}
+
+/// The windows that an operator keeps, shortest first, and their buckets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Windows {
+    lengths_us: Vec<u64>,
+    buckets_us: Vec<u64>,
+    phase: Phase,
+}
+
+impl Windows {
+    /// Windows of `lengths_us`, numbered in that order. The finest bucket is `bucket_us`, which
+    /// must divide every length; a window of more than `max_buckets` of them gets the least
+    /// coarser bucket that nests and divides.
+    ///
+    /// # Panics
+    /// Where a length is 0 or no multiple of the bucket: a configuration checks that first.
+    pub fn new(lengths_us: &[u64], bucket_us: u64, max_buckets: u64, phase: Phase) -> Windows {
+        assert!(bucket_us > 0 && lengths_us.iter().all(|length| *length > 0 && length.is_multiple_of(bucket_us)));
+        let mut by_length: Vec<usize> = (0..lengths_us.len()).collect();
+        by_length.sort_by_key(|window| lengths_us[*window]);
+        let mut buckets_us = vec![bucket_us; lengths_us.len()];
+        let mut finer_us = bucket_us;
+        for window in by_length {
+            let steps = lengths_us[window] / finer_us;
+            let least = steps.div_ceil(max_buckets.max(1)).max(1);
+            // Where the lengths do not nest, all windows keep the finest bucket.
+            if !lengths_us[window].is_multiple_of(finer_us) {
+                buckets_us.fill(bucket_us);
+                break;
+            }
+            finer_us *= (least..=steps).find(|factor| steps.is_multiple_of(*factor)).unwrap_or(1);
+            buckets_us[window] = finer_us;
+        }
+        Windows { lengths_us: lengths_us.to_vec(), buckets_us, phase }
+    }
+
+    /// How many windows there are.
+    pub fn len(&self) -> usize {
+        self.lengths_us.len()
+    }
+
+    /// True where there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lengths_us.is_empty()
+    }
+
+    /// The longest time for which anything counts after it happened.
+    pub fn horizon_us(&self) -> u64 {
+        let sums = self.lengths_us.iter().zip(&self.buckets_us).map(|(length, bucket)| length + bucket);
+        sums.max().unwrap_or(0)
+    }
+
+    /// The offset of a key's bucket edges.
+    pub fn phase_us<K: Hash + ?Sized>(&self, key: &K) -> u64 {
+        match self.phase {
+            Phase::Aligned => 0,
+            Phase::Spread => hash_of(key) % PHASES * self.buckets_us.iter().max().unwrap_or(&0) / PHASES,
+        }
+    }
+
+    /// The end of the bucket of `window` that holds `at`.
+    pub fn bucket_end(&self, window: usize, phase_us: u64, at: u64) -> u64 {
+        bucket_end(self.buckets_us[window], phase_us, at)
+    }
+
+    /// True where `window` holds an event dated `at` at `tick`: the definition, which the core
+    /// must agree with and an oracle may use.
+    pub fn holds(&self, window: usize, phase_us: u64, at: u64, tick: Tick) -> bool {
+        self.bucket_end(window, phase_us, at) + self.lengths_us[window] > tick
+    }
+
+    /// The instant from which on events count in `window` at `tick`.
+    pub fn start(&self, window: usize, phase_us: u64, tick: Tick) -> u64 {
+        let length = self.lengths_us[window];
+        let bucket = self.buckets_us[window];
+        tick.checked_sub(length).map_or(0, |edge| self.bucket_end(window, phase_us, edge).saturating_sub(bucket))
+    }
+}
+
+/// The end of the bucket of length `bucket_us` and offset `phase_us` that holds `at`.
+fn bucket_end(bucket_us: u64, phase_us: u64, at: u64) -> u64 {
+    let offset = phase_us % bucket_us;
+    (at + bucket_us - offset) / bucket_us * bucket_us + offset
+}
+
+/// A key and its rows, as exported.
+pub type ExpireRow<K, R> = (K, Vec<Bucket<R>>);
+
+/// Rolling windows over a collection of `(key, at)`.
+pub trait Expire<'scope, K: ExchangeData + Hash, R: ExchangeData + Abelian> {
+    /// The sums of each key in each of `windows`, as differences; `phase_key` says which part of
+    /// a key decides its phase.
+    ///
+    /// ```
+    /// use differential_dataflow::input::Input;
+    /// use etalage_operators::{expire::{Expire, Phase, Windows}, shell::Wiring};
+    ///
+    /// timely::example(|scope| {
+    ///     let windows = Windows::new(&[60, 600], 10, 1_000, Phase::Aligned);
+    ///     let clicks = scope.new_collection_from(vec![("shoe".to_string(), 5u64)]).1;
+    ///     clicks.expire(windows, Wiring::fresh("Expire", scope), |key| key.clone());
+    /// });
+    /// ```
+    fn expire<P: Hash + 'static>(
+        self,
+        windows: Windows,
+        wiring: Wiring<'scope, ExpireRow<K, R>>,
+        phase_key: impl Fn(&K) -> P + 'static,
+    ) -> Collection<'scope, (K, u8), R>;
+}
+
+impl<'scope, K, R> Expire<'scope, K, R> for Collection<'scope, (K, u64), R>
+where
+    K: ExchangeData + Hash,
+    R: ExchangeData + Abelian,
+{
+    fn expire<P: Hash + 'static>(
+        self,
+        windows: Windows,
+        wiring: Wiring<'scope, ExpireRow<K, R>>,
+        phase_key: impl Fn(&K) -> P + 'static,
+    ) -> Collection<'scope, (K, u8), R> {
+        let phase_key = std::rc::Rc::new(phase_key);
+        let (by_data, by_row) = (std::rc::Rc::clone(&phase_key), std::rc::Rc::clone(&phase_key));
+        let phases = windows.clone();
+        let core = ExpireCore::new(windows, Box::new(move |key: &K| phases.phase_us(&phase_key(key))));
+        run(self, wiring, core, move |(key, _)| by_data(key), move |(key, _)| by_row(key))
+    }
+}
+
+#[cfg(test)]
+mod tests;

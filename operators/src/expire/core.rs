@@ -1,0 +1,257 @@
+//! The core of [`super::Expire`]: rows per key and bucket, an index of bucket ends per level, a
+//! cursor per window.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    hash::Hash,
+    ops::Bound::{Excluded, Included, Unbounded},
+};
+
+use differential_dataflow::{ExchangeData, difference::Abelian};
+use serde::{Deserialize, Serialize};
+
+use super::{ExpireRow, Windows, bucket_end};
+use crate::{
+    Tick,
+    shell::{Core, Out},
+    table::{Slot, Table},
+};
+
+/// A row: what happened to a key within one bucket of one level.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Bucket<R> {
+    /// The instant at which the bucket ends, exclusive.
+    pub end: u64,
+    /// Which level's bucket it is: 0 is the finest.
+    pub level: u8,
+    /// The sum of all that happened in it.
+    pub sum: R,
+}
+
+/// The windows that share one length of bucket.
+pub struct Level {
+    bucket_us: u64,
+    /// Window and length, shortest first.
+    windows: Vec<(u8, u64)>,
+    /// Bucket end → the slots of the keys that have something in that bucket.
+    ends: BTreeMap<u64, Vec<Slot>>,
+}
+
+impl Level {
+    fn longest_us(&self) -> u64 {
+        self.windows.last().map_or(0, |(_, length_us)| *length_us)
+    }
+}
+
+/// Rolling windows without a dataflow.
+pub struct ExpireCore<K, R> {
+    phase_of: Box<dyn Fn(&K) -> u64>,
+    levels: Vec<Level>,
+    keys: Table<K, VecDeque<Bucket<R>>>,
+    now: Tick,
+}
+
+impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
+    /// The core of `windows`; `phase_of` gives the phase of a key in microseconds.
+    pub fn new(windows: Windows, phase_of: Box<dyn Fn(&K) -> u64>) -> Self {
+        let mut levels: BTreeMap<u64, Vec<(u8, u64)>> = BTreeMap::new();
+        for (window, bucket_us) in windows.buckets_us.iter().enumerate() {
+            let number = u8::try_from(window).expect("at most 256 windows");
+            levels.entry(*bucket_us).or_default().push((number, windows.lengths_us[window]));
+        }
+        let levels = levels.into_iter().map(|(bucket_us, mut windows)| {
+            windows.sort_by_key(|(_, length_us)| *length_us);
+            Level { bucket_us, windows, ends: BTreeMap::new() }
+        });
+        ExpireCore { phase_of, levels: levels.collect(), keys: Table::default(), now: 0 }
+    }
+
+    /// How many rows the core holds.
+    pub fn rows(&self) -> usize {
+        self.keys.iter().map(|(_, rows)| rows.len()).sum()
+    }
+
+    /// Writes `diff` into the row of the finest level, from `finest` on, that still keeps that
+    /// bucket. False where no window does.
+    fn write(&mut self, slot: Slot, finest: usize, end_of: impl Fn(u64) -> u64, diff: &R) -> bool {
+        let now = self.now;
+        let open = |level: &Level| end_of(level.bucket_us) + level.longest_us() > now;
+        let Some(at_level) = (finest..self.levels.len()).find(|at| open(&self.levels[*at])) else { return false };
+        let end = end_of(self.levels[at_level].bucket_us);
+        let rows = self.keys.get_mut(slot).1;
+        let place = rows.partition_point(|row| (row.end, usize::from(row.level)) < (end, at_level));
+        if let Some(row) = rows.get_mut(place).filter(|row| row.end == end && usize::from(row.level) == at_level) {
+            row.sum.plus_equals(diff);
+            return true;
+        }
+        for (at, level) in self.levels.iter_mut().enumerate().skip(at_level) {
+            let end = end_of(level.bucket_us);
+            if within(rows, at, end, level.bucket_us).next().is_none() {
+                level.ends.entry(end).or_default().push(slot);
+            }
+        }
+        rows.insert(place, Bucket { end, level: at_level as u8, sum: diff.clone() });
+        true
+    }
+
+    /// Emits `diff` for each window, of the levels from `finest` on, that holds the bucket now.
+    fn emit(
+        &self,
+        finest: usize,
+        update: (&K, &R),
+        end_of: impl Fn(u64) -> u64,
+        tick: Tick,
+        out: &mut Out<(K, u8), R>,
+    ) {
+        let (key, diff) = update;
+        for level in &self.levels[finest..] {
+            let end = end_of(level.bucket_us);
+            let open = level.windows.iter().filter(|(_, length_us)| end + length_us > tick);
+            out.extend(open.map(|(window, _)| ((key.clone(), *window), tick, diff.clone())));
+        }
+    }
+
+    /// Takes what ended in (`after`, `until`] out of one window.
+    fn leave(&self, at: usize, window: u8, length_us: u64, after: u64, until: u64, out: &mut Out<(K, u8), R>) {
+        let level = &self.levels[at];
+        for (end, slots) in level.ends.range((Excluded(after), Included(until))) {
+            for slot in slots {
+                let (key, rows) = self.keys.get(*slot);
+                let mut bucket = within(rows, at, *end, level.bucket_us).map(|row| row.sum.clone());
+                let Some(mut sum) = bucket.next() else { continue };
+                bucket.for_each(|other| sum.plus_equals(&other));
+                if !sum.is_zero() {
+                    sum.negate();
+                    out.push(((key.clone(), window), end + length_us, sum));
+                }
+            }
+        }
+    }
+
+    /// Rolls up, or drops, the buckets that the longest window of a level has passed.
+    fn retire(&mut self, at: usize, until: u64) {
+        while let Some(entry) = self.levels[at].ends.first_entry().filter(|entry| *entry.key() <= until) {
+            let (end, slots) = entry.remove_entry();
+            for slot in slots {
+                self.retire_bucket(at, end, slot);
+            }
+        }
+    }
+
+    fn retire_bucket(&mut self, at: usize, end: u64, slot: Slot) {
+        let bucket_us = self.levels[at].bucket_us;
+        let coarser_us = self.levels.get(at + 1).map(|level| level.bucket_us);
+        let (key, rows) = self.keys.get_mut(slot);
+        let phase_us = (self.phase_of)(key);
+        let first = rows.partition_point(|row| row.end + bucket_us <= end);
+        let last = rows.partition_point(|row| row.end <= end);
+        let mine = |row: &Bucket<R>| usize::from(row.level) <= at;
+        let mut sum: Option<R> = None;
+        let kept: Vec<Bucket<R>> = rows
+            .drain(first..last)
+            .filter_map(|row| {
+                if !mine(&row) {
+                    return Some(row);
+                }
+                match &mut sum {
+                    Some(sum) => sum.plus_equals(&row.sum),
+                    None => sum = Some(row.sum),
+                }
+                None
+            })
+            .collect();
+        for (offset, row) in kept.into_iter().enumerate() {
+            rows.insert(first + offset, row);
+        }
+        if let (Some(coarser_us), Some(sum)) = (coarser_us, sum) {
+            let (end, level) = (bucket_end(coarser_us, phase_us, end - 1), at as u8 + 1);
+            let place = rows.partition_point(|row| (row.end, row.level) < (end, level));
+            match rows.get_mut(place).filter(|row| row.end == end && row.level == level) {
+                Some(row) => row.sum.plus_equals(&sum),
+                None => rows.insert(place, Bucket { end, level, sum }),
+            }
+        }
+        if rows.is_empty() {
+            self.keys.remove(slot);
+        }
+    }
+}
+
+/// The rows, of level `at` or finer, within the bucket that ends at `end`.
+fn within<R>(rows: &VecDeque<Bucket<R>>, at: usize, end: u64, bucket_us: u64) -> impl Iterator<Item = &Bucket<R>> {
+    let first = rows.partition_point(|row| row.end + bucket_us <= end);
+    rows.range(first..).take_while(move |row| row.end <= end).filter(move |row| usize::from(row.level) <= at)
+}
+
+impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R> {
+    type In = (K, u64);
+    type InDiff = R;
+    type Out = (K, u8);
+    type OutDiff = R;
+    type Row = ExpireRow<K, R>;
+
+    fn advance(&mut self, tick: Tick, out: &mut Out<(K, u8), R>) {
+        let before = self.now;
+        self.now = before.max(tick);
+        for at in 0..self.levels.len() {
+            for place in 0..self.levels[at].windows.len() {
+                let (window, length_us) = self.levels[at].windows[place];
+                if let Some(until) = self.now.checked_sub(length_us) {
+                    let after = before.saturating_sub(length_us);
+                    self.leave(at, window, length_us, after, until, out);
+                }
+            }
+            if let Some(until) = self.now.checked_sub(self.levels[at].longest_us()) {
+                self.retire(at, until);
+            }
+        }
+    }
+
+    fn absorb(&mut self, (key, at): (K, u64), tick: Tick, diff: R, out: &mut Out<(K, u8), R>) {
+        let phase_us = (self.phase_of)(&key);
+        let end_of = |bucket_us| bucket_end(bucket_us, phase_us, at);
+        let slot = self.keys.find_or_insert(&key, VecDeque::new);
+        if self.write(slot, 0, end_of, &diff) {
+            self.emit(0, (&key, &diff), end_of, tick, out);
+        } else if self.keys.get(slot).1.is_empty() {
+            self.keys.remove(slot);
+        }
+    }
+
+    fn due(&self) -> Option<Tick> {
+        let of_level = |level: &Level| {
+            let next = |length_us: u64| {
+                let passed = self.now.checked_sub(length_us).map_or(Unbounded, Excluded);
+                level.ends.range((passed, Unbounded)).next().map(|(end, _)| end + length_us)
+            };
+            level.windows.iter().filter_map(|(_, length_us)| next(*length_us)).min()
+        };
+        self.levels.iter().filter_map(of_level).min()
+    }
+
+    fn begin_export(&mut self) {
+        self.keys.begin_export();
+    }
+
+    fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
+        let mut rows = Vec::new();
+        let done = self.keys.export_slice(max_rows, &mut rows);
+        out.extend(rows.into_iter().map(|(key, rows)| (key, Vec::from(rows))));
+        done
+    }
+
+    /// Rows come back as they were; what they add to each window is emitted at `tick`.
+    fn import(&mut self, (key, rows): Self::Row, tick: Tick, out: &mut Out<(K, u8), R>) {
+        let phase_us = (self.phase_of)(&key);
+        for row in rows {
+            let end_of = |bucket_us| bucket_end(bucket_us, phase_us, row.end - 1);
+            let slot = self.keys.find_or_insert(&key, VecDeque::new);
+            let finest = usize::from(row.level).min(self.levels.len() - 1);
+            if self.write(slot, finest, end_of, &row.sum) {
+                self.emit(finest, (&key, &row.sum), end_of, tick, out);
+            } else if self.keys.get(slot).1.is_empty() {
+                self.keys.remove(slot);
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Sealing: the last step of a view. Changes gather by tick; when a tick is complete they are cut
+//! off as upserts, each key at most once.
+//!
+//! - **Input** `(key, tick, diff)` to be added up, or `((key, value), tick, ±1)` with at most one
+//!   value per key at every tick.
+//! - **Output** of [`Seal::cut`]`(upper)`: for every key whose value differs from that at the cut
+//!   before, its value after the last tick below `upper`, or `None`.
+//! - **Time**: the worker cuts at `upper` once the frontier of [`Sealing::passed`] has passed it.
+//!   All workers cut at the same ticks, so that their parts add up to one sealed tick.
+//! - **State bound**: one value per key, and the changes above the last cut.
+//! - **Late data**: none can come below the frontier.
+
+use std::{cell::RefCell, collections::BTreeMap, hash::Hash, rc::Rc};
+
+use differential_dataflow::{ExchangeData, difference::Semigroup};
+use timely::{
+    container::CapacityContainerBuilder,
+    dataflow::{
+        Stream,
+        channels::pact::Exchange,
+        operators::{Operator, generic::OutputBuilderSession},
+    },
+};
+
+use crate::{
+    Collection, Tick,
+    table::{Slot, Table, hash_of},
+};
+
+/// New values by key; `None` where a key has none any more.
+pub type Upserts<K, V> = Vec<(K, Option<V>)>;
+
+/// A view being sealed: where to cut, and what to probe.
+pub struct Sealing<'scope, S> {
+    /// Cuts off what is complete.
+    pub seal: Rc<RefCell<S>>,
+    /// Carries no data; once its frontier has passed a tick, the seal has all that belongs to it.
+    pub passed: Stream<'scope, Tick, Vec<()>>,
+}
+
+/// What a worker does with a sealed view.
+pub trait Seal {
+    /// The view's keys.
+    type Key;
+    /// The view's values.
+    type Value;
+    /// The upserts since the cut before, up to `upper` exclusive.
+    fn cut(&mut self, upper: Tick) -> Upserts<Self::Key, Self::Value>;
+    /// How many keys have a value.
+    fn len(&self) -> usize;
+    /// True where no key has a value.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Sums by key. A sum of zero is no value.
+pub struct Sums<K, R> {
+    pending: BTreeMap<Tick, Vec<(K, R)>>,
+    sums: Table<K, (Option<R>, bool)>,
+}
+
+/// Values by key.
+pub struct Values<K, V> {
+    pending: BTreeMap<Tick, Vec<((K, V), isize)>>,
+    values: Table<K, Counted<V>>,
+}
+
+/// The values of a key with their counts: exactly one of count 1 outside a cut.
+#[derive(Clone)]
+struct Counted<V> {
+    counts: Vec<(V, isize)>,
+    before: Option<V>,
+    touched: bool,
+}
+
+/// Seals a collection whose differences add up to the value.
+pub fn seal_sums<'scope, K, R, P>(
+    input: Collection<'scope, K, R>,
+    name: &str,
+    route: impl Fn(&K) -> P + 'static,
+) -> Sealing<'scope, Sums<K, R>>
+where
+    K: ExchangeData + Hash,
+    R: ExchangeData + Semigroup,
+    P: Hash,
+{
+    let seal = Rc::new(RefCell::new(Sums { pending: BTreeMap::new(), sums: Table::default() }));
+    let gather = Rc::clone(&seal);
+    let passed = sink(input, name, route, move |key, tick, diff| {
+        gather.borrow_mut().pending.entry(tick).or_default().push((key, diff));
+    });
+    Sealing { seal, passed }
+}
+
+/// Seals a collection that has at most one value per key.
+pub fn seal_values<'scope, K, V, P>(
+    input: Collection<'scope, (K, V)>,
+    name: &str,
+    route: impl Fn(&K) -> P + 'static,
+) -> Sealing<'scope, Values<K, V>>
+where
+    K: ExchangeData + Hash,
+    V: ExchangeData,
+    P: Hash,
+{
+    let seal = Rc::new(RefCell::new(Values { pending: BTreeMap::new(), values: Table::default() }));
+    let gather = Rc::clone(&seal);
+    let passed = sink(
+        input,
+        name,
+        move |(key, _)| route(key),
+        move |pair, tick, diff| {
+            gather.borrow_mut().pending.entry(tick).or_default().push((pair, diff));
+        },
+    );
+    Sealing { seal, passed }
+}
+
+/// Hands every update to `gather`, on the worker that `route` says.
+fn sink<'scope, D: ExchangeData, R: ExchangeData, P: Hash>(
+    input: Collection<'scope, D, R>,
+    name: &str,
+    route: impl Fn(&D) -> P + 'static,
+    mut gather: impl FnMut(D, Tick, R) + 'static,
+) -> Stream<'scope, Tick, Vec<()>> {
+    let pact = Exchange::new(move |(data, _, _): &(D, Tick, R)| hash_of(&route(data)));
+    input.inner.unary(pact, name, move |_, _| {
+        move |input, _output: &mut OutputBuilderSession<'_, Tick, CapacityContainerBuilder<Vec<()>>>| {
+            input.for_each(|_, batch| batch.drain(..).for_each(|(data, tick, diff)| gather(data, tick, diff)));
+        }
+    })
+}
+
+/// Takes what is below `upper` out of `pending`, tick by tick.
+fn below<D>(pending: &mut BTreeMap<Tick, Vec<D>>, upper: Tick) -> impl Iterator<Item = D> {
+    let above = pending.split_off(&upper);
+    std::mem::replace(pending, above).into_values().flatten()
+}
+
+impl<K: ExchangeData + Hash, R: ExchangeData + Semigroup> Seal for Sums<K, R> {
+    type Key = K;
+    type Value = R;
+
+    fn cut(&mut self, upper: Tick) -> Upserts<K, R> {
+        let mut touched: Vec<Slot> = Vec::new();
+        for (key, diff) in below(&mut self.pending, upper) {
+            let slot = self.sums.find_or_insert(&key, || (None, false));
+            let (sum, is_touched) = self.sums.get_mut(slot).1;
+            match sum {
+                Some(sum) => sum.plus_equals(&diff),
+                None => *sum = Some(diff),
+            }
+            if !std::mem::replace(is_touched, true) {
+                touched.push(slot);
+            }
+        }
+        let sealed = touched.into_iter().map(|slot| {
+            let (key, (sum, is_touched)) = self.sums.get_mut(slot);
+            *is_touched = false;
+            let value = sum.clone().filter(|sum| !sum.is_zero());
+            let key = key.clone();
+            if value.is_none() {
+                self.sums.remove(slot);
+            }
+            (key, value)
+        });
+        sealed.collect()
+    }
+
+    fn len(&self) -> usize {
+        self.sums.len()
+    }
+}
+
+impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Values<K, V> {
+    type Key = K;
+    type Value = V;
+
+    fn cut(&mut self, upper: Tick) -> Upserts<K, V> {
+        let mut touched: Vec<Slot> = Vec::new();
+        for ((key, value), diff) in below(&mut self.pending, upper) {
+            let fresh = || Counted { counts: Vec::new(), before: None, touched: false };
+            let slot = self.values.find_or_insert(&key, fresh);
+            let state = self.values.get_mut(slot).1;
+            match state.counts.iter().position(|(other, _)| *other == value) {
+                Some(at) => {
+                    state.counts[at].1 += diff;
+                    if state.counts[at].1 == 0 {
+                        state.counts.swap_remove(at);
+                    }
+                }
+                None => state.counts.push((value, diff)),
+            }
+            if !std::mem::replace(&mut state.touched, true) {
+                touched.push(slot);
+            }
+        }
+        let mut sealed = Vec::with_capacity(touched.len());
+        for slot in touched {
+            let (key, state) = self.values.get_mut(slot);
+            state.touched = false;
+            assert!(state.counts.len() <= 1, "at most one value per key at every tick");
+            let value = state.counts.first().map(|(value, _)| value.clone());
+            let is_gone = value.is_none();
+            if value != state.before {
+                state.before.clone_from(&value);
+                sealed.push((key.clone(), value));
+            }
+            if is_gone {
+                self.values.remove(slot);
+            }
+        }
+        sealed
+    }
+
+    fn len(&self) -> usize {
+        self.values.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! The thin shell that all our operators share: it holds input back until its tick is complete,
+//! hands it to a plain core in the order of ticks, and keeps one capability at the least tick at
+//! which the core may still have something to say.
+//!
+//! ```text
+//!   data (D, tick, R) ──exchange by route──┐
+//!                                          ├─> stash by tick ─> core ─> (Out, tick, OutR)
+//!   rows of an earlier export ──exchange───┘                     │
+//!                                                                └─> Exports (rows at a tick)
+//! ```
+//!
+//! **Time**: at a frontier `f` the core has seen all input below `f`, tick by tick: before the
+//! input of tick `t` it is told to `advance` to `t`, after it to `settle`. When every input is
+//! closed the core is not advanced any further: at shutdown nothing expires.
+//! **Imports** must all come before the first data; they count from the tick they carry.
+//! **State bound**: input above the frontier, plus what the core says of itself.
+
+use std::{cell::RefCell, collections::BTreeMap, hash::Hash, rc::Rc};
+
+use differential_dataflow::{AsCollection, ExchangeData};
+use timely::{
+    dataflow::{
+        Stream,
+        channels::pact::Exchange,
+        operators::{Capability, InputCapability, Operator, generic::OutputBuilderSession},
+    },
+    progress::Antichain,
+    scheduling::Activator,
+};
+
+use crate::{Collection, Tick, table::hash_of};
+
+/// Updates on their way out of a core.
+pub type Out<D, R> = Vec<(D, Tick, R)>;
+
+/// How many rows of an export are written between two steps of the dataflow. At a microsecond a
+/// row this keeps well below the 5 ms that an export may hold a worker.
+pub const EXPORT_SLICE_ROWS: usize = 1_000;
+
+/// What an operator does, without timely types: testable without a worker.
+pub trait Core: 'static {
+    /// What comes in.
+    type In: ExchangeData;
+    /// Its differences.
+    type InDiff: ExchangeData;
+    /// What goes out.
+    type Out: Clone + 'static;
+    /// Its differences.
+    type OutDiff: Clone + 'static;
+    /// A row of an export: key and state.
+    type Row: ExchangeData;
+
+    /// Time has come to `tick`: emits what falls due up to and with it.
+    fn advance(&mut self, tick: Tick, out: &mut Out<Self::Out, Self::OutDiff>);
+    /// Takes one update of `tick`; `advance` was called for it.
+    fn absorb(&mut self, data: Self::In, tick: Tick, diff: Self::InDiff, out: &mut Out<Self::Out, Self::OutDiff>);
+    /// All updates of `tick` are in: emits what depends on all of them.
+    fn settle(&mut self, _tick: Tick, _out: &mut Out<Self::Out, Self::OutDiff>) {}
+    /// The least tick at which something falls due by time alone.
+    fn due(&self) -> Option<Tick> {
+        None
+    }
+    /// Begins an export of the state as it is now.
+    fn begin_export(&mut self);
+    /// Appends the next rows, about `max_rows`; true when there are no more.
+    fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool;
+    /// Takes back a row of an export, at `tick`.
+    fn import(&mut self, row: Self::Row, tick: Tick, out: &mut Out<Self::Out, Self::OutDiff>);
+}
+
+/// Asks an operator instance for its rows and collects them.
+pub struct Exports<Row>(Rc<RefCell<ExportState<Row>>>);
+
+struct ExportState<Row> {
+    wanted: Option<Tick>,
+    running: bool,
+    rows: Vec<Row>,
+    done: Option<Tick>,
+    activator: Option<Activator>,
+}
+
+impl<Row> Clone for Exports<Row> {
+    fn clone(&self) -> Self {
+        Exports(Rc::clone(&self.0))
+    }
+}
+
+impl<Row> Default for Exports<Row> {
+    fn default() -> Self {
+        let state = ExportState { wanted: None, running: false, rows: Vec::new(), done: None, activator: None };
+        Exports(Rc::new(RefCell::new(state)))
+    }
+}
+
+impl<Row> Exports<Row> {
+    /// Asks for the rows exactly as of `tick`, which the operator must not have passed yet.
+    pub fn request(&self, tick: Tick) {
+        let mut state = self.0.borrow_mut();
+        state.wanted = Some(tick);
+        state.done = None;
+        if let Some(activator) = &state.activator {
+            activator.activate();
+        }
+    }
+
+    /// The rows so far, and whether they are all.
+    pub fn take(&self) -> (Vec<Row>, bool) {
+        let mut state = self.0.borrow_mut();
+        (std::mem::take(&mut state.rows), state.done.is_some())
+    }
+}
+
+/// The second input of every operator: rows of an earlier export.
+pub type Imports<'scope, Row> = Stream<'scope, Tick, Vec<(Row, Tick, isize)>>;
+
+/// How an operator instance is wired.
+pub struct Wiring<'scope, Row> {
+    /// The operator's name in the dataflow log.
+    pub name: &'static str,
+    /// Rows to start from; an empty stream for a first start.
+    pub imports: Imports<'scope, Row>,
+    /// Where exports are asked for and collected.
+    pub exports: Exports<Row>,
+}
+
+impl<'scope, Row: ExchangeData> Wiring<'scope, Row> {
+    /// An instance that starts empty, and whose exports nobody asks for.
+    pub fn fresh(name: &'static str, scope: timely::dataflow::Scope<'scope, Tick>) -> Self {
+        let imports = timely::dataflow::operators::generic::operator::empty(scope);
+        Wiring { name, imports, exports: Exports::default() }
+    }
+}
+
+/// Runs `core` over `input`, each worker on the keys that `route` sends to it. Rows go to the
+/// worker that `route_row` says: the same as their key's data.
+pub fn run<'scope, C, K>(
+    input: Collection<'scope, C::In, C::InDiff>,
+    wiring: Wiring<'scope, C::Row>,
+    core: C,
+    route: impl Fn(&C::In) -> K + 'static,
+    route_row: impl Fn(&C::Row) -> K + 'static,
+) -> Collection<'scope, C::Out, C::OutDiff>
+where
+    C: Core,
+    K: Hash,
+    C::OutDiff: differential_dataflow::difference::Semigroup,
+{
+    let Wiring { name, imports, exports } = wiring;
+    let data_pact = Exchange::new(move |(data, _, _): &(C::In, Tick, C::InDiff)| hash_of(&route(data)));
+    let rows_pact = Exchange::new(move |(row, _, _): &(C::Row, Tick, isize)| hash_of(&route_row(row)));
+    let scope = input.scope();
+    let stream = input.inner.binary_frontier(imports, data_pact, rows_pact, name, move |capability, info| {
+        drop(capability);
+        exports.0.borrow_mut().activator = Some(scope.activator_for(info.address));
+        let mut instance = Instance::new(core, exports);
+        move |(data, data_frontier), (rows, rows_frontier), output| {
+            rows.for_each(|capability, batch| instance.stash_rows(capability, batch));
+            data.for_each(|capability, batch| instance.stash_data(capability, batch));
+            let mut frontier = Antichain::new();
+            frontier.extend(data_frontier.frontier().iter().copied());
+            frontier.extend(rows_frontier.frontier().iter().copied());
+            instance.work(frontier.elements().first().copied(), output);
+        }
+    });
+    stream.as_collection()
+}
+
+/// A core in a worker: what is stashed for it, and the capability it holds.
+struct Instance<C: Core> {
+    core: C,
+    data: BTreeMap<Tick, Vec<(C::In, C::InDiff)>>,
+    rows: BTreeMap<Tick, Vec<C::Row>>,
+    held: Option<Capability<Tick>>,
+    exports: Exports<C::Row>,
+    out: Out<C::Out, C::OutDiff>,
+    frontier: Tick,
+}
+
+type Output<'a, C> = OutputBuilderSession<
+    'a,
+    Tick,
+    timely::container::CapacityContainerBuilder<Vec<(<C as Core>::Out, Tick, <C as Core>::OutDiff)>>,
+>;
+
+impl<C: Core> Instance<C> {
+    fn new(core: C, exports: Exports<C::Row>) -> Self {
+        let (data, rows) = (BTreeMap::new(), BTreeMap::new());
+        Instance { core, data, rows, held: None, exports, out: Vec::new(), frontier: 0 }
+    }
+
+    fn stash_data(&mut self, capability: InputCapability<Tick>, batch: &mut Vec<(C::In, Tick, C::InDiff)>) {
+        self.hold(&capability);
+        let Some((_, first, _)) = batch.first() else { return };
+        let (mut tick, mut stash) = (*first, self.data.entry(*first).or_default());
+        for (data, at, diff) in batch.drain(..) {
+            if at != tick {
+                (tick, stash) = (at, self.data.entry(at).or_default());
+            }
+            stash.push((data, diff));
+        }
+    }
+
+    fn stash_rows(&mut self, capability: InputCapability<Tick>, batch: &mut Vec<(C::Row, Tick, isize)>) {
+        self.hold(&capability);
+        for (row, tick, _) in batch.drain(..) {
+            self.rows.entry(tick).or_default().push(row);
+        }
+    }
+
+    /// Keeps the least capability that anything stashed or due needs.
+    fn hold(&mut self, capability: &InputCapability<Tick>) {
+        let Some(tick) = capability.least() else { return };
+        if self.held.as_ref().is_none_or(|held| tick < held.time()) {
+            self.held = capability.retain_least(0);
+        }
+    }
+
+    /// Lets the core see everything below `frontier`; `None` when all inputs are closed.
+    fn work(&mut self, frontier: Option<Tick>, output: &mut Output<'_, C>) {
+        let wanted = self.exports.0.borrow().wanted;
+        match (frontier, wanted) {
+            (Some(frontier), _) => {
+                assert!(frontier >= self.frontier, "a frontier never goes back");
+                self.frontier = frontier;
+                if let Some(tick) = wanted.filter(|tick| *tick < frontier) {
+                    self.run_below(tick + 1);
+                    self.core.advance(tick, &mut self.out);
+                    self.begin_export();
+                }
+                self.run_below(frontier);
+                if self.held.is_some() {
+                    self.core.advance(frontier - 1, &mut self.out);
+                }
+            }
+            (None, _) => {
+                self.run_below(Tick::MAX);
+                if wanted.is_some() {
+                    self.begin_export();
+                }
+            }
+        }
+        if let Some(held) = &self.held {
+            output.session(held).give_iterator(self.out.drain(..));
+        }
+        assert!(self.out.is_empty(), "what a core emits has a capability");
+        self.release(frontier);
+        self.export_some();
+    }
+
+    fn run_below(&mut self, end: Tick) {
+        while let Some(tick) = self.first_stashed().filter(|tick| *tick < end) {
+            self.core.advance(tick, &mut self.out);
+            for row in self.rows.remove(&tick).into_iter().flatten() {
+                self.core.import(row, tick, &mut self.out);
+            }
+            for (data, diff) in self.data.remove(&tick).into_iter().flatten() {
+                self.core.absorb(data, tick, diff, &mut self.out);
+            }
+            self.core.settle(tick, &mut self.out);
+        }
+    }
+
+    fn first_stashed(&self) -> Option<Tick> {
+        let (data, rows) = (self.data.keys().next(), self.rows.keys().next());
+        data.into_iter().chain(rows).min().copied()
+    }
+
+    fn release(&mut self, frontier: Option<Tick>) {
+        let due = frontier.and(self.core.due());
+        match self.first_stashed().into_iter().chain(due).min() {
+            Some(next) => {
+                if let Some(held) = &mut self.held {
+                    held.downgrade(&next);
+                }
+            }
+            None => self.held = None,
+        }
+    }
+
+    fn begin_export(&mut self) {
+        let mut state = self.exports.0.borrow_mut();
+        state.wanted = None;
+        state.running = true;
+        self.core.begin_export();
+    }
+
+    /// Writes one slice of an export under way and asks to be run again for the next.
+    fn export_some(&mut self) {
+        let mut state = self.exports.0.borrow_mut();
+        if !state.running {
+            return;
+        }
+        let state = &mut *state;
+        if self.core.export_slice(EXPORT_SLICE_ROWS, &mut state.rows) {
+            state.running = false;
+            state.done = Some(self.frontier);
+        } else if let Some(activator) = &state.activator {
+            activator.activate();
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Keyed state in dense slots, with a copy-on-write export.
+//!
+//! A [`Table`] maps keys to slots `0..n`; other structures name a key by its slot (four bytes)
+//! instead of holding it. An export walks the slots in slices. A slot that is about to change
+//! before the walk has reached it is copied first, so that the rows are exactly those of the
+//! moment at which the export began, however many changes come in between.
+//!
+//! **State bound**: one slot per live key; freed slots are used again.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use hashbrown::HashTable;
+
+/// A slot's number.
+pub type Slot = u32;
+
+/// Keyed state in dense slots.
+pub struct Table<K, S> {
+    index: HashTable<Slot>,
+    slots: Vec<Option<(K, S)>>,
+    free: Vec<Slot>,
+    walk: Option<Walk<K, S>>,
+}
+
+/// An export under way.
+struct Walk<K, S> {
+    cursor: usize,
+    end: usize,
+    copied: Vec<bool>,
+    rows: Vec<(K, S)>,
+}
+
+impl<K, S> Default for Table<K, S> {
+    fn default() -> Self {
+        Table { index: HashTable::new(), slots: Vec::new(), free: Vec::new(), walk: None }
+    }
+}
+
+impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// True where there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The slot of `key`, if it has one.
+    pub fn find(&self, key: &K) -> Option<Slot> {
+        let slots = &self.slots;
+        self.index.find(hash_of(key), |slot| holds(slots, *slot, key)).copied()
+    }
+
+    /// The slot of `key`, with the state that `fresh` makes where it had none.
+    pub fn find_or_insert(&mut self, key: &K, fresh: impl FnOnce() -> S) -> Slot {
+        let hash = hash_of(key);
+        let slots = &self.slots;
+        if let Some(slot) = self.index.find(hash, |slot| holds(slots, *slot, key)) {
+            return *slot;
+        }
+        let entry = Some((key.clone(), fresh()));
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = entry;
+                slot
+            }
+            None => {
+                self.slots.push(entry);
+                Slot::try_from(self.slots.len() - 1).expect("fewer than 2^32 keys a worker")
+            }
+        };
+        let slots = &self.slots;
+        self.index.insert_unique(hash, slot, |slot| rehash(slots, *slot));
+        slot
+    }
+
+    /// Key and state of a live slot.
+    pub fn get(&self, slot: Slot) -> (&K, &S) {
+        let (key, state) = self.slots[slot as usize].as_ref().expect("a live slot");
+        (key, state)
+    }
+
+    /// Key and state of a live slot, the state to be changed.
+    pub fn get_mut(&mut self, slot: Slot) -> (&K, &mut S) {
+        self.keep_for_walk(slot);
+        let (key, state) = self.slots[slot as usize].as_mut().expect("a live slot");
+        (key, state)
+    }
+
+    /// Forgets the key of a live slot.
+    pub fn remove(&mut self, slot: Slot) -> (K, S) {
+        self.keep_for_walk(slot);
+        let entry = self.slots[slot as usize].take().expect("a live slot");
+        if let Ok(found) = self.index.find_entry(hash_of(&entry.0), |other| *other == slot) {
+            found.remove();
+        }
+        self.free.push(slot);
+        entry
+    }
+
+    /// Keys and states, in the order of slots.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &S)> {
+        self.slots.iter().flatten().map(|(key, state)| (key, state))
+    }
+
+    /// Begins an export of all that stands here now.
+    pub fn begin_export(&mut self) {
+        let end = self.slots.len();
+        self.walk = Some(Walk { cursor: 0, end, copied: vec![false; end], rows: Vec::new() });
+    }
+
+    /// Appends the next rows of the export, about `max_rows`; true when there are no more.
+    pub fn export_slice(&mut self, max_rows: usize, out: &mut Vec<(K, S)>) -> bool {
+        let Some(walk) = &mut self.walk else { return true };
+        out.append(&mut walk.rows);
+        let until = walk.end.min(walk.cursor + max_rows);
+        for at in walk.cursor..until {
+            if let (false, Some(entry)) = (walk.copied[at], &self.slots[at]) {
+                out.push(entry.clone());
+            }
+        }
+        walk.cursor = until;
+        let done = walk.cursor == walk.end;
+        if done {
+            self.walk = None;
+        }
+        done
+    }
+
+    /// Copies a slot that changes before the export has reached it. A slot that was empty or
+    /// not there when the export began is no part of it.
+    fn keep_for_walk(&mut self, slot: Slot) {
+        let Some(walk) = &mut self.walk else { return };
+        let at = slot as usize;
+        if at >= walk.cursor && at < walk.end && !walk.copied[at] {
+            walk.copied[at] = true;
+            walk.rows.extend(self.slots[at].clone());
+        }
+    }
+}
+
+fn holds<K: Eq, S>(slots: &[Option<(K, S)>], slot: Slot, key: &K) -> bool {
+    slots[slot as usize].as_ref().is_some_and(|(held, _)| held == key)
+}
+
+fn rehash<K: Hash, S>(slots: &[Option<(K, S)>], slot: Slot) -> u64 {
+    slots[slot as usize].as_ref().map_or(0, |(key, _)| hash_of(key))
+}
+
+/// A hash for tables and for choosing workers: quick, and the same on every machine for keys
+/// whose own `Hash` is (multiply and rotate, finished as in MurmurHash3's 64-bit finaliser).
+pub fn hash_of<K: Hash + ?Sized>(key: &K) -> u64 {
+    Mix::default().hash_one(key)
+}
+
+/// The hash function of [`hash_of`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Mix(u64);
+
+impl BuildHasher for Mix {
+    type Hasher = Mix;
+    fn build_hasher(&self) -> Mix {
+        Mix(0x9E37_79B9_7F4A_7C15)
+    }
+}
+
+impl Hasher for Mix {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+    fn write_u8(&mut self, value: u8) {
+        self.write_u64(u64::from(value));
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0 = (self.0.rotate_left(23) ^ value).wrapping_mul(0x2545_F491_4F6C_DD1D);
+    }
+    fn write_usize(&mut self, value: usize) {
+        self.write_u64(value as u64);
+    }
+    fn finish(&self) -> u64 {
+        let mut hash = self.0;
+        hash = (hash ^ (hash >> 33)).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
+        hash = (hash ^ (hash >> 33)).wrapping_mul(0xC4CE_B9FE_1A85_EC53);
+        hash ^ (hash >> 33)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    proptest! {
+        /// Whatever happens between the slices, the rows are those of the beginning.
+        #[test]
+        fn an_export_is_of_the_moment_at_which_it_began(
+            before in prop::collection::vec((0u8..20, 0u32..100), 0..40),
+            between in prop::collection::vec((0u8..25, prop::option::of(0u32..100)), 0..60),
+            slice in 1usize..7,
+        ) {
+            let mut table = Table::default();
+            let mut plain = BTreeMap::new();
+            for (key, value) in before {
+                let slot = table.find_or_insert(&key, || 0);
+                *table.get_mut(slot).1 = value;
+                plain.insert(key, value);
+            }
+            let expected = plain.clone();
+            table.begin_export();
+            let (mut rows, mut done) = (Vec::new(), false);
+            for (key, change) in between {
+                done = done || table.export_slice(slice, &mut rows);
+                match (change, table.find(&key)) {
+                    (None, Some(slot)) => {
+                        table.remove(slot);
+                        plain.remove(&key);
+                    }
+                    (Some(value), _) => {
+                        let slot = table.find_or_insert(&key, || 0);
+                        *table.get_mut(slot).1 = value;
+                        plain.insert(key, value);
+                    }
+                    (None, None) => {}
+                }
+            }
+            while !done {
+                done = table.export_slice(slice, &mut rows);
+            }
+            let count = rows.len();
+            prop_assert_eq!(rows.into_iter().collect::<BTreeMap<_, _>>(), expected.clone());
+            prop_assert_eq!(count, expected.len());
+            prop_assert_eq!(table.iter().map(|(k, v)| (*k, *v)).collect::<BTreeMap<_, _>>(), plain);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The first K open members of every group, by score.
+//!
+//! - **Input** three collections about members `M`:
+//!   `((M, A), tick, i64)` scores per axis (a segment and a window, say), to be added up;
+//!   `((M, B), tick, ±1)` places: where the member stands (a category, say);
+//!   `((M, Option<P>), tick, ±1)` gates: open with a payload (units available), or closed.
+//! - **Output** `(((A, B), list), tick, ±1)`: for each group, an axis at a place, the list of its
+//!   first K members that are open and have a score above 0, by (score descending, member
+//!   ascending), each with score and payload. A group with none has no row.
+//! - **Time** is the tick; nothing happens by time alone. At every tick the list is exact: a
+//!   member that closes leaves and its successor enters at that tick.
+//! - **State bound**: per (member, axis) a score, and a leaf in each of its groups; per group a
+//!   tree over its leaves and a sorted buffer of [`BUFFER_FACTOR`] × K.
+//! - **Late data**: every input may be retracted at any later tick.
+//!
+//! ```text
+//!  scores ─┐                        stage 1, by member            stage 2, by group
+//!  places ─┼─exchange by member──> cells, trees, buffers ──rows──> merge of at most
+//!  gates ──┘                        K candidates a group            workers × K rows ──> lists
+//! ```
+//!
+//! A change costs O(log n) of the group's members, never a look at all of them: most changes
+//! concern members far from the cut and touch one block of sixteen leaves (`tree`); the order is
+//! kept only near the cut (`list`).
+
+mod list;
+mod stage_one;
+mod stage_two;
+mod tree;
+
+use std::{hash::Hash, rc::Rc};
+
+use differential_dataflow::{AsCollection, ExchangeData};
+use timely::dataflow::operators::vec::Map;
+
+use crate::{
+    Collection,
+    shell::{Wiring, run},
+};
+
+pub use stage_one::{Feed, StageOne};
+pub use stage_two::StageTwo;
+
+/// How many times K members a group keeps in order.
+pub const BUFFER_FACTOR: usize = 6;
+
+/// A member of a list: who, score, payload of its gate.
+pub type Ranked<M, P> = (M, i64, P);
+
+/// Which lists there are, and how long they get.
+pub struct TopKOptions<A, B, P> {
+    /// How many members a list has at the most.
+    pub k: usize,
+    /// Places that every member has without being placed there.
+    pub everywhere: Vec<B>,
+    /// Whether an axis at a place makes a group.
+    pub is_group: Rc<dyn Fn(&A, &B) -> bool>,
+    /// The gate of a member that has none: `None` is closed.
+    pub without_gate: Option<P>,
+}
+
+impl<A, B: Clone, P: Clone> Clone for TopKOptions<A, B, P> {
+    fn clone(&self) -> Self {
+        TopKOptions {
+            k: self.k,
+            everywhere: self.everywhere.clone(),
+            is_group: Rc::clone(&self.is_group),
+            without_gate: self.without_gate.clone(),
+        }
+    }
+}
+
+/// Stage 1's state of a member, as exported.
+pub type TopKRow<M, A, B, P> = (Feed<M, A, B, P>, i64);
+
+/// Top-k over three collections; `scores` is the one with the method.
+pub trait TopK<'scope, M, A, B, P>
+where
+    M: ExchangeData + Hash,
+    A: ExchangeData + Hash,
+    B: ExchangeData + Hash,
+    P: ExchangeData,
+{
+    /// The lists of all groups. The name of `wiring` names stage 1; the exported rows are its.
+    ///
+    /// ```
+    /// use std::rc::Rc;
+    /// use differential_dataflow::input::Input;
+    /// use etalage_operators::{shell::Wiring, top_k::{TopK, TopKOptions}};
+    ///
+    /// timely::example(|scope| {
+    ///     let item = |name: &str| name.to_string();
+    ///     let scores = scope.new_collection_from_raw(vec![((item("shoe"), 0u8), 0, 7i64)]);
+    ///     let places = scope.new_collection_from(vec![(item("shoe"), item("sport"))]).1;
+    ///     let gates = scope.new_collection_from(vec![(item("shoe"), Some(3i64))]).1;
+    ///     let options = TopKOptions {
+    ///         k: 10, everywhere: vec![item("")], is_group: Rc::new(|_, _| true), without_gate: None,
+    ///     };
+    ///     scores.top_k(places, gates, options, Wiring::fresh("TopK", scope));
+    /// });
+    /// ```
+    fn top_k(
+        self,
+        places: Collection<'scope, (M, B)>,
+        gates: Collection<'scope, (M, Option<P>)>,
+        options: TopKOptions<A, B, P>,
+        wiring: Wiring<'scope, TopKRow<M, A, B, P>>,
+    ) -> Collection<'scope, ((A, B), Vec<Ranked<M, P>>)>;
+}
+
+impl<'scope, M, A, B, P> TopK<'scope, M, A, B, P> for Collection<'scope, (M, A), i64>
+where
+    M: ExchangeData + Hash,
+    A: ExchangeData + Hash,
+    B: ExchangeData + Hash,
+    P: ExchangeData,
+{
+    fn top_k(
+        self,
+        places: Collection<'scope, (M, B)>,
+        gates: Collection<'scope, (M, Option<P>)>,
+        options: TopKOptions<A, B, P>,
+        wiring: Wiring<'scope, TopKRow<M, A, B, P>>,
+    ) -> Collection<'scope, ((A, B), Vec<Ranked<M, P>>)> {
+        let scope = self.scope();
+        let places = places.inner.map(|((member, place), tick, diff)| (Feed::Place(member, place), tick, diff as i64));
+        let gates = gates.inner.map(|((member, gate), tick, diff)| (Feed::Gate(member, gate), tick, diff as i64));
+        let scores = self.map(|(member, axis)| Feed::Score(member, axis));
+        let feed = scores.concat(places.as_collection()).concat(gates.as_collection());
+        let k = options.k;
+        let rows = run(
+            feed,
+            wiring,
+            StageOne::new(options),
+            |feed: &Feed<M, A, B, P>| feed.member().clone(),
+            |(feed, _)| feed.member().clone(),
+        );
+        run(
+            rows,
+            Wiring::fresh("TopK: merge", scope),
+            StageTwo::new(k),
+            |(group, _)| group.clone(),
+            |(group, _)| group.clone(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,335 @@
+//! Stage 1, partitioned by member: scores, places and gates of the members that are here, and the
+//! first K of every group among them. Its rows are the candidates for stage 2.
+
+use std::hash::Hash;
+
+use differential_dataflow::ExchangeData;
+use serde::{Deserialize, Serialize};
+
+use super::{Ranked, TopKOptions, TopKRow, list::List, tree::OUT};
+use crate::{
+    Tick,
+    shell::{Core, Out},
+    table::{Slot, Table},
+};
+
+/// One of the three inputs; its difference says how often, or how much.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Feed<M, A, B, P> {
+    /// The difference is added to the member's score on this axis.
+    Score(M, A),
+    /// The member stands at this place.
+    Place(M, B),
+    /// The member's gate: open with a payload, or closed.
+    Gate(M, Option<P>),
+}
+
+impl<M, A, B, P> Feed<M, A, B, P> {
+    /// Which member this is about.
+    pub fn member(&self) -> &M {
+        match self {
+            Feed::Score(member, _) | Feed::Place(member, _) | Feed::Gate(member, _) => member,
+        }
+    }
+}
+
+/// A member's score on one axis, and its leaf in every group of that axis.
+#[derive(Clone)]
+struct Cell {
+    score: i64,
+    member: Slot,
+    /// Group, and leaf within it.
+    leaves: Vec<(Slot, u32)>,
+}
+
+/// What is known of a member apart from its scores.
+#[derive(Clone)]
+struct Member<B, P> {
+    cells: Vec<Slot>,
+    places: Vec<(B, i64)>,
+    gates: Vec<(Option<P>, i64)>,
+    /// The gate in force: open with a payload, or closed.
+    open: Option<P>,
+}
+
+/// A group's order, and the candidates that were emitted for it.
+#[derive(Clone)]
+struct Group<M, P> {
+    emitted: Vec<Ranked<M, P>>,
+    touched: bool,
+}
+
+/// Stage 1 without a dataflow.
+pub struct StageOne<M, A, B, P> {
+    options: TopKOptions<A, B, P>,
+    cells: Table<(M, A), Cell>,
+    members: Table<M, Member<B, P>>,
+    groups: Table<(A, B), Group<M, P>>,
+    /// The order of each group, by the group's slot.
+    lists: Vec<List<M>>,
+    touched: Vec<Slot>,
+    exporting: Vec<TopKRow<M, A, B, P>>,
+}
+
+impl<M, A, B, P> StageOne<M, A, B, P>
+where
+    M: ExchangeData + Hash,
+    A: ExchangeData + Hash,
+    B: ExchangeData + Hash,
+    P: ExchangeData,
+{
+    /// A stage without members.
+    pub fn new(options: TopKOptions<A, B, P>) -> Self {
+        let (cells, members, groups) = (Table::default(), Table::default(), Table::default());
+        StageOne { options, cells, members, groups, lists: Vec::new(), touched: Vec::new(), exporting: Vec::new() }
+    }
+
+    fn member(&mut self, member: &M) -> Slot {
+        let (everywhere, open) = (&self.options.everywhere, &self.options.without_gate);
+        self.members.find_or_insert(member, || Member {
+            cells: Vec::new(),
+            places: everywhere.iter().map(|place| (place.clone(), 1)).collect(),
+            gates: Vec::new(),
+            open: open.clone(),
+        })
+    }
+
+    fn group(&mut self, group: &(A, B)) -> Slot {
+        let slot = self.groups.find_or_insert(group, || Group { emitted: Vec::new(), touched: false });
+        if self.lists.len() <= slot as usize {
+            self.lists.push(List::new(self.options.k));
+        }
+        slot
+    }
+
+    fn add_score(&mut self, member: M, axis: A, diff: i64) {
+        let key = (member, axis);
+        let found = self.cells.find(&key);
+        let cell = found.unwrap_or_else(|| self.new_cell(&key));
+        let state = self.cells.get_mut(cell).1;
+        state.score += diff;
+        let is_gone = state.score == 0;
+        let open = self.members.get(state.member).1.open.is_some();
+        let score = if open { state.score.max(OUT) } else { OUT };
+        for (group, leaf) in &state.leaves {
+            if self.lists[*group as usize].set(*leaf, score) {
+                touch(&mut self.groups, &mut self.touched, *group);
+            }
+        }
+        if is_gone {
+            self.remove_cell(cell);
+        }
+    }
+
+    fn new_cell(&mut self, key: &(M, A)) -> Slot {
+        let member = self.member(&key.0);
+        let places: Vec<B> = self.members.get(member).1.places.iter().map(|(place, _)| place.clone()).collect();
+        let cell = self.cells.find_or_insert(key, || Cell { score: 0, member, leaves: Vec::new() });
+        self.members.get_mut(member).1.cells.push(cell);
+        for place in places {
+            self.join(cell, &place);
+        }
+        cell
+    }
+
+    /// Gives a cell a leaf in the group of its axis at `place`.
+    fn join(&mut self, cell: Slot, place: &B) {
+        let (member, axis) = self.cells.get(cell).0.clone();
+        if !(self.options.is_group)(&axis, place) {
+            return;
+        }
+        let group = self.group(&(axis, place.clone()));
+        let leaf = self.lists[group as usize].add(member);
+        let state = self.cells.get_mut(cell).1;
+        state.leaves.push((group, leaf));
+        let open = self.members.get(state.member).1.open.is_some();
+        let score = if open { state.score.max(OUT) } else { OUT };
+        if self.lists[group as usize].set(leaf, score) {
+            touch(&mut self.groups, &mut self.touched, group);
+        }
+    }
+
+    /// Takes a cell out of the group of its axis at `place`.
+    fn leave(&mut self, cell: Slot, place: &B) {
+        let axis = self.cells.get(cell).0.1.clone();
+        let Some(group) = self.groups.find(&(axis, place.clone())) else { return };
+        let state = self.cells.get_mut(cell).1;
+        let Some(at) = state.leaves.iter().position(|(other, _)| *other == group) else { return };
+        let (_, leaf) = state.leaves.swap_remove(at);
+        if self.lists[group as usize].remove(leaf) {
+            touch(&mut self.groups, &mut self.touched, group);
+        }
+        self.drop_if_empty(group);
+    }
+
+    fn remove_cell(&mut self, cell: Slot) {
+        let (_, state) = self.cells.remove(cell);
+        for (group, leaf) in state.leaves {
+            if self.lists[group as usize].remove(leaf) {
+                touch(&mut self.groups, &mut self.touched, group);
+            }
+            self.drop_if_empty(group);
+        }
+        let member = self.members.get_mut(state.member).1;
+        member.cells.retain(|other| *other != cell);
+        self.forget_if_unknown(state.member);
+    }
+
+    /// A group that nobody is in and nothing was emitted for needs no slot. One that still has
+    /// candidates out goes when its tick is settled.
+    fn drop_if_empty(&mut self, group: Slot) {
+        let state = self.groups.get(group).1;
+        if self.lists[group as usize].is_empty() && state.emitted.is_empty() && !state.touched {
+            self.groups.remove(group);
+            self.lists[group as usize] = List::new(self.options.k);
+        }
+    }
+
+    fn forget_if_unknown(&mut self, member: Slot) {
+        let state = self.members.get(member).1;
+        let is_placed = state.places.len() > self.options.everywhere.len();
+        if state.cells.is_empty() && state.gates.is_empty() && !is_placed {
+            self.members.remove(member);
+        }
+    }
+
+    fn place(&mut self, member: &M, place: B, diff: i64) {
+        let slot = self.member(member);
+        let state = self.members.get_mut(slot).1;
+        let at = state.places.iter().position(|(other, _)| *other == place).unwrap_or_else(|| {
+            state.places.push((place.clone(), 0));
+            state.places.len() - 1
+        });
+        let before = state.places[at].1;
+        state.places[at].1 += diff;
+        let after = state.places[at].1;
+        if after == 0 {
+            state.places.remove(at);
+        }
+        let cells = state.cells.clone();
+        match (before > 0, after > 0) {
+            (false, true) => cells.into_iter().for_each(|cell| self.join(cell, &place)),
+            (true, false) => cells.into_iter().for_each(|cell| self.leave(cell, &place)),
+            _ => {}
+        }
+        self.forget_if_unknown(slot);
+    }
+
+    fn gate(&mut self, member: &M, gate: Option<P>, diff: i64) {
+        let slot = self.member(member);
+        let without_gate = self.options.without_gate.clone();
+        let state = self.members.get_mut(slot).1;
+        match state.gates.iter_mut().find(|(other, _)| *other == gate) {
+            Some((_, count)) => *count += diff,
+            None => state.gates.push((gate, diff)),
+        }
+        state.gates.retain(|(_, count)| *count != 0);
+        let live = state.gates.iter().filter(|(_, count)| *count > 0).map(|(gate, _)| gate);
+        let open = live.min().cloned().unwrap_or(without_gate);
+        if open != state.open {
+            state.open = open;
+            let cells = state.cells.clone();
+            cells.into_iter().for_each(|cell| self.regate(cell));
+        }
+        self.forget_if_unknown(slot);
+    }
+
+    /// Puts a cell in or out of its lists, or notes that its payload changed.
+    fn regate(&mut self, cell: Slot) {
+        let state = self.cells.get(cell).1;
+        let open = self.members.get(state.member).1.open.is_some();
+        let score = if open { state.score.max(OUT) } else { OUT };
+        for (group, leaf) in &state.leaves {
+            let list = &mut self.lists[*group as usize];
+            if list.set(*leaf, score) || list.is_listed(*leaf) {
+                touch(&mut self.groups, &mut self.touched, *group);
+            }
+        }
+    }
+
+    /// The candidates of a group as they are now.
+    fn candidates(&self, group: Slot) -> Vec<Ranked<M, P>> {
+        let first = self.lists[group as usize].first().iter();
+        let with_payload = first.map(|(score, member, _)| {
+            let slot = self.members.find(member).expect("a listed member is known");
+            let open = self.members.get(slot).1.open.clone();
+            (member.clone(), *score, open.expect("a listed member is open"))
+        });
+        with_payload.collect()
+    }
+}
+
+fn touch<A, B, M, P>(groups: &mut Table<(A, B), Group<M, P>>, touched: &mut Vec<Slot>, group: Slot)
+where
+    (A, B): Hash + Eq + Clone,
+    Group<M, P>: Clone,
+{
+    let state = groups.get_mut(group).1;
+    if !std::mem::replace(&mut state.touched, true) {
+        touched.push(group);
+    }
+}
+
+impl<M, A, B, P> Core for StageOne<M, A, B, P>
+where
+    M: ExchangeData + Hash,
+    A: ExchangeData + Hash,
+    B: ExchangeData + Hash,
+    P: ExchangeData,
+{
+    type In = Feed<M, A, B, P>;
+    type InDiff = i64;
+    type Out = ((A, B), Ranked<M, P>);
+    type OutDiff = isize;
+    type Row = TopKRow<M, A, B, P>;
+
+    fn advance(&mut self, _tick: Tick, _out: &mut Out<Self::Out, isize>) {}
+
+    fn absorb(&mut self, feed: Self::In, _tick: Tick, diff: i64, _out: &mut Out<Self::Out, isize>) {
+        match feed {
+            Feed::Score(member, axis) => self.add_score(member, axis, diff),
+            Feed::Place(member, place) => self.place(&member, place, diff),
+            Feed::Gate(member, gate) => self.gate(&member, gate, diff),
+        }
+    }
+
+    fn settle(&mut self, tick: Tick, out: &mut Out<Self::Out, isize>) {
+        for group in std::mem::take(&mut self.touched) {
+            let now = self.candidates(group);
+            let (key, state) = self.groups.get_mut(group);
+            state.touched = false;
+            for gone in state.emitted.iter().filter(|row| !now.contains(row)) {
+                out.push(((key.clone(), gone.clone()), tick, -1));
+            }
+            for new in now.iter().filter(|row| !state.emitted.contains(row)) {
+                out.push(((key.clone(), new.clone()), tick, 1));
+            }
+            state.emitted = now;
+            self.drop_if_empty(group);
+        }
+    }
+
+    /// The state is small beside that of the windows that feed it: it is listed at once.
+    fn begin_export(&mut self) {
+        self.exporting.clear();
+        for ((member, axis), cell) in self.cells.iter() {
+            self.exporting.push((Feed::Score(member.clone(), axis.clone()), cell.score));
+        }
+        for (member, state) in self.members.iter() {
+            let places = state.places.iter().filter(|(place, _)| !self.options.everywhere.contains(place));
+            self.exporting.extend(places.map(|(place, count)| (Feed::Place(member.clone(), place.clone()), *count)));
+            let gates = state.gates.iter();
+            self.exporting.extend(gates.map(|(gate, count)| (Feed::Gate(member.clone(), gate.clone()), *count)));
+        }
+    }
+
+    fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
+        let from = self.exporting.len().saturating_sub(max_rows);
+        out.extend(self.exporting.drain(from..));
+        self.exporting.is_empty()
+    }
+
+    fn import(&mut self, (feed, diff): Self::Row, tick: Tick, out: &mut Out<Self::Out, isize>) {
+        self.absorb(feed, tick, diff, out);
+    }
+}

@@ -1,0 +1,195 @@
+//! Keyed upserts: the value of each key as its ordered changes leave it.
+//!
+//! - **Input** `((key, (order, op)), tick, diff)`: set, add to, or delete the value of `key`; the
+//!   changes of a key apply in the order of `order`, not of arrival.
+//! - **Output** `((key, value), tick, ±1)`: for each key that has a value, the greatest `Set`
+//!   with every `Add` ordered after it. A key with `Add`s only has no value yet.
+//! - **Time** is the tick; nothing happens by time alone.
+//! - **State bound**: per key the greatest `Set` or `Delete`, the changes ordered after it, and
+//!   `keep_superseded` changes before it.
+//! - **Late data**: a change ordered before the greatest `Set` alters nothing. A retraction of
+//!   what is still kept is exact; one of a change that was let go alters nothing either.
+
+use std::hash::Hash;
+
+use differential_dataflow::ExchangeData;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Collection, Tick,
+    shell::{Core, Out, Wiring, run},
+    table::{Slot, Table},
+};
+
+/// A change of a value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Op<V> {
+    /// The value is this, whatever came before.
+    Set(V),
+    /// This is added to whatever came before.
+    Add(V),
+    /// There is no value.
+    Delete,
+}
+
+/// How changes of one key are kept and combined.
+#[derive(Clone, Copy)]
+pub struct UpsertOptions<V> {
+    /// How many superseded changes are kept per key, so that a newer one can be retracted.
+    pub keep_superseded: usize,
+    /// What `Add` does.
+    pub add: fn(&mut V, &V),
+}
+
+/// A key and its changes, in order, as exported.
+pub type UpsertRow<K, O, V> = (K, Vec<(O, Op<V>, isize)>);
+
+/// Upserts over a collection of ordered changes.
+pub trait Upsert<'scope, K: ExchangeData + Hash, O: ExchangeData, V: ExchangeData> {
+    /// The value of each key, partitioned by `route`.
+    ///
+    /// ```
+    /// use differential_dataflow::input::Input;
+    /// use etalage_operators::{shell::Wiring, upsert::{Op, Upsert, UpsertOptions}};
+    ///
+    /// timely::example(|scope| {
+    ///     let stock = vec![("shoe", (1u64, Op::Set(10i64))), ("shoe", (2, Op::Add(-3)))];
+    ///     let stock = scope.new_collection_from(stock).1.map(|(item, change)| (item.to_string(), change));
+    ///     let options = UpsertOptions { keep_superseded: 8, add: |sum, more| *sum += more };
+    ///     stock.upsert(options, Wiring::fresh("Stock", scope), |item| item.clone());
+    /// });
+    /// ```
+    fn upsert<P: Hash + 'static>(
+        self,
+        options: UpsertOptions<V>,
+        wiring: Wiring<'scope, UpsertRow<K, O, V>>,
+        route: impl Fn(&K) -> P + 'static,
+    ) -> Collection<'scope, (K, V)>;
+}
+
+impl<'scope, K, O, V> Upsert<'scope, K, O, V> for Collection<'scope, (K, (O, Op<V>))>
+where
+    K: ExchangeData + Hash,
+    O: ExchangeData,
+    V: ExchangeData,
+{
+    fn upsert<P: Hash + 'static>(
+        self,
+        options: UpsertOptions<V>,
+        wiring: Wiring<'scope, UpsertRow<K, O, V>>,
+        route: impl Fn(&K) -> P + 'static,
+    ) -> Collection<'scope, (K, V)> {
+        let by_data = std::rc::Rc::new(route);
+        let by_row = std::rc::Rc::clone(&by_data);
+        let core = UpsertCore { options, keys: Table::default(), touched: Vec::new() };
+        run(self, wiring, core, move |(key, _)| by_data(key), move |(key, _)| by_row(key))
+    }
+}
+
+/// Upserts without a dataflow.
+pub struct UpsertCore<K, O, V> {
+    options: UpsertOptions<V>,
+    keys: Table<K, Changes<O, V>>,
+    touched: Vec<Slot>,
+}
+
+#[derive(Clone)]
+struct Changes<O, V> {
+    /// In order; a change stays with count 0 only within a tick.
+    changes: Vec<(O, Op<V>, isize)>,
+    /// What was emitted.
+    value: Option<V>,
+    touched: bool,
+}
+
+impl<K: ExchangeData + Hash, O: ExchangeData, V: ExchangeData> UpsertCore<K, O, V> {
+    /// A core without keys.
+    pub fn new(options: UpsertOptions<V>) -> Self {
+        UpsertCore { options, keys: Table::default(), touched: Vec::new() }
+    }
+}
+
+impl<O: Ord, V: Ord + Clone> Changes<O, V> {
+    fn update(&mut self, order: O, op: Op<V>, diff: isize) {
+        let place = self.changes.partition_point(|(o, p, _)| (o, p) < (&order, &op));
+        match self.changes.get_mut(place).filter(|(o, p, _)| *o == order && *p == op) {
+            Some((_, _, count)) => *count += diff,
+            None => self.changes.insert(place, (order, op, diff)),
+        }
+    }
+
+    /// Lets go what no longer matters, and gives the value that the rest makes.
+    fn fold(&mut self, options: &UpsertOptions<V>) -> Option<V> {
+        self.changes.retain(|(_, _, count)| *count != 0);
+        let live = |change: &(O, Op<V>, isize)| change.2 > 0;
+        let base = self.changes.iter().rposition(|change| live(change) && !matches!(change.1, Op::Add(_)));
+        if let Some(superseded) = base.and_then(|base| base.checked_sub(options.keep_superseded)) {
+            self.changes.drain(..superseded);
+        }
+        let base = base.map(|base| base.min(options.keep_superseded))?;
+        let Op::Set(mut value) = self.changes[base].1.clone() else { return None };
+        for (_, op, count) in self.changes[base + 1..].iter().filter(|change| live(change)) {
+            if let Op::Add(more) = op {
+                (0..*count).for_each(|_| (options.add)(&mut value, more));
+            }
+        }
+        Some(value)
+    }
+}
+
+impl<K: ExchangeData + Hash, O: ExchangeData, V: ExchangeData> Core for UpsertCore<K, O, V> {
+    type In = (K, (O, Op<V>));
+    type InDiff = isize;
+    type Out = (K, V);
+    type OutDiff = isize;
+    type Row = UpsertRow<K, O, V>;
+
+    fn advance(&mut self, _tick: Tick, _out: &mut Out<(K, V), isize>) {}
+
+    fn absorb(&mut self, (key, (order, op)): Self::In, _tick: Tick, diff: isize, _out: &mut Out<(K, V), isize>) {
+        let fresh = || Changes { changes: Vec::new(), value: None, touched: false };
+        let slot = self.keys.find_or_insert(&key, fresh);
+        let state = self.keys.get_mut(slot).1;
+        state.update(order, op, diff);
+        if !std::mem::replace(&mut state.touched, true) {
+            self.touched.push(slot);
+        }
+    }
+
+    fn settle(&mut self, tick: Tick, out: &mut Out<(K, V), isize>) {
+        for slot in std::mem::take(&mut self.touched) {
+            let (key, state) = self.keys.get_mut(slot);
+            state.touched = false;
+            let value = state.fold(&self.options);
+            if value != state.value {
+                let before = std::mem::replace(&mut state.value, value.clone());
+                out.extend(before.map(|value| ((key.clone(), value), tick, -1)));
+                out.extend(value.map(|value| ((key.clone(), value), tick, 1)));
+            }
+            if state.changes.is_empty() {
+                self.keys.remove(slot);
+            }
+        }
+    }
+
+    fn begin_export(&mut self) {
+        self.keys.begin_export();
+    }
+
+    fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
+        let mut rows = Vec::new();
+        let done = self.keys.export_slice(max_rows, &mut rows);
+        out.extend(rows.into_iter().map(|(key, state)| (key, state.changes)));
+        done
+    }
+
+    /// Changes come back as if they had just arrived: the values are emitted at `tick`.
+    fn import(&mut self, (key, changes): Self::Row, tick: Tick, out: &mut Out<(K, V), isize>) {
+        for (order, op, count) in changes {
+            self.absorb((key.clone(), (order, op)), tick, count, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
