@@ -100,7 +100,7 @@ impl Ord for dyn KeyText + '_ {
 }
 
 /// A whole key as a request wrote it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyFields(pub Vec<String>);
 
 impl KeyText for KeyFields {

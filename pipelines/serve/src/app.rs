@@ -1,0 +1,91 @@
+//! All routes on one page.
+
+use std::{io, time::Duration};
+
+use axum::{
+    Router,
+    extract::{MatchedPath, Request},
+    middleware::{self, Next},
+    response::Response,
+    routing::{get, post},
+    serve::ListenerExt,
+};
+use tokio::net::TcpListener;
+use tower_http::compression::CompressionLayer;
+
+use crate::{ServeState, errors::ApiError, ingest, page, reads, sse::stream, status};
+
+/// The routes of the HTTP interface.
+pub fn app(state: ServeState) -> Router {
+    // Streams stay as they are: a compressor would hold messages back.
+    let read = Router::new()
+        .route("/v1/views", get(reads::views))
+        .route("/v1/views/{view}", get(reads::several))
+        .route("/v1/views/{view}/{*key}", get(reads::one))
+        .route("/v1/status", get(status::status))
+        .route("/v1/quarantine", get(status::quarantine))
+        .route("/openapi.json", get(page::openapi))
+        .route("/metrics", get(status::metrics))
+        .route("/", get(page::index))
+        .route("/app.js", get(page::script))
+        .route("/style.css", get(page::style))
+        .layer(CompressionLayer::new());
+    Router::new()
+        .merge(read)
+        .route("/v1/stream", get(stream::several))
+        .route("/v1/stream/{view}", get(stream::one_view))
+        .route("/v1/events", post(ingest::events))
+        .route("/v1/inventory", post(ingest::inventory))
+        .route("/v1/catalog", post(ingest::catalog))
+        .route("/healthz", get(status::healthz))
+        .route("/readyz", get(status::readyz))
+        .fallback(async || ApiError::NoRoute)
+        .method_not_allowed_fallback(async || ApiError::WrongMethod)
+        .layer(middleware::from_fn(count))
+        .with_state(state)
+}
+
+/// Serves the routes until [`ServeState::shutdown`]; then waits for open requests, but not
+/// longer than `stop_timeout_s`.
+///
+/// # Errors
+/// Where the listener fails.
+pub async fn serve(listener: TcpListener, state: ServeState) -> io::Result<()> {
+    let stop_timeout = Duration::from_secs(state.options().stop_timeout_s);
+    let stop = |state: &ServeState| {
+        let mut stopping = state.stopping();
+        async move {
+            // An error means that the state is gone, and nobody is left to be served.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        }
+    };
+    let listener = listener.tap_io(|stream| {
+        // A message of a stream must not wait for the next one to fill a packet.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY could not be set");
+        }
+    });
+    let late = {
+        let stop = stop(&state);
+        async move {
+            stop.await;
+            tokio::time::sleep(stop_timeout).await;
+        }
+    };
+    let served = axum::serve(listener, app(state.clone())).with_graceful_shutdown(stop(&state));
+    tokio::select! {
+        result = served.into_future() => result,
+        () = late => {
+            tracing::warn!("requests were still open after stop_timeout_s and are cut off");
+            Ok(())
+        }
+    }
+}
+
+async fn count(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("none".to_owned(), |path| path.as_str().to_owned());
+    let answer = next.run(request).await;
+    let code = answer.status().as_u16().to_string();
+    metrics::counter!("etalage_http_requests_total", "route" => route, "code" => code).increment(1);
+    answer
+}

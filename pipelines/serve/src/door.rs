@@ -1,0 +1,66 @@
+//! The way in, as the HTTP handlers see it. The pipeline behind it is not known here.
+
+use etalage_model::{InputKind, Outcome, Quarantined, Record, Rejected, decode::json::BodyError};
+use tokio::sync::oneshot;
+
+/// Takes messages in, and tells what became of them.
+///
+/// **Delivery**: what [`Door::submit`] took is answered for exactly once, with one outcome per
+/// item in their order; an item counts as taken when its outcome says so. Where the receiver is
+/// dropped without an answer it is *unknown* whether the batch was stored, and sending it again
+/// is safe, since messages have ids.
+pub trait Door: Send + Sync + 'static {
+    /// Reads a body, with the limits, the currencies and the clock of the pipeline.
+    ///
+    /// # Errors
+    /// Where the body as a whole cannot be read; what is wrong with one item is in its place.
+    fn decode(&self, kind: InputKind, body: &[u8]) -> Result<Vec<Result<Record, Rejected>>, BodyError>;
+
+    /// Takes a decoded batch. The receiver answers when it is stored; its `Err` says why the
+    /// store failed, and then nothing of the batch was taken.
+    ///
+    /// # Errors
+    /// Where it cannot be taken now.
+    fn submit(
+        &self,
+        source: &str,
+        batch: Vec<Result<Record, Rejected>>,
+    ) -> Result<oneshot::Receiver<Result<Vec<Outcome>, String>>, Busy>;
+
+    /// Totals since the process started.
+    fn counts(&self) -> Counts;
+
+    /// At most `limit` quarantined messages behind number `after`. May wait for the disk.
+    ///
+    /// # Errors
+    /// A sentence that says why they could not be read.
+    fn quarantine(&self, after: u64, limit: usize) -> Result<Vec<Quarantined>, String>;
+
+    /// Whether messages are taken.
+    ///
+    /// # Errors
+    /// What is being waited for, such as the log being read back.
+    fn ready(&self) -> Result<(), String>;
+}
+
+/// A batch cannot be taken now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Busy {
+    /// When to try again.
+    pub retry_after_s: u32,
+    /// Why.
+    pub reason: String,
+    /// True where more is sent than can be taken (429); false where nothing can be taken (503).
+    pub overload: bool,
+}
+
+/// What has come in since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Messages stored.
+    pub stored: u64,
+    /// Messages that were stored before.
+    pub duplicates: u64,
+    /// Messages that went to the quarantine.
+    pub refused: u64,
+}

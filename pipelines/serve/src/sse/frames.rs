@@ -1,0 +1,114 @@
+//! How messages are written. Every message but `reset` carries an `id`, from which a client may
+//! go on: `<epoch in hex>-<tick>`.
+
+use bytes::Bytes;
+use etalage_model::{Key, Tick, TickTimes, Value, ViewInfo, key::write_json_str};
+
+use crate::{clock::monotonic_us, json, read_store::ViewId};
+
+/// A place in a stream: which store, and which tick of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EventId {
+    pub(crate) epoch: u64,
+    pub(crate) tick: Tick,
+}
+
+impl EventId {
+    /// Reads `<epoch in hex>-<tick>`.
+    pub(crate) fn parse(text: &str) -> Option<EventId> {
+        let (epoch, tick) = text.split_once('-')?;
+        Some(EventId { epoch: u64::from_str_radix(epoch, 16).ok()?, tick: tick.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for EventId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:x}-{}", self.epoch, self.tick)
+    }
+}
+
+/// A key of a view with its value after the tick, or its tombstone.
+pub(crate) type Change<'a> = (ViewId, &'a Key, Option<&'a Value>);
+
+/// A `snapshot` or `changes` message.
+pub(crate) fn entries<'a>(
+    event: &str,
+    id: EventId,
+    times: &TickTimes,
+    views: &[ViewInfo],
+    changes: impl Iterator<Item = Change<'a>>,
+) -> Bytes {
+    let mut out = Vec::with_capacity(512);
+    head(event, Some(id), id.tick, &mut out);
+    out.push(b',');
+    json::times(times, monotonic_us(), &mut out);
+    out.extend_from_slice(b",\"changes\":[");
+    for (at, (view, key, value)) in changes.enumerate() {
+        out.extend_from_slice(if at > 0 { b",{\"view\":" } else { b"{\"view\":" });
+        let view = &views[view];
+        write_json_str(view.name, &mut out);
+        out.push(b',');
+        json::key(view, key, &mut out);
+        out.push(b',');
+        json::value(value, &mut out);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}\n\n");
+    out.into()
+}
+
+/// Says that nothing has changed since the last message, up to this tick.
+pub(crate) fn heartbeat(id: EventId, times: &TickTimes) -> Bytes {
+    let mut out = Vec::with_capacity(256);
+    head("heartbeat", Some(id), id.tick, &mut out);
+    out.push(b',');
+    // The arrivals were answered for when the tick was emitted; now they would only look old.
+    let times = TickTimes { first_arrival_us: None, last_arrival_us: None, ..*times };
+    json::times(&times, monotonic_us(), &mut out);
+    out.extend_from_slice(b"}\n\n");
+    out.into()
+}
+
+/// Says that what the client has is to be thrown away; a snapshot follows. It has no id, so that
+/// a client that gets no further asks from where it was.
+pub(crate) fn reset(tick: Tick, reason: &str) -> Bytes {
+    let mut out = Vec::with_capacity(128);
+    head("reset", None, tick, &mut out);
+    out.extend_from_slice(b",\"reason\":");
+    write_json_str(reason, &mut out);
+    out.extend_from_slice(b"}\n\n");
+    out.into()
+}
+
+fn head(event: &str, id: Option<EventId>, tick: Tick, out: &mut Vec<u8>) {
+    if let Some(id) = id {
+        json::put(out, format_args!("id: {id}\n"));
+    }
+    json::put(out, format_args!("event: {event}\ndata: {{"));
+    json::as_of(tick, out);
+    json::put(out, format_args!(",\"tick\":{tick}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_as_it_is_written() {
+        let id = EventId { epoch: 0xBEEF, tick: 17 };
+        assert_eq!(id.to_string(), "beef-17");
+        assert_eq!(EventId::parse("beef-17"), Some(id));
+        for wrong in ["", "17", "beef-", "-17", "beef-x", "xyz-1", "beef-17-1"] {
+            assert_eq!(EventId::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_one_line_of_data() {
+        let bytes = reset(0, "two\nlines");
+        assert_eq!(
+            &bytes[..],
+            b"event: reset\ndata: {\"as_of\":\"1970-01-01T00:00:00.000000Z\",\"tick\":0,\"reason\":\"two\\nlines\"}\n\n"
+        );
+    }
+}

@@ -1,0 +1,219 @@
+//! The hub: one thread that takes published ticks, encodes each once per topic that it touches,
+//! and puts the frames into the topics' rings. It also sends the heartbeats and takes the
+//! once-a-second measurements.
+//!
+//! A tick is in the store before it is in the outbox. So whoever follows a topic *first* and
+//! reads a snapshot *then* misses nothing: every later tick comes through the ring.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use etalage_model::{Group, Key, KeyFields, KeyText, SealedTick, Tick, TickTimes, Value, ViewInfo};
+use parking_lot::Mutex;
+
+use crate::{
+    clock::monotonic_us,
+    door::Door,
+    errors::ApiError,
+    gauges::Gauges,
+    read_store::{Part, Parts, ReadStore, ViewId},
+    sse::{
+        frames::{self, Change, EventId},
+        topic::{Frame, RingLimits, Topic},
+    },
+};
+
+/// What the hub needs to know.
+pub(crate) struct HubOptions {
+    pub(crate) epoch: u64,
+    pub(crate) max_streams: usize,
+    pub(crate) ring: RingLimits,
+    pub(crate) heartbeat: Duration,
+}
+
+pub(crate) struct Hub {
+    pub(crate) store: ReadStore,
+    pub(crate) views: Arc<[ViewInfo]>,
+    pub(crate) options: HubOptions,
+    pub(crate) gauges: Gauges,
+    topics: Mutex<HashMap<Parts, Arc<Topic>>>,
+    streams: AtomicUsize,
+}
+
+impl Hub {
+    /// Starts the thread; it ends when the store's outbox is closed.
+    pub(crate) fn start(
+        store: ReadStore,
+        views: Arc<[ViewInfo]>,
+        options: HubOptions,
+        door: Arc<dyn Door>,
+    ) -> std::io::Result<Arc<Hub>> {
+        let hub = Arc::new(Hub {
+            store,
+            views,
+            options,
+            gauges: Gauges::default(),
+            topics: Mutex::default(),
+            streams: AtomicUsize::new(0),
+        });
+        let running = hub.clone();
+        std::thread::Builder::new().name("sse-hub".into()).spawn(move || running.run(&*door))?;
+        Ok(hub)
+    }
+
+    /// Open streams.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.load(Ordering::Relaxed)
+    }
+
+    /// Joins the topic of these parts, from the next tick on.
+    pub(crate) fn follow(self: &Arc<Hub>, parts: Parts) -> Result<Reader, ApiError> {
+        let max = self.options.max_streams;
+        let one_more = |open: usize| (open < max).then_some(open + 1);
+        if self.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
+            return Err(ApiError::TooManyStreams { limit: max });
+        }
+        metrics::gauge!("etalage_sse_streams").increment(1.0);
+        let mut topics = self.topics.lock();
+        let topic = topics.entry(parts.clone()).or_insert_with(|| Arc::new(Topic::new(parts))).clone();
+        topic.join();
+        Ok(Reader { hub: self.clone(), topic })
+    }
+
+    fn run(&self, door: &dyn Door) {
+        let outbox = self.store.outbox();
+        let mut newest: [(Tick, TickTimes); 2] = Default::default();
+        let mut beat_at = Instant::now() + self.options.heartbeat;
+        loop {
+            let taken = outbox.take(beat_at);
+            if taken.overflowed {
+                tracing::warn!("the streams' encoder fell behind: all streams start again from a snapshot");
+                self.topics.lock().values().for_each(|topic| topic.gap());
+            }
+            for tick in &taken.ticks {
+                self.emit(tick);
+                newest[tick.group as usize] = (tick.as_of(), tick.times);
+            }
+            if taken.closed {
+                return;
+            }
+            if Instant::now() >= beat_at {
+                self.beat(&newest);
+                self.gauges.sample(&self.store, door.counts());
+                beat_at = Instant::now() + self.options.heartbeat;
+            }
+        }
+    }
+
+    fn of_group(&self, group: Group) -> Vec<Arc<Topic>> {
+        self.topics.lock().values().filter(|topic| topic.parts.group == group).cloned().collect()
+    }
+
+    fn emit(&self, tick: &SealedTick) {
+        let topics = self.of_group(tick.group);
+        if !topics.is_empty() {
+            let changed = Changed::of(tick, &self.store);
+            for topic in topics {
+                let changes = changed.within(&topic.parts);
+                if changes.is_empty() {
+                    continue;
+                }
+                let id = EventId { epoch: self.options.epoch, tick: tick.as_of() };
+                let bytes = frames::entries("changes", id, &tick.times, &self.views, changes.into_iter());
+                topic.push(Frame { tick: id.tick, heartbeat: false, bytes }, self.options.ring);
+            }
+        }
+        if let Some(arrived_us) = tick.times.first_arrival_us {
+            let now_us = monotonic_us();
+            self.gauges.fresh(tick.group, now_us, now_us.saturating_sub(arrived_us));
+        }
+    }
+
+    /// Tells every stream the newest tick that it has everything of.
+    fn beat(&self, newest: &[(Tick, TickTimes); 2]) {
+        for group in [Group::Shop, Group::Customer] {
+            let (tick, times) = newest[group as usize];
+            let topics = self.of_group(group);
+            topics.iter().for_each(|topic| topic.forget_shared());
+            // Before the first tick of this process there is nothing newer than the snapshots.
+            if tick > 0 {
+                let id = EventId { epoch: self.options.epoch, tick };
+                let bytes = frames::heartbeat(id, &times);
+                let frame = Frame { tick, heartbeat: true, bytes };
+                topics.iter().for_each(|topic| topic.push(frame.clone(), self.options.ring));
+            }
+        }
+    }
+}
+
+/// A stream's place at a topic. Leaves when it is dropped.
+pub(crate) struct Reader {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) topic: Arc<Topic>,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut topics = self.hub.topics.lock();
+        if self.topic.leave() {
+            topics.remove(&self.topic.parts);
+        }
+        drop(topics);
+        self.hub.streams.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!("etalage_sse_streams").decrement(1.0);
+    }
+}
+
+/// The changes of one tick, those of each view in key order, so that a topic finds its own
+/// without looking at the others.
+struct Changed<'a>(BTreeMap<ViewId, Vec<(&'a Key, Option<&'a Value>)>>);
+
+impl<'a> Changed<'a> {
+    fn of(tick: &'a SealedTick, store: &ReadStore) -> Changed<'a> {
+        let by_view = tick.batches.iter().filter_map(|batch| {
+            let mut changes: Vec<_> = batch.upserts.iter().map(|(key, value)| (key, value.as_ref())).collect();
+            changes.sort_unstable_by_key(|(key, _)| *key);
+            Some((store.view(batch.view)?, changes))
+        });
+        Changed(by_view.collect())
+    }
+
+    /// Those that a topic follows, each once, by view and key.
+    fn within(&self, parts: &Parts) -> Vec<Change<'a>> {
+        let mut found = Vec::new();
+        for (view, of) in &parts.of {
+            let Some(changes) = self.0.get(view) else { continue };
+            let begin = found.len();
+            let from = |lower: &KeyFields| {
+                let at = changes.partition_point(|(key, _)| (*key as &dyn KeyText) < (lower as &dyn KeyText));
+                changes[at..].iter()
+            };
+            for part in of {
+                match part {
+                    Part::Prefix(prefix) => found.extend(
+                        from(&prefix.lower_bound())
+                            .take_while(|(key, _)| prefix.matches(key))
+                            .map(|(key, value)| (*view, *key, *value)),
+                    ),
+                    Part::Key(fields) => found.extend(
+                        from(fields)
+                            .take(1)
+                            .filter(|(key, _)| (*key as &dyn KeyText) == (fields as &dyn KeyText))
+                            .map(|(key, value)| (*view, *key, *value)),
+                    ),
+                }
+            }
+            if of.len() > 1 {
+                found[begin..].sort_unstable_by_key(|(_, key, _)| *key);
+                found.dedup_by_key(|(view, key, _)| (*view, *key));
+            }
+        }
+        found
+    }
+}
