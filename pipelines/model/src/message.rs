@@ -215,15 +215,28 @@ pub struct CatalogueEntry {
 }
 
 /// The levels of a category path joined into one text: `/` between levels, and `%` and `/`
-/// within a level written `%25` and `%2F`, so that no two paths share a text.
+/// within a level written `%25` and `%2F`, so that no two paths share a text. `None` where no
+/// level has a text.
+pub fn category_text<'a>(levels: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let mut text = String::new();
+    for level in levels.into_iter().map(str::trim).filter(|level| !level.is_empty()) {
+        if !text.is_empty() {
+            text.push('/');
+        }
+        for c in level.chars() {
+            match c {
+                '%' => text.push_str("%25"),
+                '/' => text.push_str("%2F"),
+                c => text.push(c),
+            }
+        }
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+/// The symbol of [`category_text`].
 pub fn category_path<'a>(levels: impl IntoIterator<Item = &'a str>) -> Option<Sym> {
-    let levels: Vec<String> = levels
-        .into_iter()
-        .map(str::trim)
-        .filter(|level| !level.is_empty())
-        .map(|level| level.replace('%', "%25").replace('/', "%2F"))
-        .collect();
-    (!levels.is_empty()).then(|| Sym::new(&levels.join("/")))
+    category_text(levels).map(|text| Sym::new(&text))
 }
 
 /// Each level of a path that [`category_path`] made, from the top: `Home`, `Home/Kitchen`.

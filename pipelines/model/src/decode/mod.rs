@@ -1,1 +1,7 @@
-//! From bytes to messages: JSON bodies and the file formats of `replay`.
+//! From bytes to messages: JSON bodies and the file formats of `replay`. Nothing here does I/O
+//! of its own or knows a clock: bytes, readers and the time come from the caller. What cannot be
+//! read is a value with its reason, never a panic.
+
+mod fingerprint;
+pub mod json;
+pub mod online_retail;
