@@ -104,11 +104,21 @@ impl Windows {
         sums.max().unwrap_or(0)
     }
 
+    /// The length of `window`'s buckets.
+    pub fn bucket_us(&self, window: usize) -> u64 {
+        self.buckets_us[window]
+    }
+
+    /// The length of the coarsest buckets.
+    pub fn coarsest_us(&self) -> u64 {
+        self.buckets_us.iter().copied().max().unwrap_or(0)
+    }
+
     /// The offset of a key's bucket edges.
     pub fn phase_us<K: Hash + ?Sized>(&self, key: &K) -> u64 {
         match self.phase {
             Phase::Aligned => 0,
-            Phase::Spread => hash_of(key) % PHASES * self.buckets_us.iter().max().unwrap_or(&0) / PHASES,
+            Phase::Spread => hash_of(key) % PHASES * self.coarsest_us() / PHASES,
         }
     }
 

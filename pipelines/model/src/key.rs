@@ -1,6 +1,6 @@
 //! Keys and values as every output writes them: JSON objects with named fields.
 
-use std::{borrow::Borrow, cmp::Ordering, fmt, sync::Arc};
+use std::{any::Any, borrow::Borrow, cmp::Ordering, fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -219,15 +219,22 @@ pub fn write_json_str(text: &str, out: &mut Vec<u8>) {
 pub trait ViewValue: fmt::Debug + Send + Sync {
     /// Appends the canonical JSON object.
     fn write_json(&self, out: &mut Vec<u8>);
+
+    /// The value itself, for those who know its type.
+    fn as_any(&self) -> &dyn Any;
 }
 
 /// A value as it is handed from the dataflow to all readers.
 pub type Value = Arc<dyn ViewValue>;
 
 /// Any serialisable struct is a value.
-impl<T: Serialize + fmt::Debug + Send + Sync> ViewValue for T {
+impl<T: Serialize + fmt::Debug + Send + Sync + 'static> ViewValue for T {
     fn write_json(&self, out: &mut Vec<u8>) {
         serde_json::to_writer(out, self).expect("plain structs always encode");
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }
 

@@ -17,7 +17,7 @@ pub mod view;
 
 pub use changes::{Changes, SealedBatch, SealedTick, TickTimes};
 pub use key::{Key, KeyFields, KeyPrefix, KeyText, Value, ViewValue};
-pub use measures::Measures;
+pub use measures::{Measures, ScoreWeights};
 pub use message::{Catalogue, CatalogueEntry, Event, EventKind, InputKind, Inventory, Item, Message, Record, StockOp};
 pub use refusal::{Outcome, Quarantined, Refusal, Rejected};
 pub use sym::Sym;

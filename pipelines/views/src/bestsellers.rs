@@ -1,0 +1,111 @@
+//! `set.bestsellers`: the first K sellable items of a scope and rolling window, by score.
+//!
+//! - **Input** scores per item and window, places of items, stock.
+//! - **Output** (scope, window) → up to K items by (score descending, item id ascending), each
+//!   with what is available; a scope without any has no row.
+//! - **Time**: at every tick no set holds an item that is not sellable at that tick. An item that
+//!   sells out leaves and its successor enters in one update; a restock brings it back at once.
+//! - **State bound**: a score per item, event part and window; an order near the cut.
+
+use std::{cmp::Reverse, collections::BTreeMap, rc::Rc, sync::Arc};
+
+use etalage_model::{Group, Key, Sym, Value, ViewValue};
+use etalage_operators::{
+    seal::seal_values,
+    shell::Wiring,
+    top_k::{Ranked, TopK, TopKOptions},
+};
+use serde::Serialize;
+
+use crate::{
+    View,
+    lines::Cell,
+    options::UnknownStock,
+    oracle::{History, json},
+    parts::{Parts, Published, Sealable},
+    popularity::plain_rows,
+    scope::{Part, no_part},
+    sellable::plain_stock,
+};
+
+/// The view's name.
+pub const NAME: &str = "set.bestsellers";
+
+/// The view.
+pub const VIEW: View = View {
+    name: NAME,
+    group: Group::Shop,
+    key_fields: &["scope", "window"],
+    about: "the first K sellable items of a scope and rolling window, by score",
+    has_window_start: false,
+    build,
+    oracle,
+};
+
+/// A set as readers see it.
+#[derive(Debug, Serialize)]
+struct Row {
+    items: Vec<Entry>,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    item_id: Sym,
+    score: i64,
+    available: Option<i64>,
+}
+
+/// An event part and a window: what a set's scores are added up by.
+type Axis = (Part, u8);
+
+/// The items of a published set, in its order.
+pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
+    value.as_any().downcast_ref::<Row>().into_iter().flat_map(|row| row.items.iter().map(|entry| entry.item_id))
+}
+
+fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
+    let options = Rc::clone(&parts.options);
+    let scopes = options.scopes.clone();
+    let top_k = TopKOptions {
+        k: options.k,
+        everywhere: vec![no_part()],
+        is_group: Rc::new(move |(part, _): &Axis, place: &Part| scopes.is_scope(part, place)),
+        without_gate: options.without_gate(),
+    };
+    let scores = parts.scores().map(|(Cell { item, part }, window)| (item, (part, window)));
+    let places = match options.scopes.has_item_parts() {
+        true => parts.places(),
+        false => parts.found_once(|_| Vec::new()),
+    };
+    let ungated = options.ungated;
+    let gates = parts.stock().map(move |(item, stock)| (item, (stock.sellable || ungated).then_some(stock.available)));
+    let sets = scores.top_k(places, gates, top_k, Wiring::fresh("Bestsellers", parts.scope()));
+    let publish = move |((part, window), place): (Axis, Part), list: Option<Vec<Ranked<Sym, Option<i64>>>>| {
+        let scope = options.scopes.scope(&part, &place).expect("a group is a scope");
+        let entry = |(item_id, score, available)| Entry { item_id, score, available };
+        let value = list.map(|list| Arc::new(Row { items: list.into_iter().map(entry).collect() }) as Value);
+        (Key::new(&[scope, options.label(window)]), value)
+    };
+    Box::new(Published { sealing: seal_values(sets, NAME, |group| *group), publish: Box::new(publish) })
+}
+
+fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
+    let options = history.options;
+    let stock = plain_stock(history);
+    let mut sets: BTreeMap<(Sym, u8), Vec<(i64, Sym, Option<i64>)>> = BTreeMap::new();
+    for ((scope, window, item), measures) in plain_rows(history) {
+        let known = stock.get(&item).map(|(whole, _)| *whole);
+        let sellable = known.map_or(options.unknown_stock == UnknownStock::Sellable, |stock| stock.sellable);
+        let score = options.score(&measures);
+        if sellable && score > 0 {
+            sets.entry((scope, window)).or_default().push((score, item, known.and_then(|stock| stock.available)));
+        }
+    }
+    let published = |((scope, window), mut items): ((Sym, u8), Vec<(i64, Sym, Option<i64>)>)| {
+        items.sort_by_key(|(score, item, _)| (Reverse(*score), *item));
+        items.truncate(options.k);
+        let entry = |(score, item_id, available)| Entry { item_id, score, available };
+        (Key::new(&[scope, options.label(window)]), json(&Row { items: items.into_iter().map(entry).collect() }))
+    };
+    sets.into_iter().map(published).collect()
+}

@@ -1,0 +1,205 @@
+//! What several views are made from, each built when the first view asks for it.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+use differential_dataflow::{AsCollection, VecCollection};
+use etalage_model::{CatalogueEntry, Key, Record, Sym, Tick, Value};
+use etalage_operators::{
+    Collection,
+    expire::Expire,
+    latest::Latest,
+    seal::{Seal, Sealing},
+    shell::Wiring,
+};
+use timely::dataflow::{Scope, Stream, operators::vec::Map};
+
+use crate::{
+    attributes,
+    lines::{self, Cell, Transaction},
+    measures::{Sum, Weighed},
+    options::ShopOptions,
+    scope::Part,
+    sellable::{self, Stock},
+};
+
+/// The dataflow's input: records that arrived together.
+pub type Batch = Arc<Vec<Record>>;
+
+/// Sums per cell and window.
+pub type Windowed<'scope, R> = Collection<'scope, (Cell, u8), R>;
+
+/// The shared parts of the `shop` views in one dataflow.
+pub struct Parts<'scope> {
+    /// The configuration.
+    pub options: Rc<ShopOptions>,
+    batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
+    purchases: OnceCell<Collection<'scope, ((Cell, Transaction), u64)>>,
+    cells: OnceCell<Collection<'scope, (Cell, u64), Sum>>,
+    windowed: OnceCell<Windowed<'scope, Sum>>,
+    catalogue: OnceCell<Collection<'scope, (Sym, CatalogueEntry)>>,
+    places: OnceCell<Collection<'scope, (Sym, Part)>>,
+    stock: OnceCell<Collection<'scope, (Sym, Stock)>>,
+}
+
+impl<'scope> Parts<'scope> {
+    /// The parts that can be made of `batches`.
+    pub fn new(options: Rc<ShopOptions>, batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>) -> Self {
+        Parts {
+            options,
+            batches,
+            purchases: OnceCell::new(),
+            cells: OnceCell::new(),
+            windowed: OnceCell::new(),
+            catalogue: OnceCell::new(),
+            places: OnceCell::new(),
+            stock: OnceCell::new(),
+        }
+    }
+
+    /// The dataflow's scope.
+    pub fn scope(&self) -> Scope<'scope, Tick> {
+        self.batches.scope()
+    }
+
+    /// What `of` finds in each batch, as a collection.
+    pub fn found<D: Clone + 'static, R: differential_dataflow::difference::Semigroup + 'static>(
+        &self,
+        of: impl Fn(&[Record]) -> Vec<(D, R)> + 'static,
+    ) -> VecCollection<'scope, Tick, D, R> {
+        let found = move |(batch, tick, _): (Batch, Tick, isize)| {
+            of(&batch).into_iter().map(move |(data, diff)| (data, tick, diff))
+        };
+        self.batches.clone().flat_map(found).as_collection()
+    }
+
+    /// As [`Parts::found`], where each thing counts once.
+    pub fn found_once<D: Clone + 'static>(&self, of: impl Fn(&[Record]) -> Vec<D> + 'static) -> Collection<'scope, D> {
+        self.found(move |batch| of(batch).into_iter().map(|data| (data, 1)).collect())
+    }
+
+    /// Purchase lines: `((cell, transaction), at)`.
+    pub fn purchases(&self) -> Collection<'scope, ((Cell, Transaction), u64)> {
+        let build = || {
+            let scopes = self.options.scopes.clone();
+            self.found_once(move |batch| lines::purchases(batch, &scopes))
+        };
+        self.purchases.get_or_init(build).clone()
+    }
+
+    /// What is counted per cell, distinct orders among it, each under the time at which it
+    /// happened: `((cell, at), R)`.
+    fn counted<R: Weighed>(&self) -> Collection<'scope, (Cell, u64), R> {
+        let (scopes, weights) = (self.options.scopes.clone(), self.options.weights);
+        let lines = self.found(move |batch| lines::lines(batch, &scopes, |measures| R::of(measures, &weights)));
+        let horizon_us = self.options.expiry(self.options.phase).horizon_us();
+        let orders = self
+            .purchases()
+            .latest(horizon_us, Wiring::fresh("Orders by item", self.scope()), |(cell, _)| cell.item)
+            .inner
+            .map(move |(((cell, _), at), tick, diff)| {
+                let order = etalage_model::Measures { orders: diff as i64, ..Default::default() };
+                ((cell, at), tick, R::of(&order, &weights))
+            })
+            .as_collection();
+        lines.concat(orders)
+    }
+
+    /// All measures per cell, each under the time at which it happened.
+    pub fn cells(&self) -> Collection<'scope, (Cell, u64), Sum> {
+        self.cells.get_or_init(|| self.counted()).clone()
+    }
+
+    /// All measures per cell and window.
+    pub fn windowed(&self) -> Windowed<'scope, Sum> {
+        self.windowed.get_or_init(|| self.expire(self.cells())).clone()
+    }
+
+    /// The score per cell and window: from all measures where another view keeps them anyway,
+    /// else from windows over scores alone, which are a sixth of the size.
+    pub fn scores(&self) -> Windowed<'scope, i64> {
+        if !self.options.is_on(crate::popularity::NAME) {
+            return self.expire(self.counted());
+        }
+        let weights = self.options.weights;
+        let score = move |((cell, window), tick, Sum(measures))| ((cell, window), tick, weights.score(&measures));
+        self.windowed().inner.map(score).as_collection()
+    }
+
+    fn expire<R: Weighed>(&self, cells: Collection<'scope, (Cell, u64), R>) -> Windowed<'scope, R> {
+        let windows = self.options.expiry(self.options.phase);
+        cells.expire(windows, Wiring::fresh("Windows by item", self.scope()), |cell: &Cell| cell.item)
+    }
+
+    /// The catalogue entry in force of each item.
+    pub fn catalogue(&self) -> Collection<'scope, (Sym, CatalogueEntry)> {
+        let build = || attributes::catalogue(self.found_once(attributes::catalogue_changes));
+        self.catalogue.get_or_init(build).clone()
+    }
+
+    /// The item parts of the scopes in which each item stands.
+    pub fn places(&self) -> Collection<'scope, (Sym, Part)> {
+        let build = || {
+            let scopes = self.options.scopes.clone();
+            let statements = self.found_once(move |batch| attributes::statements(batch, &scopes));
+            attributes::places(self.catalogue(), statements, self.options.scopes.clone())
+        };
+        self.places.get_or_init(build).clone()
+    }
+
+    /// Stock and sellability of each item.
+    pub fn stock(&self) -> Collection<'scope, (Sym, Stock)> {
+        self.stock.get_or_init(|| sellable::stock(self)).clone()
+    }
+}
+
+/// A sealed view before it is cut: what to probe, then what to cut.
+pub trait Sealable<'scope> {
+    /// Carries no data; see [`Sealing::passed`].
+    fn passed(&self) -> Stream<'scope, Tick, Vec<()>>;
+    /// What the worker keeps.
+    fn cutter(self: Box<Self>) -> Box<dyn Cutter>;
+}
+
+/// Cuts a view's upserts off, in the types that all readers share.
+pub trait Cutter {
+    /// The upserts since the cut before, up to `upper` exclusive.
+    fn cut(&mut self, upper: Tick) -> Vec<(Key, Option<Value>)>;
+    /// How many keys this worker holds.
+    fn keys(&self) -> usize;
+}
+
+/// A sealing, and how its keys and values are published.
+pub struct Published<'scope, S: Seal> {
+    /// The sealing.
+    pub sealing: Sealing<'scope, S>,
+    /// Key and value as readers see them.
+    pub publish: Box<dyn Fn(S::Key, Option<S::Value>) -> (Key, Option<Value>)>,
+}
+
+struct PublishedCutter<S: Seal> {
+    seal: Rc<RefCell<S>>,
+    publish: Box<dyn Fn(S::Key, Option<S::Value>) -> (Key, Option<Value>)>,
+}
+
+impl<'scope, S: Seal + 'static> Sealable<'scope> for Published<'scope, S> {
+    fn passed(&self) -> Stream<'scope, Tick, Vec<()>> {
+        self.sealing.passed.clone()
+    }
+    fn cutter(self: Box<Self>) -> Box<dyn Cutter> {
+        Box::new(PublishedCutter { seal: self.sealing.seal, publish: self.publish })
+    }
+}
+
+impl<S: Seal> Cutter for PublishedCutter<S> {
+    fn cut(&mut self, upper: Tick) -> Vec<(Key, Option<Value>)> {
+        let upserts = self.seal.borrow_mut().cut(upper);
+        upserts.into_iter().map(|(key, value)| (self.publish)(key, value)).collect()
+    }
+    fn keys(&self) -> usize {
+        self.seal.borrow().len()
+    }
+}

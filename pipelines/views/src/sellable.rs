@@ -1,0 +1,239 @@
+//! `item.sellable`: what is available of an item, and whether it may be shown.
+//!
+//! - **Input** inventory and catalogue messages.
+//! - **Output** `{"item_id"}` → available over the locations that sets count (all, unless the
+//!   configuration names some), and, where messages name locations, `{"item_id","location_id"}` →
+//!   available there. Sellable is: available above the safety threshold, and not withdrawn.
+//! - **Time** plays no part but that of order: per (item, location) the greatest `set` by
+//!   (version, occurred_at, messageId), with the deltas ordered after it.
+//! - **State bound**: per (item, location) the changes since the greatest `set`.
+//!
+//! Deltas without a `set` leave the stock unknown, and so does an item that only the catalogue
+//! knows: its `available` is null, and the policy for unknown stock decides.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use etalage_model::{CatalogueEntry, Group, Key, Message, Record, StockOp, Sym, Value, ViewValue};
+use etalage_operators::{
+    Collection,
+    seal::seal_values,
+    shell::Wiring,
+    upsert::{Op, Upsert, UpsertOptions},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    View,
+    attributes::entry_in_force,
+    options::{ShopOptions, UnknownStock},
+    oracle::{History, json},
+    parts::{Parts, Published, Sealable},
+};
+
+/// The view's name.
+pub const NAME: &str = "item.sellable";
+
+/// The view.
+pub const VIEW: View = View {
+    name: NAME,
+    group: Group::Shop,
+    key_fields: &["item_id", "location_id"],
+    about: "units available of an item, in all and by location, and whether it may be shown",
+    has_window_start: false,
+    build,
+    oracle,
+};
+
+/// Order among the changes of one (item, location): version, occurred_at, messageId.
+type Order = (u64, u64, Box<str>);
+
+/// An item and, except for the sum over its locations, a location.
+type Place = (Sym, Option<Sym>);
+
+/// What is known of an item's stock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Stock {
+    /// Units; `None` where nobody has told.
+    pub available: Option<i64>,
+    /// Whether it may be shown.
+    pub sellable: bool,
+}
+
+/// A row as readers see it.
+#[derive(Debug, Serialize)]
+struct Row {
+    available: Option<i64>,
+    availability: &'static str,
+    sellable: bool,
+}
+
+/// What the catalogue says about selling an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+struct Terms {
+    threshold: Option<i64>,
+    withdrawn: bool,
+}
+
+/// What decides about an item: its terms, and its stock by location.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+enum Fact {
+    Terms(Terms),
+    At(Option<Sym>, i64),
+}
+
+impl Stock {
+    fn of(available: Option<i64>, terms: Option<Terms>, options: &ShopOptions) -> Stock {
+        let threshold = terms.and_then(|terms| terms.threshold).unwrap_or(options.safety_threshold);
+        let enough = available.map_or(options.unknown_stock == UnknownStock::Sellable, |units| units > threshold);
+        Stock { available, sellable: enough && !terms.is_some_and(|terms| terms.withdrawn) }
+    }
+
+    fn row(self) -> Row {
+        let availability = if self.sellable { "in_stock" } else { "out_of_stock" };
+        Row { available: self.available, availability, sellable: self.sellable }
+    }
+}
+
+/// Whether a published row of this view says that the item may be shown; `None` for a value of
+/// another view.
+pub fn is_sellable(value: &dyn ViewValue) -> Option<bool> {
+    value.as_any().downcast_ref::<Row>().map(|row| row.sellable)
+}
+
+fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
+    let whole = parts.stock().map(|(item, stock)| ((item, None), stock));
+    let options = Rc::clone(&parts.options);
+    let by_location = facts(parts).reduce_named("Stock by location", move |_item, facts, out| {
+        let (terms, at) = split(facts.iter().map(|(fact, _)| **fact));
+        let named = at.into_iter().filter_map(|(location, units)| location.map(|location| (location, units)));
+        out.extend(named.map(|(location, units)| ((location, Stock::of(Some(units), terms, &options)), 1)));
+    });
+    let rows = whole.concat(by_location.map(|(item, (location, stock))| ((item, Some(location)), stock)));
+    let publish = |(item, location): Place, stock: Option<Stock>| {
+        let value = stock.map(|stock| std::sync::Arc::new(stock.row()) as Value);
+        (key(item, location), value)
+    };
+    Box::new(Published { sealing: seal_values(rows, NAME, |(item, _)| *item), publish: Box::new(publish) })
+}
+
+fn key(item: Sym, location: Option<Sym>) -> Key {
+    match location {
+        None => Key::new(&[item]),
+        Some(location) => Key::new(&[item, location]),
+    }
+}
+
+/// Stock and sellability of each item over the locations that sets count.
+pub fn stock<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, Stock)> {
+    let options = Rc::clone(&parts.options);
+    facts(parts).reduce_named("Stock by item", move |_item, facts, out| {
+        let (terms, at) = split(facts.iter().map(|(fact, _)| **fact));
+        out.push((Stock::of(total(&at, &options), terms, &options), 1));
+    })
+}
+
+/// Terms and stock by location, per item.
+fn facts<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, Fact)> {
+    let options = UpsertOptions {
+        keep_superseded: crate::attributes::KEEP_SUPERSEDED,
+        add: |sum: &mut i64, more: &i64| *sum = sum.saturating_add(*more),
+    };
+    let at = parts.found_once(stock_changes).upsert(options, Wiring::fresh("Stock", parts.scope()), |(item, _)| *item);
+    let terms = parts.catalogue().map(|(item, entry)| (item, Fact::Terms(Terms::of(&entry))));
+    terms.concat(at.map(|((item, location), units)| (item, Fact::At(location, units))))
+}
+
+impl Terms {
+    fn of(entry: &CatalogueEntry) -> Terms {
+        Terms { threshold: entry.safety_threshold, withdrawn: entry.withdrawn }
+    }
+}
+
+fn split(facts: impl Iterator<Item = Fact>) -> (Option<Terms>, BTreeMap<Option<Sym>, i64>) {
+    let (mut terms, mut at) = (None, BTreeMap::new());
+    for fact in facts {
+        match fact {
+            Fact::Terms(known) => terms = Some(known),
+            Fact::At(location, units) => {
+                at.insert(location, units);
+            }
+        }
+    }
+    (terms, at)
+}
+
+/// The sum over the locations that count; unknown where none of them is known.
+fn total(at: &BTreeMap<Option<Sym>, i64>, options: &ShopOptions) -> Option<i64> {
+    let counts = |location: &Option<Sym>| {
+        options.locations.is_empty() || location.is_some_and(|location| options.locations.contains(&location))
+    };
+    at.iter().filter(|(location, _)| counts(location)).map(|(_, units)| *units).reduce(i64::saturating_add)
+}
+
+fn stock_changes(batch: &[Record]) -> Vec<(Place, (Order, Op<i64>))> {
+    let changes = batch.iter().filter_map(|record| match &record.message {
+        Message::Inventory(stock) => {
+            let order = (stock.version.unwrap_or(0), stock.occurred_at.0, stock.message_id.as_str().into());
+            let op = match stock.op {
+                StockOp::Set(units) => Op::Set(units),
+                StockOp::Delta(units) => Op::Add(units),
+            };
+            Some(((stock.item_id, stock.location_id), (order, op)))
+        }
+        _ => None,
+    });
+    changes.collect()
+}
+
+/// Stock and sellability of each item, plainly: used by the oracles of this view and of sets.
+pub fn plain_stock(history: &History<'_>) -> BTreeMap<Sym, (Stock, BTreeMap<Sym, Stock>)> {
+    let mut changes: BTreeMap<Place, Vec<((u64, u64, &str), StockOp)>> = BTreeMap::new();
+    let mut terms: BTreeMap<Sym, (u64, &str, Terms)> = BTreeMap::new();
+    for message in history.messages() {
+        match message {
+            Message::Inventory(stock) => {
+                let order = (stock.version.unwrap_or(0), stock.occurred_at.0, stock.message_id.as_str());
+                changes.entry((stock.item_id, stock.location_id)).or_default().push((order, stock.op));
+            }
+            Message::Catalogue(item) => {
+                let newer = terms
+                    .get(&item.item_id)
+                    .is_none_or(|(at, id, _)| (*at, *id) < (item.updated_at.0, &item.message_id));
+                if newer {
+                    let known = Terms::of(&entry_in_force(item));
+                    terms.insert(item.item_id, (item.updated_at.0, &item.message_id, known));
+                }
+            }
+            Message::Event(_) => {}
+        }
+    }
+    let mut units: BTreeMap<Sym, BTreeMap<Option<Sym>, i64>> = BTreeMap::new();
+    for ((item, location), mut changes) in changes {
+        changes.sort();
+        let last_set = changes.iter().rposition(|(_, op)| matches!(op, StockOp::Set(_)));
+        if let Some(last_set) = last_set {
+            let sum = changes[last_set..].iter().map(|(_, op)| match op {
+                StockOp::Set(units) | StockOp::Delta(units) => *units,
+            });
+            units.entry(item).or_default().insert(location, sum.sum());
+        }
+    }
+    let items = terms.keys().chain(units.keys()).copied().collect::<std::collections::BTreeSet<Sym>>();
+    let of_item = |item: Sym| {
+        let (at, terms) = (units.get(&item).cloned().unwrap_or_default(), terms.get(&item).map(|known| known.2));
+        let whole = Stock::of(total(&at, history.options), terms, history.options);
+        let named = at.iter().filter_map(|(location, units)| location.map(|location| (location, *units)));
+        let by_location = named.map(|(location, units)| (location, Stock::of(Some(units), terms, history.options)));
+        (item, (whole, by_location.collect()))
+    };
+    items.into_iter().map(of_item).collect()
+}
+
+fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
+    let mut rows = BTreeMap::new();
+    for (item, (whole, by_location)) in plain_stock(history) {
+        rows.insert(key(item, None), json(&whole.row()));
+        rows.extend(by_location.into_iter().map(|(location, stock)| (key(item, Some(location)), json(&stock.row()))));
+    }
+    rows
+}

@@ -1,0 +1,146 @@
+//! The `shop` group as one dataflow: its input, its views, and when a tick is complete.
+
+use std::{rc::Rc, sync::Arc};
+
+use differential_dataflow::AsCollection;
+use etalage_model::{Group, Key, SealedBatch, Tick, Value, hash::hash128};
+use etalage_operators::{
+    dedup::{Dedup, Identity, Verdict},
+    shell::Wiring,
+};
+use timely::{
+    dataflow::{
+        InputHandle, ProbeHandle, Stream,
+        operators::{Probe, vec::Map},
+    },
+    worker::Worker,
+};
+
+use crate::{
+    ShopOptions, VIEWS,
+    parts::{Batch, Cutter, Parts},
+};
+
+/// What one worker holds of the `shop` dataflow.
+pub struct Shop {
+    input: InputHandle<Tick, timely::container::CapacityContainerBuilder<Vec<(Batch, Tick, isize)>>>,
+    probe: ProbeHandle<Tick>,
+    cutters: Vec<(&'static str, Box<dyn Cutter>)>,
+    lower: Tick,
+}
+
+impl Shop {
+    /// Builds the dataflow of the views that are switched on.
+    pub fn build(worker: &mut Worker, options: ShopOptions) -> Shop {
+        let options = Rc::new(options);
+        let probe = ProbeHandle::new();
+        let (input, cutters) = worker.dataflow_named("shop", |scope| {
+            let mut input = InputHandle::new();
+            let batches = deduplicated(input.to_stream(scope), &options);
+            let parts = Parts::new(Rc::clone(&options), batches);
+            let mut cutters = Vec::new();
+            for view in VIEWS.iter().filter(|view| view.group == Group::Shop && options.is_on(view.name)) {
+                let sealable = (view.build)(&parts);
+                sealable.passed().probe_with(&probe);
+                cutters.push((view.name, sealable.cutter()));
+            }
+            (input, cutters)
+        });
+        Shop { input, probe, cutters, lower: 0 }
+    }
+
+    /// Hands a batch to the dataflow, at `tick`.
+    pub fn send(&mut self, batch: Batch, tick: Tick) {
+        if *self.input.time() < tick {
+            self.input.advance_to(tick);
+        }
+        self.input.send((batch, tick, 1));
+    }
+
+    /// Says that no more input comes below `upper`.
+    pub fn advance(&mut self, upper: Tick) {
+        self.input.advance_to(upper);
+        self.input.flush();
+    }
+
+    /// True once every view has all that belongs below `upper`.
+    pub fn has_passed(&self, upper: Tick) -> bool {
+        !self.probe.less_than(&upper)
+    }
+
+    /// This worker's part of everything that changed below `upper`, which must have been passed.
+    pub fn cut(&mut self, upper: Tick) -> Vec<SealedBatch> {
+        assert!(self.has_passed(upper), "a tick is cut once it is complete");
+        let lower = std::mem::replace(&mut self.lower, upper);
+        let mut batches = Vec::new();
+        for (view, cutter) in &mut self.cutters {
+            let upserts: Vec<(Key, Option<Value>)> = cutter.cut(upper);
+            if !upserts.is_empty() {
+                batches.push(SealedBatch { group: Group::Shop, view, lower, upper, upserts });
+            }
+        }
+        batches
+    }
+
+    /// How many keys this worker holds of each view.
+    pub fn keys(&self) -> Vec<(&'static str, usize)> {
+        self.cutters.iter().map(|(view, cutter)| (*view, cutter.keys())).collect()
+    }
+}
+
+/// The first operator after the tick, where the source does not deduplicate by itself.
+fn deduplicated<'scope>(
+    batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
+    options: &ShopOptions,
+) -> Stream<'scope, Tick, Vec<(Batch, Tick, isize)>> {
+    let Some(limits) = options.dedup else { return batches };
+    let scope = batches.scope();
+    let each = |(batch, tick, diff): (Batch, Tick, isize)| {
+        (0..batch.len()).map(move |place| ((Arc::clone(&batch), place), tick, diff)).collect::<Vec<_>>()
+    };
+    let arrivals = batches.flat_map(each).map(|((batch, place), tick, diff)| {
+        let record = batch[place].clone();
+        let id = hash128(record.message.message_id().as_bytes());
+        ((Hashed { id, content: record.content, place: place as u64 }, Opaque(Arc::new(vec![record]))), tick, diff)
+    });
+    arrivals
+        .as_collection()
+        .dedup(limits, Wiring::fresh("Dedup", scope), |(hashed, _)| Identity {
+            id: hashed.id,
+            content: hashed.content,
+            place: hashed.place,
+        })
+        .inner
+        .flat_map(|(((_, Opaque(batch)), verdict), tick, diff)| {
+            (verdict == Verdict::New).then_some((batch, tick, diff))
+        })
+}
+
+/// What identifies an arrival.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+struct Hashed {
+    id: u128,
+    content: u64,
+    place: u64,
+}
+
+/// A batch that travels with its identity, which alone orders it.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct Opaque(Batch);
+
+impl PartialEq for Opaque {
+    fn eq(&self, _: &Opaque) -> bool {
+        true
+    }
+}
+impl Eq for Opaque {}
+impl PartialOrd for Opaque {
+    fn partial_cmp(&self, other: &Opaque) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Opaque {
+    fn cmp(&self, _: &Opaque) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}

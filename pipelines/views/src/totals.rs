@@ -1,0 +1,255 @@
+//! `scope.totals`: what happened in a scope, per rolling window.
+//!
+//! - **Input** views, carts, purchases and refunds, by line.
+//! - **Output** (scope, window) → measures, with distinct orders and distinct items sold.
+//! - **Time**: buckets are aligned even where those of items are spread. There are few scopes, so
+//!   that their expiring together costs little; and a category's lines must move to another
+//!   category with their buckets, which have to mean the same there.
+//! - **State bound**: per scope and bucket a row; per scope the transactions and items of the
+//!   longest window; per item, event part and bucket a row where scopes have an item half.
+//!
+//! ```text
+//!   events ──by event part──────────────────────────────┐
+//!   lines by (item, bucket) ──join places──> by scope ──┼──> windows by scope ──> seal
+//!   purchases ──────┬─join places──> (scope, transaction) ──latest──┤
+//!                   └──────────────> (scope, item) ─────────latest──┘
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    collections::BTreeSet,
+    rc::Rc,
+    sync::Arc,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use differential_dataflow::AsCollection;
+use etalage_model::{Group, Key, Measures, Sym, Value};
+use etalage_operators::{
+    Collection,
+    expire::{Expire, Phase, Windows},
+    latest::Latest,
+    seal::seal_sums,
+    shell::Wiring,
+};
+use serde::Serialize;
+use timely::dataflow::operators::vec::Map;
+
+use crate::{
+    View,
+    lines::{Cell, Transaction},
+    measures::Sum,
+    options::ShopOptions,
+    oracle::{self, History, json},
+    parts::{Parts, Published, Sealable},
+    scope::no_part,
+};
+
+/// The view's name.
+pub const NAME: &str = "scope.totals";
+
+/// The view.
+pub const VIEW: View = View {
+    name: NAME,
+    group: Group::Shop,
+    key_fields: &["scope", "window"],
+    about: "views, carts, orders, units, revenue, refunds and distinct items sold of a scope, per rolling window",
+    has_window_start: false,
+    build,
+    oracle,
+};
+
+/// Sums of money that did not fit the 64 bits in which they are published.
+pub static OVERFLOWS: AtomicU64 = AtomicU64::new(0);
+
+/// A sum of money as it is published: checked, held at the ends of the range, and counted there.
+pub fn published_micros(micros: i128) -> i64 {
+    i64::try_from(micros).unwrap_or_else(|_| {
+        OVERFLOWS.fetch_add(1, Ordering::Relaxed);
+        if micros > 0 { i64::MAX } else { i64::MIN }
+    })
+}
+
+/// A row as readers see it.
+#[derive(Debug, Serialize)]
+struct Row {
+    views: i64,
+    carts: i64,
+    orders: i64,
+    lines: i64,
+    units: i64,
+    revenue_micros: i64,
+    refund_lines: i64,
+    refund_units: i64,
+    refund_micros: i64,
+    items_sold: i64,
+    score: i64,
+}
+
+fn row(measures: &Measures, options: &ShopOptions) -> Row {
+    Row {
+        views: measures.views,
+        carts: measures.carts,
+        orders: measures.orders,
+        lines: measures.lines,
+        units: measures.units,
+        revenue_micros: published_micros(measures.revenue_micros),
+        refund_lines: measures.refund_lines,
+        refund_units: measures.refund_units,
+        refund_micros: published_micros(measures.refund_micros),
+        items_sold: measures.items_sold,
+        score: options.score(measures),
+    }
+}
+
+fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
+    let options = Rc::clone(&parts.options);
+    let windows = options.expiry(Phase::Aligned);
+    let horizon_us = windows.horizon_us();
+    let sold = sold(parts, &windows);
+    let orders = sold.clone().map(|(scope, order, _item, at)| ((scope, order), at)).latest(
+        horizon_us,
+        Wiring::fresh("Orders by scope", parts.scope()),
+        |(_, order)| *order,
+    );
+    let items = sold.map(|(scope, _order, item, at)| ((scope, item), at)).latest(
+        horizon_us,
+        Wiring::fresh("Items by scope", parts.scope()),
+        |(_, item)| *item,
+    );
+    let count = |measures: Measures| {
+        move |scope: Sym, at, tick, diff: isize| {
+            let mut times = Measures::default();
+            times.combine(&measures, diff as i64);
+            ((scope, at), tick, Sum(times))
+        }
+    };
+    let order = count(Measures { orders: 1, ..Default::default() });
+    let item = count(Measures { items_sold: 1, ..Default::default() });
+    let orders = orders.inner.map(move |(((scope, _), at), tick, diff)| order(scope, at, tick, diff)).as_collection();
+    let items = items.inner.map(move |(((scope, _), at), tick, diff)| item(scope, at, tick, diff)).as_collection();
+    let rows = lines(parts, &windows).concat(orders).concat(items).expire(
+        windows,
+        Wiring::fresh("Windows by scope", parts.scope()),
+        |scope: &Sym| *scope,
+    );
+    let publish = move |(scope, window): (Sym, u8), sum: Option<Sum>| {
+        let value = sum.map(|Sum(measures)| Arc::new(row(&measures, &options)) as Value);
+        (Key::new(&[scope, options.label(window)]), value)
+    };
+    Box::new(Published { sealing: seal_sums(rows, NAME, |(scope, _)| *scope), publish: Box::new(publish) })
+}
+
+/// The middle of the bucket is as good as any instant within it; its last one is always there.
+fn bucketed(windows: &Windows, at: u64) -> u64 {
+    windows.bucket_end(shortest(windows), 0, at) - 1
+}
+
+/// The window with the finest buckets.
+fn shortest(windows: &Windows) -> usize {
+    (0..windows.len()).min_by_key(|window| windows.bucket_us(*window)).unwrap_or(0)
+}
+
+/// A single window as long as the longest, to let go of what no window needs any more.
+fn longest(options: &ShopOptions) -> Windows {
+    let length_us = options.windows.iter().map(|window| window.length_us).max().unwrap_or(options.bucket_us);
+    Windows::new(
+        &[length_us + options.expiry(Phase::Aligned).coarsest_us()],
+        options.bucket_us,
+        u64::MAX,
+        Phase::Aligned,
+    )
+}
+
+/// What adds up, per scope and time.
+fn lines<'scope>(parts: &Parts<'scope>, windows: &Windows) -> Collection<'scope, (Sym, u64), Sum> {
+    let scopes = parts.options.scopes.clone();
+    let by_event = {
+        let scopes = scopes.clone();
+        parts.found(move |batch| {
+            let lines = crate::lines::lines(batch, &scopes, |measures| *measures);
+            let scoped = lines.into_iter().filter_map(|((cell, at), measures)| {
+                scopes.scope(&cell.part, &no_part()).map(|scope| ((scope, at), Sum(measures)))
+            });
+            scoped.collect()
+        })
+    };
+    if !scopes.has_item_parts() {
+        return by_event;
+    }
+    let windows = windows.clone();
+    let by_item = {
+        let scopes = scopes.clone();
+        parts.found(move |batch| {
+            let lines = crate::lines::lines(batch, &scopes, |measures| Sum(*measures));
+            lines.into_iter().map(|((cell, at), sum)| (((cell, bucketed(&windows, at)), at), sum)).collect()
+        })
+    };
+    let live = by_item
+        .expire(longest(&parts.options), Wiring::fresh("Lines by item", parts.scope()), |(cell, _): &(Cell, u64)| {
+            cell.item
+        })
+        .map(|((cell, at), _)| (cell.item, (cell.part, at)))
+        .arrange_by_key_named("Lines by item");
+    let places = parts.places().arrange_by_key_named("Places for totals");
+    let placed =
+        live.join_core(places, move |_item, (part, at), place| scopes.scope(part, place).map(|scope| (scope, *at)));
+    by_event.concat(placed)
+}
+
+/// What was sold in which scope: (scope, transaction, item, at), as often as there are lines.
+fn sold<'scope>(parts: &Parts<'scope>, windows: &Windows) -> Collection<'scope, (Sym, Transaction, Sym, u64)> {
+    let scopes = parts.options.scopes.clone();
+    let alone = parts.purchases().flat_map({
+        let scopes = scopes.clone();
+        move |((cell, order), at)| scopes.scope(&cell.part, &no_part()).map(|scope| (scope, order, cell.item, at))
+    });
+    if !scopes.has_item_parts() {
+        return alone;
+    }
+    let windows = windows.clone();
+    let live = parts
+        .purchases()
+        .map(move |((cell, order), at)| ((cell, order, bucketed(&windows, at)), at))
+        .expire(
+            longest(&parts.options),
+            Wiring::fresh("Purchases by item", parts.scope()),
+            |(cell, ..): &(Cell, Transaction, u64)| cell.item,
+        )
+        .map(|((cell, order, at), _)| (cell.item, (cell.part, order, at)))
+        .arrange_by_key_named("Purchases by item");
+    let places = parts.places().arrange_by_key_named("Places for purchases");
+    let placed = live.join_core(places, move |item, (part, order, at), place| {
+        scopes.scope(part, place).map(|scope| (scope, *order, *item, *at))
+    });
+    alone.concat(placed)
+}
+
+fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
+    type Distinct<'a> = (Measures, BTreeSet<&'a str>, BTreeSet<Sym>);
+    let options = history.options;
+    let windows = options.expiry(Phase::Aligned);
+    let places = oracle::places(history);
+    let mut rows: BTreeMap<(Sym, u8), Distinct<'_>> = BTreeMap::new();
+    for (event, item, measures) in oracle::lines(history) {
+        let scopes = oracle::scopes(&options.scopes, event, places.get(&item.item_id));
+        for window in 0..windows.len() {
+            if !windows.holds(window, 0, event.timestamp.0, history.tick) {
+                continue;
+            }
+            for scope in &scopes {
+                let (sum, orders, items) = rows.entry((*scope, window as u8)).or_default();
+                sum.add(&measures);
+                if measures.lines > 0 {
+                    orders.insert(event.transaction_id.as_deref().unwrap_or(&event.message_id));
+                    items.insert(item.item_id);
+                }
+            }
+        }
+    }
+    let published = |((scope, window), (sum, orders, items)): ((Sym, u8), Distinct<'_>)| {
+        let whole = Measures { orders: orders.len() as i64, items_sold: items.len() as i64, ..sum };
+        (Key::new(&[scope, options.label(window)]), json(&row(&whole, options)))
+    };
+    rows.into_iter().map(published).collect()
+}
