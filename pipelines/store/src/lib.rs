@@ -7,9 +7,10 @@
 //!
 //! What holds, whatever happens to the process or the machine:
 //! - A frame is there as a whole or not at all.
-//! - What was acknowledged is never cut. At opening, a torn tail is removed only if no later
-//!   frame follows it; anything else that does not check out is [`StoreError::Corrupt`], which
-//!   names file and offset, and the store stays as it is.
+//! - At opening, a torn tail is removed only if no later frame follows it, which is what an
+//!   append that never finished leaves. Anything else that does not check out is
+//!   [`StoreError::Corrupt`], which names file and offset, and the store stays as it is. A power
+//!   loss under [`Durability::Process`] may end in that error too: it promises less.
 //! - After a failed write or fsync nothing more is written, since nobody knows what the disk
 //!   holds; the exception is a full disk, where the frame was taken back and can be tried again.
 //! - One process writes. A second one is told so by [`StoreError::Locked`].

@@ -75,7 +75,8 @@ pub struct Opened {
     pub records: u64,
     /// How many segment files there are.
     pub segments: usize,
-    /// How many bytes of a torn tail were removed. They were never acknowledged.
+    /// How many bytes of a torn tail were removed: an append that never finished. Damage within the
+    /// very last frame cannot be told from that, so this is worth a warning.
     pub cut_bytes: u64,
 }
 

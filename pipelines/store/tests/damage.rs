@@ -233,3 +233,24 @@ fn frames_with_right_checksums_and_wrong_content_are_refused() {
         assert!(error.to_string().contains(what), "{error}");
     }
 }
+
+#[test]
+fn a_later_frame_is_found_wherever_the_windows_of_the_search_meet() {
+    const WINDOW_BYTES: usize = 256 * 1024;
+    let (original, _) = store(1, LogOptions::default());
+    let head = fs::read(original.path().join(FIRST)).unwrap()[..HEAD_BYTES as usize].to_vec();
+    for before in 0..40 {
+        // The search begins one byte behind the damaged frame's first.
+        let begins = HEAD_BYTES as usize + 1 + WINDOW_BYTES - before;
+        let payload = vec![0xE7; begins - HEAD_BYTES as usize - 36];
+        let (long, next) = (forged(&head, 0, 1, 1, &payload), forged(&head, 1, 1, 1, b"payload"));
+        let mut bytes = [&head[..], &long, &next].concat();
+        assert!(bytes[begins..].starts_with(&next));
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FIRST), &bytes).unwrap();
+        assert_eq!(open(dir.path()).unwrap().frames, 2);
+        bytes[HEAD_BYTES as usize] ^= 1;
+        fs::write(dir.path().join(FIRST), &bytes).unwrap();
+        refused_at(dir.path(), HEAD_BYTES, &format!("{before} bytes before the end of a window"));
+    }
+}

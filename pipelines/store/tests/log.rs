@@ -83,6 +83,21 @@ fn a_frame_longer_than_a_segment_has_one_of_its_own() {
 }
 
 #[test]
+fn frames_longer_than_what_is_read_at_once_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut log, _) = Log::open(dir.path(), LogOptions::default()).unwrap();
+    let expected: Vec<Frame> =
+        [4_000, 1, 9_000, 2].iter().map(|count| Frame { tick: 1, records: records(*count, *count) }).collect();
+    for frame in &expected {
+        log.append(frame.tick, &frame.records).unwrap();
+    }
+    drop(log);
+    assert!(fs::metadata(dir.path().join("log-00000000000000000000.seg")).unwrap().len() > 1_500_000);
+    assert_eq!(collect(frames(dir.path())).unwrap(), expected);
+    assert_eq!(Log::open(dir.path(), LogOptions::default()).unwrap().1.records, 13_003);
+}
+
+#[test]
 fn frames_can_be_read_while_the_log_writes() {
     let dir = tempfile::tempdir().unwrap();
     let (mut log, _) = Log::open(dir.path(), SMALL).unwrap();
