@@ -1,4 +1,6 @@
 //! etalage, the binary: configuration, command line, inputs, the demonstration, and the runtime
 //! that ties store, dataflow and server together.
 
+pub mod cli;
 pub mod config;
+pub mod input;

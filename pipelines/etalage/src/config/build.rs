@@ -6,10 +6,11 @@ use std::{
 };
 
 use etalage_model::{measures::ScoreWeights, money::Currencies, time::parse_span_us};
+use etalage_operators::expire::Phase;
+use etalage_store::Durability;
 
 use super::{
-    Config, ConfigError, Dedup, Durability, Keys, Limits, Phase, Place, QuarantineLimits, Server, Sets, Shop, Stock,
-    Store, Time, Windows,
+    Config, ConfigError, Dedup, Keys, Limits, Place, QuarantineLimits, Server, Sets, Shop, Stock, Store, Time, Windows,
     check::{self, Value},
     errors::suggestion,
     read::{self, Given, Raw},
@@ -205,7 +206,7 @@ fn windows(values: &Values, errors: &mut Vec<ConfigError>) -> Windows {
         values.object(errors, &["windows.bucket", "windows.names"], message);
     }
     let phase = if values.text("windows.phase") == "aligned" { Phase::Aligned } else { Phase::Spread };
-    Windows { names, bucket_us, phase }
+    Windows { names, bucket_us, max_buckets: values.size("windows.max_buckets") as u64, phase }
 }
 
 fn shop(values: &Values, errors: &mut Vec<ConfigError>) -> Shop {

@@ -6,6 +6,7 @@
 
 mod build;
 mod check;
+mod convert;
 mod errors;
 mod read;
 pub mod reference;
@@ -19,6 +20,8 @@ use std::{
 };
 
 use etalage_model::{measures::ScoreWeights, money::Currencies};
+use etalage_operators::expire::Phase;
+use etalage_store::Durability;
 
 pub use check::{MAX_DIMENSIONS, MAX_WINDOWS};
 pub use errors::{ConfigError, ConfigErrors, Place};
@@ -68,6 +71,8 @@ pub struct Windows {
     pub names: Vec<Window>,
     /// Length of the finest bucket.
     pub bucket_us: u64,
+    /// The most buckets of one window; a longer one has coarser buckets.
+    pub max_buckets: u64,
     /// Where bucket edges lie.
     pub phase: Phase,
 }
@@ -79,15 +84,6 @@ pub struct Window {
     pub name: String,
     /// How long it is.
     pub length_us: u64,
-}
-
-/// Where the edges of buckets lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Offset by a hash of the key.
-    Spread,
-    /// On multiples of the bucket.
-    Aligned,
 }
 
 /// `[shop]`
@@ -154,15 +150,6 @@ pub struct Store {
     pub durability: Durability,
     /// Length at which the log begins a new file.
     pub segment_bytes: u64,
-}
-
-/// When a message counts as stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// It survives the end of the process.
-    Process,
-    /// It survives the loss of power.
-    Fsync,
 }
 
 /// `[time]`

@@ -119,6 +119,13 @@ pub const TABLE: &[Entry] = &[
          `aligned` keeps edges on multiples of the bucket.",
     ),
     entry(
+        "windows.max_buckets",
+        Kind::Int(1, 100_000_000),
+        "10_080",
+        "A window of more buckets than this has coarser ones, which nest: events leave a long window in larger \
+         steps, and it takes less memory.",
+    ),
+    entry(
         "shop.currency",
         Kind::Currency,
         r#""EUR""#,
@@ -251,7 +258,7 @@ pub const TABLE: &[Entry] = &[
     ),
     entry("limits.max_keys", Kind::Int(1, 100_000), "1_000", "Keys in one read."),
     entry("limits.max_list", Kind::Int(1, 1_000_000), "10_000", "Entries in one page of a list."),
-    entry("limits.max_streams", Kind::Int(1, 1_000_000), "10_000", "Streams (Server-Sent Events) open at once."),
+    entry("limits.max_streams", Kind::Int(1, 1_000_000), "2_000", "Streams (Server-Sent Events) open at once."),
     entry(
         "server.listen",
         Kind::Address,
@@ -281,7 +288,7 @@ pub const TABLE: &[Entry] = &[
     entry("workers.count", Kind::Int(1, 256), "1", "How many threads the dataflow runs on."),
     entry(
         "quarantine.max_records",
-        Kind::Int(0, 1_000_000_000),
+        Kind::Int(1, 1_000_000_000),
         "100_000",
         "How many refused messages are kept; the oldest leave first.",
     ),

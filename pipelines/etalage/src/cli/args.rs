@@ -1,0 +1,198 @@
+//! The command line: what may be said, and how `--help` explains it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::error::EXIT_CODES;
+
+/// etalage: what sells, what is in stock, now.
+#[derive(Debug, Parser)]
+#[command(
+    name = "etalage",
+    version,
+    about = "Real-time feature pipeline for online shops: rolling popularity and bestseller sets that never show a \
+             sold-out item.",
+    after_help = after_help(),
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// What all commands know.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+fn after_help() -> String {
+    format!(
+        "Examples:
+  etalage get set.bestsellers:global/24h       the bestsellers of the last 24 hours
+  etalage watch item.sellable                  every change of stock, as it happens
+  etalage check --config shop.toml             everything that is wrong with a configuration
+
+{EXIT_CODES}"
+    )
+}
+
+/// Options of all commands.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Common options")]
+pub struct Common {
+    /// Configuration (TOML); without it, defaults and the environment count
+    #[arg(long, global = true, value_name = "FILE", env = "ETALAGE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Folder of the store, in place of `[store] dir`
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Port, in place of the one in `[server] listen`; 0 is any free one
+    #[arg(long, global = true, value_name = "N")]
+    pub port: Option<u16>,
+    /// A running server, such as http://127.0.0.1:7878
+    #[arg(long, global = true, value_name = "URL", env = "ETALAGE_URL")]
+    pub url: Option<String>,
+    /// Key for a server that wants one
+    #[arg(long, global = true, value_name = "KEY", env = "ETALAGE_KEY", hide_env_values = true)]
+    pub key: Option<String>,
+    /// Print JSON lines instead of tables
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read a view from a running server
+    #[command(after_help = GET_HELP)]
+    Get(GetArgs),
+    /// Follow a view as it changes
+    #[command(after_help = WATCH_HELP)]
+    Watch(WatchArgs),
+    /// Check a configuration, and list everything that is wrong with it
+    #[command(after_help = CHECK_HELP)]
+    Check,
+    /// Look at messages that were refused
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// About configurations
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// About keys for the HTTP interface
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+const GET_HELP: &str = "\
+A key is written as a path of its fields, and a `/` or `%` inside a field as %2F or %25; the last piece
+may be a beginning: `item.popularity:global/7d/22` is every item whose id begins with 22. A closing `/`
+makes the piece before it whole. JSON with the leading fields works too.
+
+Examples:
+  etalage get set.bestsellers                          every set
+  etalage get set.bestsellers:country:Germany/7d       one of them
+  etalage get item.popularity:global/24h/ --limit 20   the first 20 items
+  etalage get 'scope.totals:{\"scope\":\"global\"}' --json | jq .value.orders
+  etalage get item.sellable:22086 --url http://shop:7878 --key sk_...";
+
+const WATCH_HELP: &str = "\
+Prints what is there, then each change. When the connection is lost it is made again, and goes on
+behind the last change that was seen. A key without a value any more is printed as gone (`null`).
+
+Examples:
+  etalage watch set.bestsellers:global/1h
+  etalage watch item.sellable set.bestsellers:global/ --json
+  etalage watch item.popularity:global/5m/22086 --limit 100";
+
+const CHECK_HELP: &str = "\
+Nothing is opened or started. The exit code is 2 where something is wrong.
+
+Examples:
+  etalage check --config shop.toml
+  ETALAGE_SETS__K=0 etalage check";
+
+/// `get`
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// The view, and perhaps the beginning of a key
+    #[arg(value_name = "VIEW[:KEY-PREFIX]")]
+    pub view: String,
+    /// Print at most so many entries
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+/// `watch`
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// Views, each perhaps with the beginning of a key
+    #[arg(value_name = "VIEW[:KEY-PREFIX]", required = true)]
+    pub views: Vec<String>,
+    /// End after so many changes
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+/// `quarantine`
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// List refused messages, oldest first
+    #[command(after_help = QUARANTINE_HELP)]
+    List {
+        /// Begin behind this number
+        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+        after: u64,
+        /// Print at most so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+    /// Show one refused message, as it was sent
+    #[command(after_help = QUARANTINE_HELP)]
+    Show {
+        /// Its number
+        number: u64,
+    },
+}
+
+const QUARANTINE_HELP: &str = "\
+With --url a running server is asked; without it the store in --data-dir is read, which no running
+server may hold at that time.
+
+Examples:
+  etalage quarantine list --url http://127.0.0.1:7878
+  etalage quarantine list --data-dir etalage-data --json
+  etalage quarantine show 17";
+
+/// `config`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every key with its default and its meaning, as a file to start from
+    #[command(after_help = "Example:\n  etalage config reference > shop.toml")]
+    Reference {
+        /// Print the page of the documentation instead
+        #[arg(long)]
+        markdown: bool,
+    },
+}
+
+/// `key`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key, and the hash of it that the configuration wants
+    #[command(after_help = "Examples:\n  etalage key new pk    for web pages: sends events, reads shop views\n  \
+                            etalage key new sk    for servers: everything")]
+    New {
+        /// Publishable or secret
+        kind: KeyKind,
+    },
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KeyKind {
+    /// Publishable: may stand in a web page; sends events and reads the views of the shop
+    Pk,
+    /// Secret: may do everything
+    Sk,
+}

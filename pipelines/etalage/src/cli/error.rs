@@ -1,0 +1,93 @@
+//! Why a command failed, and its exit code.
+
+use std::io;
+
+use etalage_store::StoreError;
+
+use crate::config::ConfigErrors;
+
+/// The exit codes, as `--help` explains them.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed: nothing answers, a file cannot be read, …
+  2  the command line or the configuration is wrong; nothing was opened
+  3  the store refuses: damaged, in use, or of a newer version
+  4  `verify` found a difference";
+
+/// Why a command did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// The command line is wrong in a way that only its meaning shows.
+    #[error("{0}")]
+    Usage(String),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file cannot be replayed to its end.
+    #[error(transparent)]
+    Input(#[from] crate::input::InputError),
+    /// No server answers.
+    #[error(
+        "nothing answers at {url} ({reason}); start a server with `etalage run` or `etalage demo`, or name another \
+         one with --url"
+    )]
+    Unreachable {
+        /// The address that was tried.
+        url: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The server answered, but not with what was asked for.
+    #[error("{url} answers {status}: {message}")]
+    Refused {
+        /// The address.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// The server's reason.
+        message: String,
+    },
+    /// The answer is not one of etalage.
+    #[error("{url} answers something that is no etalage's answer ({reason}); is another program listening there?")]
+    Strange {
+        /// The address.
+        url: String,
+        /// What is odd about it.
+        reason: String,
+    },
+    /// Standard output cannot be written.
+    #[error("the output cannot be written: {0}")]
+    Output(io::Error),
+    /// Whoever read the output has gone: not an error of ours, and nothing to say.
+    #[error("the reader of the output has gone")]
+    ReaderGone,
+    /// There is no such record.
+    #[error("{0}")]
+    NotFound(String),
+}
+
+impl CliError {
+    /// See [`EXIT_CODES`].
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            CliError::ReaderGone => 0,
+            CliError::Config(_) | CliError::Usage(_) => 2,
+            CliError::Store(_) => 3,
+            _ => 1,
+        }
+    }
+}
+
+impl From<io::Error> for CliError {
+    /// An error of standard output; whatever else does I/O names its file.
+    fn from(error: io::Error) -> CliError {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => CliError::ReaderGone,
+            _ => CliError::Output(error),
+        }
+    }
+}

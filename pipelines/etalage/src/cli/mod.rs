@@ -1,0 +1,79 @@
+//! The command line. Each command stands in a file of its own; here they are chosen, and their
+//! errors become exit codes.
+
+pub mod args;
+mod check;
+mod client;
+mod entry;
+mod error;
+mod get;
+mod key;
+mod out;
+mod quarantine;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::Cli;
+pub use error::{CliError, EXIT_CODES};
+pub use out::Out;
+
+use args::{Command, Common, ConfigCommand, KeyCommand};
+
+use crate::config::{Config, Loaded, reference};
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !matches!(error, CliError::ReaderGone) {
+                eprintln!("etalage: {error}");
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), CliError> {
+    let common = &cli.common;
+    match &cli.command {
+        Command::Get(args) => get::run(common, &load(common)?.config, args),
+        Command::Watch(args) => {
+            end_at_interrupt()?;
+            watch::run(common, &load(common)?.config, args)
+        }
+        Command::Check => check::run(common, &load(common)?),
+        Command::Quarantine(command) => quarantine::run(common, &load(common)?.config, command),
+        Command::Config(ConfigCommand::Reference { markdown }) => {
+            let mut out = Out::new();
+            out.line(if *markdown { reference::markdown() } else { reference::toml() }.trim_end())?;
+            out.flush()
+        }
+        Command::Key(KeyCommand::New { kind }) => key::new(common, *kind),
+    }
+}
+
+/// The configuration, with what the command line puts in its place.
+fn load(common: &Common) -> Result<Loaded, CliError> {
+    // A variable that is no text cannot name a key that is known.
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let views: Vec<&str> = etalage_views::VIEWS.iter().map(|view| view.name).collect();
+    let mut loaded = Config::load(common.config.as_deref(), environment, &views)?;
+    if let Some(dir) = &common.data_dir {
+        loaded.config.store.dir.clone_from(dir);
+    }
+    if let Some(port) = common.port {
+        loaded.config.set_port(port);
+    }
+    Ok(loaded)
+}
+
+/// Ctrl-C is how `watch` ends: not a failure. Every line that was printed has been flushed.
+fn end_at_interrupt() -> Result<(), CliError> {
+    ctrlc::set_handler(|| std::process::exit(0)).map_err(|error| CliError::Usage(format!("no Ctrl-C: {error}")))
+}

@@ -1,0 +1,180 @@
+//! Inputs as they come: packed, cut off, empty, and with bad lines between good ones.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+};
+
+use etalage_model::Message;
+use tempfile::TempDir;
+
+use super::*;
+
+const EVENT: &str = r#"{"messageId":"m1","type":"track","event":"view_item","timestamp":"2010-12-01T08:26:00Z","properties":{"items":[{"item_id":"22086"}]}}"#;
+const STOCK: &str = r#"{"messageId":"m2","item_id":"22086","op":"set","available":3}"#;
+const RETAIL: &str = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n\
+                      536365,85123A,HOLDER,6,2010-12-01 08:26:00,2.55,17850.0,United Kingdom\n\
+                      536365,POST,POSTAGE,1,2010-12-01 08:26:00,18,17850.0,United Kingdom\n\
+                      536366,22086,CHAIN,many,2010-12-01 08:28:00,1.85,17850.0,United Kingdom\n\
+                      536367,22086,CHAIN,2,2010-12-01 08:34:00,1.85,13047.0,United Kingdom\n";
+
+fn options(format: Format) -> SourceOptions {
+    SourceOptions {
+        format,
+        limits: decode::json::Limits::default(),
+        currencies: Currencies::only("GBP"),
+        non_items: BTreeSet::from(["POST".to_owned()]),
+    }
+}
+
+fn written(dir: &TempDir, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = dir.path().join(name);
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packer.write_all(text.as_bytes()).unwrap();
+    packer.finish().unwrap()
+}
+
+/// Lines and message ids (or reasons) of the whole input, and how it ended.
+fn read(path: &Path, format: Format) -> (Vec<(u64, String)>, Option<InputError>) {
+    let mut source = match Opened::path(path).and_then(|opened| Source::new(opened, options(format))) {
+        Ok(source) => source,
+        Err(error) => return (vec![], Some(error)),
+    };
+    let mut all = Vec::new();
+    loop {
+        match source.next_batch() {
+            Ok(Some(batch)) => {
+                all.extend(batch.lines.into_iter().zip(batch.results.iter().map(|result| match result {
+                    Ok(record) => record.message.message_id().to_owned(),
+                    Err(rejected) => rejected.reason.code().to_owned(),
+                })))
+            }
+            Ok(None) => {
+                let read = source.read_bytes().load(Ordering::Relaxed);
+                assert_eq!(source.total_bytes(), Some(read), "the bar ends at the end");
+                return (all, None);
+            }
+            Err(error) => return (all, Some(error)),
+        }
+    }
+}
+
+#[test]
+fn packing_is_told_by_the_first_bytes() {
+    let dir = TempDir::new().unwrap();
+    let text = format!("{EVENT}\n{STOCK}\n");
+    let twice = [gzip(&text), gzip(&text)].concat();
+    for (name, bytes, count) in [
+        ("plain.gz", text.clone().into_bytes(), 2),
+        ("gzip.jsonl", gzip(&text), 2),
+        ("members", twice, 4),
+        ("zstd.txt", zstd::encode_all(text.as_bytes(), 3).unwrap(), 2),
+        ("short", b"{}".to_vec(), 1),
+    ] {
+        let (messages, error) = read(&written(&dir, name, &bytes), Format::Jsonl);
+        assert!(error.is_none(), "{name}: {error:?}");
+        assert_eq!(messages.len(), count, "{name}");
+    }
+}
+
+#[test]
+fn what_cannot_be_opened_says_why() {
+    let dir = TempDir::new().unwrap();
+    let fault = |path: PathBuf, format| read(&path, format).1.unwrap().to_string();
+    assert!(fault(dir.path().join("nowhere"), Format::Jsonl).ends_with("nowhere: no such file"));
+    assert!(fault(dir.path().to_owned(), Format::Jsonl).contains("is a folder"));
+    assert!(fault(written(&dir, "empty", b""), Format::Jsonl).contains("is empty"));
+    assert!(fault(written(&dir, "packed", &gzip("")), Format::Jsonl).contains("is empty"));
+    assert!(fault(written(&dir, "json", STOCK.as_bytes()), Format::OnlineRetail).contains("no online-retail file"));
+}
+
+#[test]
+fn a_cut_file_gives_what_stands_before_and_says_how_far_it_got() {
+    let dir = TempDir::new().unwrap();
+    // Bytes that do not pack well, so that the cut falls into the middle of the lines.
+    let line = |at: u64| STOCK.replace("m2", &format!("{:016x}", at.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    let text: String = (0..20_000).map(|at| line(at) + "\n").collect();
+    for (name, mut bytes) in [("cut.gz", gzip(&text)), ("cut.zst", zstd::encode_all(text.as_bytes(), 3).unwrap())] {
+        bytes.truncate(bytes.len() / 2);
+        let (messages, error) = read(&written(&dir, name, &bytes), Format::Jsonl);
+        let Some(InputError::CutOff { unpacked_bytes, line, .. }) = error else { panic!("{name}: {error:?}") };
+        assert!(messages.len() > 5_000, "{name}: {}", messages.len());
+        assert_eq!(line, messages.len() as u64 + 1, "{name}");
+        assert!(unpacked_bytes >= messages.len() as u64 * STOCK.len() as u64, "{name}");
+    }
+    let (messages, error) = read(&written(&dir, "head.gz", &gzip(&text)[..5]), Format::Jsonl);
+    assert!(messages.is_empty() && matches!(error, Some(InputError::CutOff { .. })), "{error:?}");
+}
+
+#[test]
+fn damaged_packing_is_told_from_a_cut() {
+    let dir = TempDir::new().unwrap();
+    let text = format!("{EVENT}\n").repeat(2_000);
+    let mut bytes = gzip(&text);
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 8].fill(0xff);
+    let (_, error) = read(&written(&dir, "bad.gz", &bytes), Format::Jsonl);
+    assert!(matches!(error, Some(InputError::Damaged { .. })), "{error:?}");
+}
+
+#[test]
+fn a_cut_online_retail_file_gives_no_half_row() {
+    let dir = TempDir::new().unwrap();
+    let rows: String = (0..5_000)
+        .map(|at: u64| {
+            let code = 10_000 + at.wrapping_mul(0x9e37_79b9) % 90_000;
+            format!("{},{code},HOLDER,6,2010-12-01 08:26:00,2.55,,United Kingdom\n", 500_000 + at)
+        })
+        .collect();
+    let text = RETAIL.lines().next().unwrap().to_owned() + "\n" + &rows;
+    let bytes = gzip(&text);
+    let (messages, error) = read(&written(&dir, "cut.csv.gz", &bytes[..bytes.len() * 2 / 3]), Format::OnlineRetail);
+    assert!(matches!(error, Some(InputError::CutOff { .. })), "{error:?}");
+    assert!(messages.len() > 100 && messages.iter().all(|(_, id)| id != "malformed" && id != "invalid"));
+}
+
+#[test]
+fn bad_lines_come_out_at_their_place() {
+    let dir = TempDir::new().unwrap();
+    let long = format!(r#"{{"messageId":"long","x":"{}"}}"#, "x".repeat(1_000_000));
+    let text = format!("{EVENT}\r\n\n{{\"broken\n{long}\n{STOCK}");
+    let (messages, error) = read(&written(&dir, "mixed.jsonl", text.as_bytes()), Format::Jsonl);
+    assert!(error.is_none());
+    let expected = [(1, "m1"), (3, "malformed"), (4, "too_large"), (5, "m2")];
+    assert_eq!(messages, expected.map(|(line, what)| (line, what.to_owned())));
+}
+
+#[test]
+fn a_message_without_time_has_the_greatest_one_before_it() {
+    let dir = TempDir::new().unwrap();
+    let later = EVENT.replace("08:26", "09:00").replace("m1", "m3");
+    let text = format!("{STOCK}\n{later}\n{EVENT}\n{STOCK}\n");
+    let path = written(&dir, "mixed.jsonl", text.as_bytes());
+    let mut source = Source::new(Opened::path(&path).unwrap(), options(Format::Jsonl)).unwrap();
+    let batch = source.next_batch().unwrap().unwrap();
+    let first = batch.results[0].as_ref().unwrap_err();
+    assert_eq!((first.reason.code(), first.message_id.as_deref()), ("invalid", Some("m2")));
+    let Ok(Record { message: Message::Inventory(stock), .. }) = &batch.results[3] else { panic!("a stock message") };
+    assert_eq!(stock.occurred_at, Micros::parse("2010-12-01T09:00:00Z").unwrap());
+}
+
+#[test]
+fn online_retail_is_read_with_its_bad_lines() {
+    let dir = TempDir::new().unwrap();
+    let path = written(&dir, "retail.csv", RETAIL.as_bytes());
+    let (messages, error) = read(&path, Format::OnlineRetail);
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(messages.len(), 3, "two orders and a bad line: {messages:?}");
+    assert_eq!(messages.iter().filter(|(line, _)| *line == 4).count(), 1, "the bad line names its number");
+    let mut source = Source::new(Opened::path(&path).unwrap(), options(Format::OnlineRetail)).unwrap();
+    while source.next_batch().unwrap().is_some() {}
+    let rows = source.rows().unwrap();
+    assert_eq!((rows.rows, rows.sale, rows.non_items, rows.bad), (4, 3, 1, 1));
+}
