@@ -10,7 +10,8 @@ use tokio::sync::oneshot;
 /// dropped without an answer it is *unknown* whether the batch was stored, and sending it again
 /// is safe, since messages have ids.
 pub trait Door: Send + Sync + 'static {
-    /// Reads a body, with the limits, the currencies and the clock of the pipeline.
+    /// Reads a body, with the limits (`max_batch_events` among them), the currencies and the
+    /// clock of the pipeline.
     ///
     /// # Errors
     /// Where the body as a whole cannot be read; what is wrong with one item is in its place.

@@ -65,10 +65,6 @@ async fn take(
         error => ApiError::UnreadableBody(error.to_string()),
     })?;
     drop(bytes);
-    let limit = options.max_batch_events;
-    if batch.len() > limit {
-        return Err(ApiError::BatchTooLarge { limit });
-    }
     let ids: Vec<Option<String>> = batch.iter().map(message_id).collect();
     if ids.is_empty() {
         return answer(&ids, &[]);

@@ -11,8 +11,6 @@ pub struct ServeOptions {
     pub max_body_bytes: usize,
     /// How long a body may take to arrive. Default 30 s.
     pub body_timeout_s: u64,
-    /// The most messages of a batch. Default 5,000.
-    pub max_batch_events: usize,
     /// How long a request waits for its batch to be stored, before it is told that the outcome
     /// is unknown. Default 30 s.
     pub store_timeout_s: u64,
@@ -49,7 +47,6 @@ impl Default for ServeOptions {
         ServeOptions {
             max_body_bytes: 512_000,
             body_timeout_s: 30,
-            max_batch_events: 5_000,
             store_timeout_s: 30,
             max_keys: 1_000,
             default_limit: 100,
@@ -72,7 +69,6 @@ impl fmt::Debug for ServeOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServeOptions")
             .field("max_body_bytes", &self.max_body_bytes)
-            .field("max_batch_events", &self.max_batch_events)
             .field("max_streams", &self.max_streams)
             .field("keys", &self.keys)
             .field("mode", &self.mode)

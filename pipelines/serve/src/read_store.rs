@@ -156,8 +156,10 @@ impl ReadStore {
                     tracing::error!(view = batch.view, "changes of a view that is not served");
                     continue;
                 };
-                rows.views[view.at].apply(&batch.upserts, tick.as_of(), self.0.keep, &mut dropped);
+                rows.views[view.at].apply(&batch.upserts, tick.as_of(), &mut dropped);
             }
+            let changes = dropped.len();
+            rows.views.iter_mut().for_each(|view| view.bury(tick.as_of(), self.0.keep, changes));
             rows.begun
         };
         drop(dropped);

@@ -16,8 +16,7 @@ use std::{
 use etalage_model::{Key, KeyFields, KeyPrefix, KeyText, Tick, Value, hash::hash64, key::MAX_KEY_FIELDS};
 use hashbrown::HashTable;
 
-/// How many tombstones go at least in one change of the view, where any are due: a tick that
-/// removes many keys is not followed by one that forgets them all under the lock.
+/// How many tombstones a tick may forget, however little it changes.
 const BURY_PER_TICK: usize = 256;
 
 /// One key with its newest state.
@@ -75,11 +74,10 @@ impl Rows {
 
     /// Applies changes that are all of `tick`. Replaced values go to `dropped`, for the caller to
     /// free them outside the lock.
-    pub(crate) fn apply(&mut self, upserts: &[(Key, Option<Value>)], tick: Tick, keep: Keep, dropped: &mut Vec<Value>) {
+    pub(crate) fn apply(&mut self, upserts: &[(Key, Option<Value>)], tick: Tick, dropped: &mut Vec<Value>) {
         for (key, value) in upserts {
             dropped.extend(self.set(*key, value.clone(), tick));
         }
-        self.bury(tick, keep, upserts.len().max(BURY_PER_TICK));
     }
 
     fn set(&mut self, key: Key, value: Option<Value>, tick: Tick) -> Option<Value> {
@@ -121,8 +119,10 @@ impl Rows {
         self.order.insert(key, slot);
     }
 
-    /// Forgets tombstones that are too old or too many, at most `budget` of them.
-    fn bury(&mut self, now: Tick, keep: Keep, budget: usize) {
+    /// Forgets tombstones that are too old or too many: in a tick of `changes` changes not many
+    /// more than these, so that no tick holds the lock for the work of others.
+    pub(crate) fn bury(&mut self, now: Tick, keep: Keep, changes: usize) {
+        let budget = changes.max(BURY_PER_TICK);
         let mut buried = 0;
         while let Some(&(tick, slot)) = self.graves.front() {
             let row = &self.slots[slot as usize];
@@ -226,7 +226,8 @@ mod tests {
     fn put(rows: &mut Rows, tick: Tick, changes: &[(&str, Option<u64>)]) {
         let upserts: Vec<_> =
             changes.iter().map(|(text, value)| (key(text), value.map(|value| Arc::new(value) as Value))).collect();
-        rows.apply(&upserts, tick, KEEP, &mut Vec::new());
+        rows.apply(&upserts, tick, &mut Vec::new());
+        rows.bury(tick, KEEP, upserts.len());
     }
 
     fn keys(rows: &Rows, prefix: &str, after: Option<&str>) -> Vec<String> {
@@ -288,8 +289,9 @@ mod tests {
         put(&mut rows, 2, &[("stays", None)]);
         for n in 0..10_000 {
             let keep = Keep { span_us: u64::MAX / 2, max: 3 };
-            rows.apply(&[(key("flips"), None)], 3 + 2 * n, keep, &mut Vec::new());
-            rows.apply(&[(key("flips"), Some(Arc::new(n)))], 4 + 2 * n, keep, &mut Vec::new());
+            rows.apply(&[(key("flips"), None)], 3 + 2 * n, &mut Vec::new());
+            rows.apply(&[(key("flips"), Some(Arc::new(n)))], 4 + 2 * n, &mut Vec::new());
+            rows.bury(4 + 2 * n, keep, 1);
         }
         assert!(rows.graves.len() < 2_000, "{}", rows.graves.len());
         assert!(rows.get(&fields("stays")).is_some());
