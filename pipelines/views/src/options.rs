@@ -7,6 +7,9 @@ use etalage_operators::expire::{Phase, Windows};
 
 use crate::scope::Scopes;
 
+/// The most buckets of one window.
+pub use etalage_operators::expire::DEFAULT_MAX_BUCKETS as MAX_BUCKETS;
+
 /// A rolling window: the label that the configuration gave it, and its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {

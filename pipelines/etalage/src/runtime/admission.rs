@@ -1,0 +1,140 @@
+//! What is let in. Decided once, before a message is stored, by the message and the tick alone:
+//! what the log holds has been admitted, and reading it back restores the same decisions.
+//!
+//! Order of the checks: the date, the use of versions, then the id. A message that is refused is
+//! not remembered as seen.
+
+use std::collections::HashMap;
+
+use etalage_model::{Message, Micros, Record, Refusal, Sym, Tick, hash::hash128};
+use etalage_operators::dedup::{DedupCore, DedupLimits, Verdict};
+
+use super::clock::ClockMode;
+use crate::config::Config;
+
+/// What was decided about a message.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// It is stored and counts. True where it is older than every window.
+    Admit {
+        /// Older than every window.
+        late: bool,
+    },
+    /// It is stored already.
+    Duplicate,
+    /// It goes to the quarantine.
+    Refuse(Refusal),
+}
+
+/// Decides about messages in the order of the log.
+pub struct Admission {
+    max_clock_skew_us: u64,
+    max_replay_gap_us: u64,
+    retention_us: u64,
+    longest_window_us: u64,
+    dedup: DedupCore,
+    /// Whether the messages of an (item, location) carry versions.
+    versions: HashMap<(Sym, Option<Sym>), bool>,
+}
+
+/// When a message is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Pipeline time; the tick that the message would get.
+    pub tick: Tick,
+    /// Wall-clock time.
+    pub wall_us: u64,
+    /// What drives pipeline time.
+    pub mode: ClockMode,
+}
+
+impl Admission {
+    /// An empty memory.
+    pub fn new(config: &Config) -> Admission {
+        let limits = DedupLimits { horizon_us: config.dedup.horizon_us, max_ids: config.dedup.max_ids };
+        Admission {
+            max_clock_skew_us: config.time.max_clock_skew_us,
+            max_replay_gap_us: config.time.max_replay_gap_us,
+            retention_us: config.time.retention_us,
+            longest_window_us: config.windows.names.iter().map(|window| window.length_us).max().unwrap_or(0),
+            dedup: DedupCore::new(limits),
+            versions: HashMap::new(),
+        }
+    }
+
+    /// Decides, and remembers what was admitted.
+    pub fn decide(&mut self, record: &Record, moment: Moment) -> Decision {
+        if let Some(refusal) = self.date(&record.message, moment).or_else(|| self.mixed_versions(&record.message)) {
+            return Decision::Refuse(refusal);
+        }
+        let id = hash128(record.message.message_id().as_bytes());
+        match self.dedup.offer(id, record.content, moment.tick) {
+            Verdict::New => {
+                self.note_version(&record.message);
+                let late = record.message.at().0.saturating_add(self.longest_window_us) < moment.tick;
+                Decision::Admit { late }
+            }
+            Verdict::Duplicate => Decision::Duplicate,
+            Verdict::Conflict => Decision::Refuse(Refusal::Conflict),
+        }
+    }
+
+    /// Forgets a record that was admitted but could not be stored: sent again, it is new.
+    pub fn take_back(&mut self, record: &Record) {
+        self.dedup.take_back(hash128(record.message.message_id().as_bytes()));
+    }
+
+    /// Remembers a record that the log holds.
+    pub fn restore(&mut self, record: &Record, tick: Tick) {
+        self.dedup.offer(hash128(record.message.message_id().as_bytes()), record.content, tick);
+        self.note_version(&record.message);
+    }
+
+    /// For how long ids are known at present, in microseconds.
+    pub fn effective_horizon_us(&self) -> u64 {
+        self.dedup.effective_horizon_us()
+    }
+
+    /// How many ids are known.
+    pub fn known_ids(&self) -> usize {
+        self.dedup.len()
+    }
+
+    fn date(&self, message: &Message, moment: Moment) -> Option<Refusal> {
+        let at = message.at();
+        let dated = || Micros(at.0).to_string();
+        match moment.mode {
+            // Before the first event a replay's clock stands at 0 and nothing is a gap; but what
+            // is ahead of the wall clock has not happened.
+            ClockMode::Replay => {
+                if at.0 > moment.wall_us.saturating_add(self.max_clock_skew_us) {
+                    return Some(Refusal::Future(dated()));
+                }
+                if moment.tick > 0 && at.0 > moment.tick.saturating_add(self.max_replay_gap_us) {
+                    return Some(Refusal::ReplayGap(dated()));
+                }
+            }
+            ClockMode::Wall | ClockMode::Scaled { .. } => {
+                if at.0 > moment.tick.saturating_add(self.max_clock_skew_us) {
+                    return Some(Refusal::Future(dated()));
+                }
+            }
+        }
+        // Stock and catalogue are states, however long ago they were stated.
+        let is_event = matches!(message, Message::Event(_));
+        (is_event && at.0.saturating_add(self.retention_us) < moment.tick).then(|| Refusal::TooOld(dated()))
+    }
+
+    fn mixed_versions(&self, message: &Message) -> Option<Refusal> {
+        let Message::Inventory(stock) = message else { return None };
+        let used = *self.versions.get(&(stock.item_id, stock.location_id))?;
+        let used_text = if used { "versions" } else { "no versions" };
+        (used != stock.version.is_some()).then(|| Refusal::MixedVersions(used_text.into()))
+    }
+
+    fn note_version(&mut self, message: &Message) {
+        if let Message::Inventory(stock) = message {
+            self.versions.entry((stock.item_id, stock.location_id)).or_insert(stock.version.is_some());
+        }
+    }
+}

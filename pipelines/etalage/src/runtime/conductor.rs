@@ -1,0 +1,220 @@
+//! The conductor: decides what the workers do next, and publishes what they have done.
+//!
+//! ```text
+//!   frames ──> pending ──(fewer than 2 rounds in flight)──> round ──> every worker
+//!                                                             │
+//!   readers <── sealed tick <── all parts of the oldest round ┘
+//! ```
+//!
+//! All workers cut at the same ticks, the upper ends of the rounds, so the parts of a round add up
+//! to exactly what changed. Rounds are published in order.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crossbeam_channel::Sender;
+use etalage_model::{Group, Micros, Record, SealedBatch, SealedTick, Tick, TickTimes};
+use etalage_serve::monotonic_us;
+use etalage_views::audit::StockAudit;
+
+use super::{
+    Inbox, Readers, StoredFrame,
+    door::Backlog,
+    worker::{Order, WorkerHandle},
+};
+
+/// Rounds that the workers may have before them.
+pub const MAX_ROUNDS_IN_FLIGHT: usize = 2;
+
+/// Records that may wait for the workers before the sequencer waits too.
+pub const MAX_PENDING_RECORDS: usize = 65_536;
+
+/// What the conductor is told.
+pub(crate) enum Signal {
+    /// Records were stored.
+    Frame(StoredFrame),
+    /// Nothing more comes below this tick.
+    Complete { below: Tick },
+    /// As `Complete`; answers once everything below has been published.
+    Seal { below: Tick, reply: Sender<Tick> },
+    /// A worker's part of its oldest round.
+    Part { worker: usize, upper: Tick, batches: Vec<SealedBatch> },
+    /// Publish what is under way, then end.
+    Stop,
+}
+
+pub(super) struct Conductor {
+    workers: Vec<WorkerHandle>,
+    readers: Readers,
+    backlog: Arc<Backlog>,
+    audit: StockAudit,
+    pending: Pending,
+    rounds: VecDeque<Round>,
+    /// Upper end of the last round that was sent, and of the last that was published.
+    sent: Tick,
+    published: Tick,
+    waiting: Vec<(Tick, Sender<Tick>)>,
+    stopping: bool,
+}
+
+/// What waits for the next round.
+#[derive(Default)]
+struct Pending {
+    frames: Vec<(Tick, Vec<Record>)>,
+    records: usize,
+    complete_below: Tick,
+    times: TickTimes,
+}
+
+/// A round that the workers have before them.
+struct Round {
+    upper: Tick,
+    records: usize,
+    times: TickTimes,
+    parts: Vec<Option<Vec<SealedBatch>>>,
+}
+
+impl Conductor {
+    pub(super) fn new(workers: Vec<WorkerHandle>, readers: Readers, backlog: Arc<Backlog>) -> Conductor {
+        Conductor {
+            workers,
+            readers,
+            backlog,
+            audit: StockAudit::default(),
+            pending: Pending::default(),
+            rounds: VecDeque::new(),
+            sent: 0,
+            published: 0,
+            waiting: Vec::new(),
+            stopping: false,
+        }
+    }
+
+    pub(super) fn run(mut self, inbox: Inbox) {
+        while let Ok(signal) = inbox.recv() {
+            self.take(signal);
+            while let Ok(signal) = inbox.try_recv() {
+                self.take(signal);
+            }
+            self.publish_complete();
+            self.send_round();
+            self.answer();
+            if self.stopping && self.rounds.is_empty() {
+                break;
+            }
+        }
+        self.workers.iter().for_each(|worker| worker.send(Order::Stop));
+    }
+
+    fn take(&mut self, signal: Signal) {
+        match signal {
+            Signal::Frame(frame) => self.pending.add(frame),
+            Signal::Complete { below } => self.pending.complete(below),
+            Signal::Seal { below, reply } => {
+                self.pending.complete(below);
+                self.waiting.push((below, reply));
+            }
+            Signal::Part { worker, upper, batches } => {
+                let round = self.rounds.iter_mut().find(|round| round.upper == upper);
+                let round = round.expect("a part belongs to a round in flight");
+                let before = round.parts[worker].replace(batches);
+                assert!(before.is_none(), "one part of each worker for each round");
+            }
+            Signal::Stop => self.stopping = true,
+        }
+    }
+
+    /// Gives the workers what is complete, if they have room for it.
+    fn send_round(&mut self) {
+        let upper = self.pending.complete_below;
+        if upper <= self.sent || self.rounds.len() >= MAX_ROUNDS_IN_FLIGHT {
+            return;
+        }
+        let Pending { frames, records, times, .. } = std::mem::take(&mut self.pending);
+        self.pending.complete_below = upper;
+        let count = self.workers.len();
+        let mut shares: Vec<Vec<(Tick, Arc<Vec<Record>>)>> = (0..count).map(|_| Vec::new()).collect();
+        for (tick, mut records) in frames {
+            let share = records.len().div_ceil(count).max(1);
+            for worker in shares.iter_mut() {
+                let rest = records.split_off(share.min(records.len()));
+                let mine = std::mem::replace(&mut records, rest);
+                if !mine.is_empty() {
+                    worker.push((tick, Arc::new(mine)));
+                }
+            }
+        }
+        for (worker, batches) in self.workers.iter().zip(shares) {
+            worker.send(Order::Round { batches, upper });
+        }
+        self.sent = upper;
+        self.rounds.push_back(Round { upper, records, times, parts: vec![None; count] });
+        metrics::gauge!("etalage_backlog_records").set(self.backlog.records() as f64);
+    }
+
+    /// Publishes the oldest rounds that all workers have cut.
+    fn publish_complete(&mut self) {
+        while self.rounds.front().is_some_and(|round| round.parts.iter().all(Option::is_some)) {
+            let Some(round) = self.rounds.pop_front() else { return };
+            self.backlog.take(round.records);
+            let lower = std::mem::replace(&mut self.published, round.upper);
+            let batches = merge(round.parts.into_iter().flatten().flatten(), lower, round.upper);
+            let times = TickTimes { sealed_us: monotonic_us(), ..round.times };
+            let tick = Arc::new(SealedTick { group: Group::Shop, lower, upper: round.upper, times, batches });
+            self.check(&tick);
+            self.readers.iter_mut().for_each(|reader| reader.sealed(&tick));
+            metrics::counter!("etalage_ticks_sealed_total").increment(1);
+        }
+    }
+
+    fn check(&mut self, tick: &SealedTick) {
+        for item in self.audit.violations(tick) {
+            metrics::counter!("etalage_stock_violations_total").increment(1);
+            tracing::error!(%item, as_of = %Micros(tick.as_of()), "a set holds an item that is not sellable");
+        }
+    }
+
+    fn answer(&mut self) {
+        let published = self.published;
+        self.waiting.retain(|(below, reply)| {
+            if *below <= published {
+                // Whoever asked may have gone.
+                let _ = reply.send(*below - 1);
+            }
+            *below > published
+        });
+    }
+}
+
+impl Pending {
+    fn add(&mut self, frame: StoredFrame) {
+        self.complete(frame.complete_below);
+        let newest = frame.records.iter().map(|record| record.message.at()).max();
+        self.times.max_event_time = self.times.max_event_time.max(newest);
+        if let Some((first, last)) = frame.arrivals_us {
+            let oldest = self.times.first_arrival_us.map_or(first, |other| other.min(first));
+            self.times.first_arrival_us = Some(oldest);
+            self.times.last_arrival_us = self.times.last_arrival_us.max(Some(last));
+        }
+        self.records += frame.records.len();
+        match self.frames.last_mut().filter(|(tick, _)| *tick == frame.tick) {
+            Some((_, records)) => records.extend(frame.records),
+            None => self.frames.push((frame.tick, frame.records)),
+        }
+    }
+
+    fn complete(&mut self, below: Tick) {
+        self.complete_below = self.complete_below.max(below);
+    }
+}
+
+/// The parts of all workers, view by view. Keys are partitioned, so none stands in two parts.
+fn merge(parts: impl Iterator<Item = SealedBatch>, lower: Tick, upper: Tick) -> Vec<SealedBatch> {
+    let mut merged: Vec<SealedBatch> = Vec::new();
+    for part in parts {
+        match merged.iter_mut().find(|batch| batch.view == part.view) {
+            Some(batch) => batch.upserts.extend(part.upserts),
+            None => merged.push(SealedBatch { lower, upper, ..part }),
+        }
+    }
+    merged
+}

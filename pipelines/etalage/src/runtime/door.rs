@@ -1,0 +1,256 @@
+//! The way in, for the server's handlers, for replays and for the demonstration.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use crossbeam_channel::Sender;
+use etalage_model::{
+    InputKind, Micros, Outcome, Quarantined, Record, Rejected,
+    decode::json::{self, BodyError},
+    money::Currencies,
+};
+use etalage_serve::{Busy, Counts, monotonic_us};
+use etalage_store::Quarantine;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use super::{
+    SharedClock,
+    clock::{Clock, Reading},
+    sequencer::{Command, Submission},
+};
+use crate::config::Config;
+
+/// What a client that is turned away is told to wait.
+const RETRY_AFTER_S: u32 = 1;
+
+/// How long a blocked submission sleeps before it looks again whether the pipeline still lives.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What the threads of a pipeline share.
+pub(super) struct Shared {
+    pub(super) clock: SharedClock,
+    pub(super) stopping: AtomicBool,
+    pub(super) backlog: Arc<Backlog>,
+    pub(super) stored: AtomicU64,
+    pub(super) duplicates: AtomicU64,
+    pub(super) refused: AtomicU64,
+    commands: Sender<Command>,
+    /// Messages on their way to the sequencer.
+    queued: AtomicUsize,
+    room: (Mutex<()>, Condvar),
+    max_queued: usize,
+    state: (Mutex<State>, Condvar),
+    quarantine: Arc<Quarantine>,
+    currencies: Currencies,
+    limits: json::Limits,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum State {
+    Reading,
+    Ready,
+    Failed(String),
+}
+
+/// Records that the dataflow has not taken yet: whoever makes more waits for room.
+#[derive(Default)]
+pub(super) struct Backlog {
+    records: Mutex<usize>,
+    shrunk: Condvar,
+}
+
+impl Backlog {
+    /// Adds `count` records; waits first while there are more than `most`. Gives up waiting when
+    /// `is_over` says so.
+    pub(super) fn add(&self, count: usize, most: usize, is_over: impl Fn() -> bool) {
+        let mut records = self.records.lock();
+        while *records > most && !is_over() {
+            self.shrunk.wait_for(&mut records, LOOK_AGAIN);
+        }
+        *records += count;
+    }
+
+    pub(super) fn take(&self, count: usize) {
+        *self.records.lock() -= count;
+        self.shrunk.notify_all();
+    }
+
+    pub(super) fn records(&self) -> usize {
+        *self.records.lock()
+    }
+}
+
+impl Shared {
+    pub(super) fn new(config: &Config, clock: Clock, commands: Sender<Command>, quarantine: Arc<Quarantine>) -> Shared {
+        Shared {
+            clock: Mutex::new(clock),
+            stopping: AtomicBool::new(false),
+            backlog: Arc::default(),
+            stored: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            commands,
+            queued: AtomicUsize::new(0),
+            room: Default::default(),
+            max_queued: config.limits.ingest_queue_events,
+            state: (Mutex::new(State::Reading), Condvar::new()),
+            quarantine,
+            currencies: config.shop.currencies.clone(),
+            limits: json::Limits {
+                max_event_bytes: config.limits.max_event_bytes,
+                max_items: config.limits.max_items,
+                ..json::Limits::default()
+            },
+        }
+    }
+
+    pub(super) fn command(&self, command: Command) -> Result<(), String> {
+        self.commands.send(command).map_err(|_| self.failure())
+    }
+
+    /// The sequencer has taken a submission of `count` items off the queue.
+    pub(super) fn dequeued(&self, count: usize) {
+        self.queued.fetch_sub(count, Ordering::SeqCst);
+        let _room = self.room.0.lock();
+        self.room.1.notify_all();
+    }
+
+    pub(super) fn set_ready(&self) {
+        let mut state = self.state.0.lock();
+        if *state == State::Reading {
+            *state = State::Ready;
+        }
+        self.state.1.notify_all();
+    }
+
+    pub(super) fn set_failed(&self, reason: String) {
+        *self.state.0.lock() = State::Failed(reason);
+        self.state.1.notify_all();
+    }
+
+    pub(super) fn wait_ready(&self) -> Result<(), String> {
+        let mut state = self.state.0.lock();
+        while *state == State::Reading {
+            self.state.1.wait(&mut state);
+        }
+        match &*state {
+            State::Failed(reason) => Err(reason.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn failure(&self) -> String {
+        match &*self.state.0.lock() {
+            State::Failed(reason) => reason.clone(),
+            _ => "the pipeline is stopping".into(),
+        }
+    }
+}
+
+/// The way into a pipeline. Clones share it.
+#[derive(Clone)]
+pub struct Door {
+    shared: Arc<Shared>,
+}
+
+type Batch = Vec<Result<Record, Rejected>>;
+type Answer = oneshot::Receiver<Result<Vec<Outcome>, String>>;
+
+impl Door {
+    pub(super) fn new(shared: Arc<Shared>) -> Door {
+        Door { shared }
+    }
+
+    /// Pipeline time.
+    pub fn now(&self) -> Micros {
+        Micros(self.shared.clock.lock().read(Reading::now()))
+    }
+
+    /// The currencies that amounts are converted by.
+    pub fn currencies(&self) -> &Currencies {
+        &self.shared.currencies
+    }
+
+    /// The limits of decoding.
+    pub fn limits(&self) -> &json::Limits {
+        &self.shared.limits
+    }
+
+    /// As [`etalage_serve::Door::submit`], but waits for room.
+    ///
+    /// # Errors
+    /// Why the pipeline has ended.
+    pub fn submit_blocking(&self, source: &str, batch: Batch) -> Result<Answer, String> {
+        self.shared.wait_ready()?;
+        let mut room = self.shared.room.0.lock();
+        while self.shared.queued.load(Ordering::SeqCst) >= self.shared.max_queued {
+            if self.shared.stopping.load(Ordering::SeqCst) {
+                return Err(self.shared.failure());
+            }
+            self.shared.room.1.wait_for(&mut room, LOOK_AGAIN);
+        }
+        drop(room);
+        self.send(source, batch)
+    }
+
+    fn send(&self, source: &str, batch: Batch) -> Result<Answer, String> {
+        self.shared.queued.fetch_add(batch.len(), Ordering::SeqCst);
+        let (reply, answer) = oneshot::channel();
+        let submission = Submission { source: source.into(), batch, arrived_us: monotonic_us(), reply };
+        self.shared.command(Command::Submit(submission))?;
+        Ok(answer)
+    }
+}
+
+impl etalage_serve::Door for Door {
+    fn decode(&self, kind: InputKind, body: &[u8]) -> Result<Batch, BodyError> {
+        let map_time = |at: Micros| self.shared.clock.lock().map_wall(at);
+        let context = json::Context {
+            now: self.now(),
+            map_time: Some(&map_time),
+            currencies: &self.shared.currencies,
+            limits: &self.shared.limits,
+        };
+        json::body(kind, body, &context)
+    }
+
+    fn submit(&self, source: &str, batch: Batch) -> Result<Answer, Busy> {
+        let busy = |overload, reason: String| Busy { retry_after_s: RETRY_AFTER_S, reason, overload };
+        etalage_serve::Door::ready(self).map_err(|reason| busy(false, reason))?;
+        let queued = self.shared.queued.load(Ordering::SeqCst);
+        if queued > 0 && queued + batch.len() > self.shared.max_queued {
+            let reason =
+                format!("{queued} messages wait to be stored, ingest_queue_events is {}", self.shared.max_queued);
+            return Err(busy(true, reason));
+        }
+        self.send(source, batch).map_err(|reason| busy(false, reason))
+    }
+
+    fn counts(&self) -> Counts {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            stored: of(&self.shared.stored),
+            duplicates: of(&self.shared.duplicates),
+            refused: of(&self.shared.refused),
+        }
+    }
+
+    fn quarantine(&self, after: u64, limit: usize) -> Result<Vec<Quarantined>, String> {
+        self.shared.quarantine.list(after, limit).map_err(|error| error.to_string())
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match &*self.shared.state.0.lock() {
+            State::Reading => Err("the log is being read back".into()),
+            State::Failed(reason) => Err(reason.clone()),
+            State::Ready if self.shared.stopping.load(Ordering::SeqCst) => Err("the server is stopping".into()),
+            State::Ready => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The running pipeline: threads, and what passes between them.
+//!
+//! ```text
+//!  door ──bounded queue──> sequencer ──frames──> conductor ──rounds──> workers (timely)
+//!   ^                        │   │                 │  ^                   │
+//!   └── outcomes, stored ────┘   └─> log           │  └── parts of a tick ┘
+//!                            └─> quarantine        └─> every `Changes`: read store, collector
+//! ```
+//!
+//! The *sequencer* mints ticks, admits, deduplicates and stores; what it has stored it answers
+//! for. The *conductor* gives the workers one round at a time (records, and the tick up to which
+//! they are complete), at most [`MAX_ROUNDS_IN_FLIGHT`] at once; what waits meanwhile becomes one
+//! round. When every worker has cut its part of a round, the conductor publishes it as one
+//! sealed tick.
+
+pub mod admission;
+pub mod clock;
+pub mod collect;
+mod conductor;
+mod door;
+mod options;
+mod quarantine;
+mod sequencer;
+mod worker;
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use etalage_model::{Changes, Record, Tick};
+use etalage_store::{Log, LogOptions, Quarantine, QuarantineOptions, StoreError};
+use etalage_views::ShopOptions;
+use parking_lot::Mutex;
+
+pub use clock::{Clock, ClockMode};
+pub use conductor::{MAX_PENDING_RECORDS, MAX_ROUNDS_IN_FLIGHT};
+pub use door::Door;
+pub use options::shop_options;
+
+use crate::config::Config;
+use admission::Admission;
+use conductor::{Conductor, Signal};
+use door::Shared;
+use sequencer::{Command, Sequencer};
+
+/// How a pipeline is started.
+pub struct PipelineOptions {
+    /// What drives pipeline time.
+    pub clock: ClockMode,
+    /// Who gets the sealed ticks, in this order.
+    pub readers: Vec<Box<dyn Changes>>,
+    /// The tick from which readers may count on complete state, called once the log is read back.
+    pub on_ready: Box<dyn FnOnce(Tick) + Send>,
+}
+
+/// Why a pipeline could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder, the log or the quarantine.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The operating system gave no thread.
+    #[error("no thread could be started: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The dataflow engine did not start.
+    #[error("the dataflow could not be started: {0}")]
+    Dataflow(String),
+    /// A thread of the pipeline ended while the log was being read back.
+    #[error("the log could not be read back: {0}")]
+    ReadBack(String),
+}
+
+/// A running pipeline. Dropping it without [`Pipeline::stop`] leaves its threads to the end of
+/// the process.
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    epoch: u64,
+    sequencer: JoinHandle<()>,
+    conductor: JoinHandle<()>,
+    workers: worker::Workers,
+    quarantine: quarantine::Writer,
+}
+
+impl Pipeline {
+    /// Opens the folder, starts the threads, and begins to read the log back; [`Pipeline::ready`]
+    /// tells when that is done.
+    ///
+    /// # Errors
+    /// Where the folder cannot be opened or is in use, or no thread can be had.
+    pub fn start(config: &Config, dir: &Path, options: PipelineOptions) -> Result<Pipeline, StartError> {
+        etalage_model::sym::set_limit(config.limits.max_symbols);
+        let log_options = LogOptions {
+            segment_bytes: config.store.segment_bytes,
+            durability: options::durability(config),
+            ..LogOptions::default()
+        };
+        let (log, opened) = Log::open(dir, log_options)?;
+        if opened.cut_bytes > 0 {
+            tracing::warn!(
+                bytes = opened.cut_bytes,
+                "a torn frame at the end of the log was cut off: it was never acknowledged"
+            );
+        }
+        let quarantine_options = QuarantineOptions {
+            max_records: config.quarantine.max_records,
+            max_raw_bytes: config.quarantine.max_raw_bytes,
+        };
+        let quarantine = quarantine::Writer::start(Quarantine::open(dir, quarantine_options)?)?;
+        let frames = etalage_store::frames(dir)?;
+
+        let clock = Clock::start(options.clock, config.time.max_clock_step_us, opened.last_tick);
+        let (to_sequencer, commands) = crossbeam_channel::unbounded();
+        let shared = Arc::new(Shared::new(config, clock, to_sequencer, quarantine.reader()));
+        let (signals, inbox) = crossbeam_channel::unbounded();
+        let workers = worker::Workers::start(config.workers, shop_options(config), signals.clone())?;
+        let conductor = Conductor::new(workers.handles(), options.readers, Arc::clone(&shared.backlog));
+        let conductor = spawn("conductor", move || conductor.run(inbox))?;
+        let sequencer = Sequencer {
+            log,
+            admission: Admission::new(config),
+            shared: Arc::clone(&shared),
+            conductor: signals,
+            quarantine: quarantine.sender(),
+            tick_idle: std::time::Duration::from_micros(config.time.tick_idle_us),
+        };
+        let (on_ready, epoch) = (options.on_ready, opened.epoch);
+        let sequencer = spawn("sequencer", move || sequencer.run(frames, commands, on_ready))?;
+        Ok(Pipeline { shared, epoch, sequencer, conductor, workers, quarantine })
+    }
+
+    /// The way in.
+    pub fn door(&self) -> Door {
+        Door::new(Arc::clone(&self.shared))
+    }
+
+    /// The store's epoch: a number drawn when the folder was made.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Waits until the log has been read back.
+    ///
+    /// # Errors
+    /// What went wrong with it.
+    pub fn ready(&self) -> Result<(), StartError> {
+        self.shared.wait_ready().map_err(StartError::ReadBack)
+    }
+
+    /// Waits until everything that was submitted before has been sealed, and gives the tick as of
+    /// which it holds. `until` moves a replay's clock there first; a replay without it is
+    /// evaluated at the greatest accepted time.
+    ///
+    /// # Errors
+    /// Why the pipeline has ended.
+    pub fn finish(&self, until: Option<Tick>) -> Result<Tick, String> {
+        let (reply, answer) = bounded(1);
+        self.shared.command(Command::Finish { until, reply })?;
+        answer.recv().map_err(|_| self.shared.failure())
+    }
+
+    /// Ends all threads. What was acknowledged is stored.
+    pub fn stop(self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        // A sequencer that has ended already needs no telling.
+        let _ = self.shared.command(Command::Stop);
+        let _ = self.sequencer.join();
+        let _ = self.conductor.join();
+        self.workers.join();
+        self.quarantine.stop();
+    }
+}
+
+/// Records that share a tick, on their way from the log to the dataflow.
+#[derive(Debug)]
+pub(crate) struct StoredFrame {
+    pub(crate) tick: Tick,
+    /// No later frame has a tick below this.
+    pub(crate) complete_below: Tick,
+    pub(crate) records: Vec<Record>,
+    /// When the oldest and the newest of them arrived; `None` where they were read back.
+    pub(crate) arrivals_us: Option<(u64, u64)>,
+}
+
+type Signals = Sender<Signal>;
+type Inbox = Receiver<Signal>;
+type Readers = Vec<Box<dyn Changes>>;
+type SharedClock = Mutex<Clock>;
+type Options = ShopOptions;
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(body)
+}

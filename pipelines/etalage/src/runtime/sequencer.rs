@@ -1,0 +1,322 @@
+//! The sequencer: one thread that gives everything that comes in its place.
+//!
+//! For each batch of submissions it mints a tick, decides what is admitted, appends one frame to
+//! the log, answers, and hands the frame on. A message is acknowledged only after the append
+//! returned; the dataflow sees it only then too, so nothing is ever shown that a crash could lose.
+//!
+//! In a replay the clock moves with the events, so a batch becomes one frame per tick.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use etalage_model::{Message, Micros, Outcome, Quarantined, Record, Rejected, Tick};
+use etalage_store::{Frames, Log};
+use tokio::sync::oneshot;
+
+use super::{
+    MAX_PENDING_RECORDS, Signals, StoredFrame,
+    admission::{Admission, Decision, Moment},
+    clock::{ClockMode, Reading},
+    conductor::Signal,
+    door::Shared,
+    quarantine::Item,
+};
+
+/// The most messages of one group commit.
+pub const MAX_COMMIT_EVENTS: usize = 4_096;
+
+/// What the sequencer is asked to do.
+pub(super) enum Command {
+    Submit(Submission),
+    /// Seal everything before; answer with the tick as of which it holds.
+    Finish {
+        until: Option<Tick>,
+        reply: Sender<Tick>,
+    },
+    Stop,
+}
+
+/// A decoded batch, and who waits for its outcomes.
+pub(super) struct Submission {
+    pub(super) source: Arc<str>,
+    pub(super) batch: Vec<Result<Record, Rejected>>,
+    pub(super) arrived_us: u64,
+    pub(super) reply: oneshot::Sender<Result<Vec<Outcome>, String>>,
+}
+
+pub(super) struct Sequencer {
+    pub(super) log: Log,
+    pub(super) admission: Admission,
+    pub(super) shared: Arc<Shared>,
+    pub(super) conductor: Signals,
+    pub(super) quarantine: Sender<Item>,
+    pub(super) tick_idle: Duration,
+}
+
+/// A submission whose outcomes are decided but not yet stored.
+struct Answer {
+    reply: oneshot::Sender<Result<Vec<Outcome>, String>>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Sequencer {
+    pub(super) fn run(mut self, frames: Frames, commands: Receiver<Command>, on_ready: Box<dyn FnOnce(Tick) + Send>) {
+        if let Err(reason) = self.read_back(frames) {
+            tracing::error!(reason, "the log could not be read back");
+            self.shared.set_failed(reason);
+            return;
+        }
+        let ready_at = self.seal_all(None);
+        on_ready(ready_at);
+        self.shared.set_ready();
+        self.serve(&commands);
+    }
+
+    /// Reads the log back: the same records at the same ticks.
+    fn read_back(&mut self, frames: Frames) -> Result<(), String> {
+        let (began, mut records) = (Instant::now(), 0);
+        for frame in frames {
+            let frame = frame.map_err(|error| error.to_string())?;
+            if self.shared.stopping.load(Ordering::SeqCst) {
+                return Err("stopped while the log was being read back".into());
+            }
+            for record in &frame.records {
+                self.admission.restore(record, frame.tick);
+            }
+            self.shared.clock.lock().restore(frame.tick);
+            records += frame.records.len();
+            self.pass_on(StoredFrame {
+                tick: frame.tick,
+                complete_below: frame.tick,
+                records: frame.records,
+                arrivals_us: None,
+            });
+        }
+        if records > 0 {
+            tracing::info!(records, seconds = began.elapsed().as_secs_f64(), "the log was read back");
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, commands: &Receiver<Command>) {
+        loop {
+            let first = match commands.recv_timeout(self.tick_idle) {
+                Ok(command) => command,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.idle();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let (mut submissions, mut count, mut next) = (Vec::new(), 0, Some(first));
+            while let Some(Command::Submit(submission)) = next {
+                count += submission.batch.len();
+                submissions.push(submission);
+                next = if count < MAX_COMMIT_EVENTS { commands.try_recv().ok() } else { None };
+            }
+            if !submissions.is_empty() {
+                self.commit(submissions);
+                self.shared.dequeued(count);
+            }
+            match next {
+                Some(Command::Finish { until, reply }) => {
+                    let tick = self.seal_all(until);
+                    self.flush_quarantine();
+                    // Whoever asked may have gone.
+                    let _ = reply.send(tick);
+                }
+                Some(Command::Stop) => return self.stop(),
+                Some(Command::Submit(_)) | None => {}
+            }
+        }
+    }
+
+    /// Time passes without input.
+    fn idle(&mut self) {
+        let mut clock = self.shared.clock.lock();
+        if clock.mode() != ClockMode::Replay {
+            let tick = clock.mint(Reading::now());
+            drop(clock);
+            self.signal(Signal::Complete { below: tick + 1 });
+        }
+    }
+
+    /// Decides, stores, answers, hands on.
+    fn commit(&mut self, submissions: Vec<Submission>) {
+        let (mut frames, mut answers) = (Vec::<StoredFrame>::new(), Vec::new());
+        let reading = Reading::now();
+        let (mode, mut tick) = {
+            let mut clock = self.shared.clock.lock();
+            (clock.mode(), clock.mint(reading))
+        };
+        for Submission { source, batch, arrived_us, reply } in submissions {
+            let mut outcomes = Vec::with_capacity(batch.len());
+            for item in batch {
+                let record = match item {
+                    Ok(record) => record,
+                    Err(rejected) => {
+                        outcomes.push(self.refuse(&source, rejected));
+                        continue;
+                    }
+                };
+                match self.admission.decide(&record, Moment { tick, wall_us: reading.wall_us, mode }) {
+                    Decision::Admit { late } => {
+                        if mode == ClockMode::Replay {
+                            let mut clock = self.shared.clock.lock();
+                            clock.accept(record.message.at().0);
+                            tick = clock.mint(reading);
+                        }
+                        count_admitted(&record.message, late);
+                        push(&mut frames, tick, record, arrived_us, mode);
+                        outcomes.push(Outcome::Stored);
+                    }
+                    Decision::Duplicate => outcomes.push(Outcome::Duplicate),
+                    Decision::Refuse(reason) => {
+                        let raw = serde_json::to_vec(&record.message).unwrap_or_default();
+                        let message_id = Some(record.message.message_id().to_owned());
+                        outcomes.push(self.refuse(&source, Rejected { message_id, raw, reason }));
+                    }
+                }
+            }
+            answers.push(Answer { reply, outcomes });
+        }
+        let stored = self.store(&mut frames);
+        self.answer(answers, &stored);
+        frames.into_iter().for_each(|frame| self.pass_on(frame));
+    }
+
+    /// Appends the frames. Where one cannot be stored, neither it nor any after it counts: their
+    /// ids are forgotten, and `frames` keeps those before it.
+    fn store(&mut self, frames: &mut Vec<StoredFrame>) -> Result<(), String> {
+        let began = Instant::now();
+        for at in 0..frames.len() {
+            let Err(error) = self.log.append(frames[at].tick, &frames[at].records) else { continue };
+            let reason = error.to_string();
+            let lost = frames.split_off(at);
+            lost.iter().flat_map(|frame| &frame.records).for_each(|record| self.admission.take_back(record));
+            metrics::counter!("etalage_store_errors_total").increment(1);
+            tracing::error!(reason, "messages could not be stored");
+            if !error.is_retryable() {
+                self.shared.set_failed(format!("the store failed: {reason}"));
+            }
+            return Err(reason);
+        }
+        metrics::histogram!("etalage_commit_seconds").record(began.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    fn answer(&self, answers: Vec<Answer>, stored: &Result<(), String>) {
+        for Answer { reply, outcomes } in answers {
+            let answer = stored.clone().map(|()| {
+                let count = |outcome: &Outcome| outcomes.iter().filter(|other| *other == outcome).count() as u64;
+                self.shared.stored.fetch_add(count(&Outcome::Stored), Ordering::Relaxed);
+                self.shared.duplicates.fetch_add(count(&Outcome::Duplicate), Ordering::Relaxed);
+                metrics::counter!("etalage_ingest_duplicates_total").increment(count(&Outcome::Duplicate));
+                outcomes
+            });
+            // A client that went away can send again: its messages have ids.
+            let _ = reply.send(answer);
+        }
+        metrics::gauge!("etalage_dedup_ids").set(self.admission.known_ids() as f64);
+        metrics::gauge!("etalage_dedup_horizon_seconds").set(self.admission.effective_horizon_us() as f64 / 1e6);
+    }
+
+    /// Sends a refused record to the quarantine; waits where its queue is full.
+    fn refuse(&self, source: &str, rejected: Rejected) -> Outcome {
+        let Rejected { raw, reason, .. } = rejected;
+        self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("etalage_quarantine_total", "reason" => reason.code()).increment(1);
+        let record = Quarantined {
+            seq: 0,
+            arrived_at: Micros(Reading::now().wall_us),
+            source: source.to_owned(),
+            reason: reason.clone(),
+            raw_bytes: raw.len() as u64,
+            raw,
+        };
+        if self.quarantine.send(Item::Record(record)).is_err() {
+            tracing::error!("the quarantine's thread has ended");
+        }
+        Outcome::Refused(reason)
+    }
+
+    fn flush_quarantine(&self) {
+        let (done, flushed) = crossbeam_channel::bounded(1);
+        if self.quarantine.send(Item::Flush(done)).is_ok() {
+            // An error means that the writer has ended; that was reported where it happened.
+            let _ = flushed.recv();
+        }
+    }
+
+    /// Seals everything up to pipeline time, or `until`, and waits for it.
+    fn seal_all(&mut self, until: Option<Tick>) -> Tick {
+        let tick = {
+            let mut clock = self.shared.clock.lock();
+            until.into_iter().for_each(|until| clock.accept(until));
+            clock.mint(Reading::now())
+        };
+        let (reply, sealed) = crossbeam_channel::bounded(1);
+        self.signal(Signal::Seal { below: tick + 1, reply });
+        // An error means that the conductor has ended, which fails everything that follows.
+        let _ = sealed.recv();
+        if self.shared.clock.lock().mode() == ClockMode::Replay {
+            // What comes after a seal must not be at the sealed tick.
+            self.shared.clock.lock().restore(tick + 1);
+        }
+        tick
+    }
+
+    fn pass_on(&self, frame: StoredFrame) {
+        let is_over = || self.shared.stopping.load(Ordering::SeqCst);
+        self.shared.backlog.add(frame.records.len(), MAX_PENDING_RECORDS, is_over);
+        self.signal(Signal::Frame(frame));
+    }
+
+    fn signal(&self, signal: Signal) {
+        if self.conductor.send(signal).is_err() {
+            self.shared.set_failed("the dataflow has ended".into());
+        }
+    }
+
+    fn stop(&mut self) {
+        let tick = self.shared.clock.lock().last();
+        self.signal(Signal::Complete { below: tick + 1 });
+        self.signal(Signal::Stop);
+    }
+}
+
+/// Adds a record to the frame of its tick; in a replay a greater tick begins a new frame.
+fn push(frames: &mut Vec<StoredFrame>, tick: Tick, record: Record, arrived_us: u64, mode: ClockMode) {
+    match frames.last_mut().filter(|frame| frame.tick == tick) {
+        Some(frame) => {
+            frame.records.push(record);
+            if let Some((first, last)) = &mut frame.arrivals_us {
+                (*first, *last) = ((*first).min(arrived_us), (*last).max(arrived_us));
+            }
+        }
+        None => {
+            let complete_below = if mode == ClockMode::Replay { tick } else { tick + 1 };
+            frames.push(StoredFrame {
+                tick,
+                complete_below,
+                records: vec![record],
+                arrivals_us: Some((arrived_us, arrived_us)),
+            });
+        }
+    }
+}
+
+fn count_admitted(message: &Message, late: bool) {
+    let kind = match message {
+        Message::Event(_) => "events",
+        Message::Inventory(_) => "inventory",
+        Message::Catalogue(_) => "catalog",
+    };
+    metrics::counter!("etalage_ingest_stored_total", "kind" => kind).increment(1);
+    if late {
+        metrics::counter!("etalage_ingest_late_total").increment(1);
+    }
+}

@@ -1,0 +1,105 @@
+//! The timely workers: each holds its share of the dataflow, takes rounds, and gives parts.
+
+use std::{collections::VecDeque, sync::Arc, thread::Thread, time::Duration};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use etalage_model::{Record, Tick};
+use etalage_views::Shop;
+use timely::{Config, WorkerConfig, worker::Worker};
+
+use super::{Options, Signals, StartError, conductor::Signal};
+
+/// How long a worker parks when it has nothing to do; it is woken for a round.
+const PARK: Duration = Duration::from_millis(100);
+
+/// How long a worker that waits for the others parks at most.
+const PARK_IN_ROUND: Duration = Duration::from_millis(1);
+
+/// What a worker is told.
+pub(super) enum Order {
+    /// Take these records; then everything below `upper` is there.
+    Round { batches: Vec<(Tick, Arc<Vec<Record>>)>, upper: Tick },
+    /// End.
+    Stop,
+}
+
+/// How a worker is reached.
+#[derive(Clone)]
+pub(super) struct WorkerHandle {
+    orders: Sender<Order>,
+    thread: Thread,
+}
+
+impl WorkerHandle {
+    /// Hands an order over and wakes the worker. A worker that has ended takes none.
+    pub(super) fn send(&self, order: Order) {
+        if self.orders.send(order).is_ok() {
+            self.thread.unpark();
+        }
+    }
+}
+
+/// The threads of all workers.
+pub(super) struct Workers {
+    guards: timely::WorkerGuards<()>,
+    handles: Vec<WorkerHandle>,
+}
+
+impl Workers {
+    /// Starts `count` workers and waits until each has built its dataflow.
+    pub(super) fn start(count: usize, options: Options, conductor: Signals) -> Result<Workers, StartError> {
+        let (introduce, introduced) = bounded(count);
+        let config =
+            Config { communication: timely::CommunicationConfig::Process(count), worker: WorkerConfig::default() };
+        let guards = timely::execute(config, move |worker| {
+            let (orders, inbox) = unbounded();
+            let shop = Shop::build(worker, options.clone());
+            let handle = WorkerHandle { orders, thread: std::thread::current() };
+            if introduce.send((worker.index(), handle)).is_ok() {
+                run(worker, shop, &inbox, &conductor);
+            }
+        });
+        let guards = guards.map_err(|error| StartError::Dataflow(error.to_string()))?;
+        let mut handles: Vec<(usize, WorkerHandle)> = introduced.iter().take(count).collect();
+        handles.sort_by_key(|(index, _)| *index);
+        Ok(Workers { guards, handles: handles.into_iter().map(|(_, handle)| handle).collect() })
+    }
+
+    pub(super) fn handles(&self) -> Vec<WorkerHandle> {
+        self.handles.clone()
+    }
+
+    /// Waits for all workers to end.
+    pub(super) fn join(self) {
+        drop(self.handles);
+        for result in self.guards.join() {
+            if let Err(error) = result {
+                tracing::error!(error, "a worker ended with a panic");
+            }
+        }
+    }
+}
+
+fn run(worker: &mut Worker, mut shop: Shop, inbox: &Receiver<Order>, conductor: &Signals) {
+    let mut uppers = VecDeque::new();
+    loop {
+        for order in inbox.try_iter() {
+            match order {
+                Order::Round { batches, upper } => {
+                    batches.into_iter().for_each(|(tick, batch)| shop.send(batch, tick));
+                    shop.advance(upper);
+                    uppers.push_back(upper);
+                }
+                Order::Stop => return,
+            }
+        }
+        worker.step_or_park(Some(if uppers.is_empty() { PARK } else { PARK_IN_ROUND }));
+        while let Some(upper) = uppers.front().copied().filter(|upper| shop.has_passed(*upper)) {
+            uppers.pop_front();
+            let batches = shop.cut(upper);
+            if conductor.send(Signal::Part { worker: worker.index(), upper, batches }).is_err() {
+                return;
+            }
+        }
+    }
+}
