@@ -89,3 +89,24 @@ async fn count(request: Request, next: Next) -> Response {
     metrics::counter!("etalage_http_requests_total", "route" => route, "code" => code).increment(1);
     answer
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The description names every route, and no other.
+    #[test]
+    fn all_routes_are_described() {
+        let document: serde_json::Value = serde_json::from_str(include_str!("openapi.json")).expect("JSON");
+        let described: BTreeSet<&str> =
+            document["paths"].as_object().expect("paths").keys().map(String::as_str).collect();
+        let routes = include_str!("app.rs").lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
+        let routes: Vec<String> =
+            routes.filter_map(|rest| Some(rest.split_once('"')?.0.replace("{*key}", "{key}"))).collect();
+        let parts_of_the_page = ["/app.js", "/style.css"];
+        let routes: BTreeSet<&str> =
+            routes.iter().map(String::as_str).filter(|route| !parts_of_the_page.contains(route)).collect();
+        assert_eq!(routes, described);
+        assert!(routes.len() > 10);
+    }
+}

@@ -12,14 +12,15 @@ pub(crate) fn as_of(tick: Tick, out: &mut Vec<u8>) {
 
 /// `"times":{…}`: when the causes of a tick happened and arrived, when it was sealed, and when
 /// this answer was made. Everything but `max_event_time` is in milliseconds since the process
-/// started, so that only differences mean something.
-pub(crate) fn times(times: &TickTimes, emitted_us: u64, out: &mut Vec<u8>) {
+/// started, so that only differences mean something. Freshness is told where the tick is `new`:
+/// a value that is read later has not become less fresh by it.
+pub(crate) fn times(times: &TickTimes, emitted_us: u64, new: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"times\":{\"max_event_time\":");
     match times.max_event_time {
         Some(at) => put(out, format_args!("\"{at}\"")),
         None => out.extend_from_slice(b"null"),
     }
-    let freshness_us = times.first_arrival_us.map(|arrival| emitted_us.saturating_sub(arrival));
+    let freshness_us = times.first_arrival_us.filter(|_| new).map(|arrival| emitted_us.saturating_sub(arrival));
     for (name, us) in [
         ("first_arrival_ms", times.first_arrival_us),
         ("last_arrival_ms", times.last_arrival_us),
@@ -77,7 +78,7 @@ mod tests {
             last_arrival_us: None,
             sealed_us: 2_050,
         };
-        times(&sealed, 3_000, &mut out);
+        times(&sealed, 3_000, true, &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             r#""times":{"max_event_time":"1970-01-01T00:00:00.000000Z","first_arrival_ms":1.000,"last_arrival_ms":null,"sealed_ms":2.050,"emitted_ms":3.000,"freshness_ms":2.000}"#

@@ -59,11 +59,18 @@ struct ViewAt {
 
 #[derive(Default)]
 struct GroupRows {
-    begun: bool,
+    /// The tick as of which the values held at [`ReadStore::begin`].
+    begun: Option<Tick>,
     /// First tick not covered yet; 0 before anything was published.
     upper: Tick,
     times: TickTimes,
     views: Vec<Rows>,
+}
+
+impl GroupRows {
+    fn as_of(&self) -> Tick {
+        self.upper.saturating_sub(1)
+    }
 }
 
 /// A view, as the store numbers them.
@@ -124,18 +131,18 @@ impl ReadStore {
     }
 
     /// Says that the state is complete: everything published so far came from reading the log
-    /// back, and holds as of `tick` or later. From now on reads are answered.
+    /// back, and ticks from `tick` on are new. From now on reads are answered.
     ///
-    /// A stream that asks to go on from before `tick` is reset. So that none goes on from a tick
-    /// of an earlier process, whose idle ticks are not in the log, `tick` is one that this
-    /// process has minted.
+    /// Until the first new tick the values hold as of the one before `tick`, and a stream that
+    /// asks to go on from earlier is reset. So that none goes on from a tick of an earlier
+    /// process, whose idle ticks are not in the log, `tick` is one that this process has minted.
     pub fn begin(&self, tick: Tick) {
         for group in &self.0.groups {
             let mut rows = group.write();
-            rows.upper = rows.upper.max(tick + 1);
-            let floor = rows.upper - 1;
-            rows.views.iter_mut().for_each(|view| view.raise_floor(floor));
-            rows.begun = true;
+            rows.upper = rows.upper.max(tick);
+            let as_of = rows.as_of();
+            rows.views.iter_mut().for_each(|view| view.raise_floor(as_of));
+            rows.begun = Some(as_of);
         }
     }
 
@@ -160,7 +167,7 @@ impl ReadStore {
             }
             let changes = dropped.len();
             rows.views.iter_mut().for_each(|view| view.bury(tick.as_of(), self.0.keep, changes));
-            rows.begun
+            rows.begun.is_some()
         };
         drop(dropped);
         if begun {
@@ -171,7 +178,12 @@ impl ReadStore {
     /// The tick as of which the group's values hold; `None` before [`ReadStore::begin`].
     pub fn as_of(&self, group: Group) -> Option<Tick> {
         let rows = self.0.groups[group as usize].read();
-        rows.begun.then(|| rows.upper.saturating_sub(1))
+        rows.begun.map(|_| rows.as_of())
+    }
+
+    /// The tick as of which the values held at [`ReadStore::begin`].
+    pub(crate) fn begun_at(&self, group: Group) -> Option<Tick> {
+        self.0.groups[group as usize].read().begun
     }
 
     /// How many keys each view has, in the order of the views.
@@ -205,7 +217,7 @@ impl ReadStore {
             row.filter(|row| row.value.is_some()).map(|row| entry(view, row))
         });
         let entries = entries.collect();
-        Read { as_of: rows.upper.saturating_sub(1), times: rows.times, tag, entries }
+        Read { as_of: rows.as_of(), times: rows.times, tag, entries }
     }
 
     /// At most `limit` entries of a view by prefix, in key order, behind the key `after`; and
@@ -232,7 +244,7 @@ impl ReadStore {
                 entries.push(entry(view, row));
             }
         }
-        (Read { as_of: rows.upper.saturating_sub(1), times: rows.times, tag, entries }, more)
+        (Read { as_of: rows.as_of(), times: rows.times, tag, entries }, more)
     }
 
     /// Every entry of these parts, at most `limit`, each key once.
@@ -283,7 +295,7 @@ impl ReadStore {
                 entries.dedup_by(|a, b| a.view == b.view && a.key == b.key);
             }
         }
-        Ok(Read { as_of: rows.upper.saturating_sub(1), times: rows.times, tag, entries })
+        Ok(Read { as_of: rows.as_of(), times: rows.times, tag, entries })
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) async fn one(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     params.only(&[])?;
-    let mut pieces = path_pieces(uri.path().trim_start_matches("/v1/views/"))?;
+    let mut pieces = path_pieces(uri.path().strip_prefix("/v1/views/").unwrap_or_default())?;
     let key = KeyFields(pieces.split_off(1));
     let (id, view) = readable(&state, access, &pieces[0])?;
     if key.0.len() > view.key_fields.len() {
@@ -198,7 +198,7 @@ fn answer<E>(
     out.push(b',');
     json::as_of(read.as_of, &mut out);
     out.push(b',');
-    json::times(&read.times, monotonic_us(), &mut out);
+    json::times(&read.times, monotonic_us(), false, &mut out);
     body(&mut out);
     out.push(b'}');
     (headers, [(header::CONTENT_TYPE, "application/json")], out).into_response()

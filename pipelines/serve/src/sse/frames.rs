@@ -30,18 +30,29 @@ impl std::fmt::Display for EventId {
 /// A key of a view with its value after the tick, or its tombstone.
 pub(crate) type Change<'a> = (ViewId, &'a Key, Option<&'a Value>);
 
+/// What a message with entries is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// All values.
+    Snapshot,
+    /// What has changed after the tick from which a client goes on.
+    Resumed,
+    /// What one tick has changed.
+    Live,
+}
+
 /// A `snapshot` or `changes` message.
 pub(crate) fn entries<'a>(
-    event: &str,
+    kind: Kind,
     id: EventId,
     times: &TickTimes,
     views: &[ViewInfo],
     changes: impl Iterator<Item = Change<'a>>,
 ) -> Bytes {
     let mut out = Vec::with_capacity(512);
-    head(event, Some(id), id.tick, &mut out);
+    head(if kind == Kind::Snapshot { "snapshot" } else { "changes" }, Some(id), id.tick, &mut out);
     out.push(b',');
-    json::times(times, monotonic_us(), &mut out);
+    json::times(times, monotonic_us(), kind == Kind::Live, &mut out);
     out.extend_from_slice(b",\"changes\":[");
     for (at, (view, key, value)) in changes.enumerate() {
         out.extend_from_slice(if at > 0 { b",{\"view\":" } else { b"{\"view\":" });
@@ -62,9 +73,7 @@ pub(crate) fn heartbeat(id: EventId, times: &TickTimes) -> Bytes {
     let mut out = Vec::with_capacity(256);
     head("heartbeat", Some(id), id.tick, &mut out);
     out.push(b',');
-    // The arrivals were answered for when the tick was emitted; now they would only look old.
-    let times = TickTimes { first_arrival_us: None, last_arrival_us: None, ..*times };
-    json::times(&times, monotonic_us(), &mut out);
+    json::times(times, monotonic_us(), false, &mut out);
     out.extend_from_slice(b"}\n\n");
     out.into()
 }

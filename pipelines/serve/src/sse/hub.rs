@@ -6,7 +6,7 @@
 //! reads a snapshot *then* misses nothing: every later tick comes through the ring.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -24,7 +24,7 @@ use crate::{
     gauges::Gauges,
     read_store::{Part, Parts, ReadStore, ViewId},
     sse::{
-        frames::{self, Change, EventId},
+        frames::{self, Change, EventId, Kind},
         topic::{Frame, RingLimits, Topic},
     },
 };
@@ -88,7 +88,7 @@ impl Hub {
 
     fn run(&self, door: &dyn Door) {
         let outbox = self.store.outbox();
-        let mut newest: [(Tick, TickTimes); 2] = Default::default();
+        let mut newest: [Option<(Tick, TickTimes)>; 2] = Default::default();
         let mut beat_at = Instant::now() + self.options.heartbeat;
         loop {
             let taken = outbox.take(beat_at);
@@ -98,7 +98,7 @@ impl Hub {
             }
             for tick in &taken.ticks {
                 self.emit(tick);
-                newest[tick.group as usize] = (tick.as_of(), tick.times);
+                newest[tick.group as usize] = Some((tick.as_of(), tick.times));
             }
             if taken.closed {
                 return;
@@ -118,14 +118,15 @@ impl Hub {
     fn emit(&self, tick: &SealedTick) {
         let topics = self.of_group(tick.group);
         if !topics.is_empty() {
-            let changed = Changed::of(tick, &self.store);
+            let followed = topics.iter().flat_map(|topic| topic.parts.of.iter().map(|(view, _)| *view)).collect();
+            let changed = Changed::of(tick, &self.store, &followed);
             for topic in topics {
                 let changes = changed.within(&topic.parts);
                 if changes.is_empty() {
                     continue;
                 }
                 let id = EventId { epoch: self.options.epoch, tick: tick.as_of() };
-                let bytes = frames::entries("changes", id, &tick.times, &self.views, changes.into_iter());
+                let bytes = frames::entries(Kind::Live, id, &tick.times, &self.views, changes.into_iter());
                 topic.push(Frame { tick: id.tick, heartbeat: false, bytes }, self.options.ring);
             }
         }
@@ -136,13 +137,12 @@ impl Hub {
     }
 
     /// Tells every stream the newest tick that it has everything of.
-    fn beat(&self, newest: &[(Tick, TickTimes); 2]) {
+    fn beat(&self, newest: &[Option<(Tick, TickTimes)>; 2]) {
         for group in [Group::Shop, Group::Customer] {
-            let (tick, times) = newest[group as usize];
             let topics = self.of_group(group);
             topics.iter().for_each(|topic| topic.forget_shared());
-            // Before the first tick of this process there is nothing newer than the snapshots.
-            if tick > 0 {
+            let begun = self.store.begun_at(group).map(|begun| (begun, TickTimes::default()));
+            if let Some((tick, times)) = newest[group as usize].or(begun) {
                 let id = EventId { epoch: self.options.epoch, tick };
                 let bytes = frames::heartbeat(id, &times);
                 let frame = Frame { tick, heartbeat: true, bytes };
@@ -170,16 +170,17 @@ impl Drop for Reader {
     }
 }
 
-/// The changes of one tick, those of each view in key order, so that a topic finds its own
-/// without looking at the others.
+/// The changes of one tick in the views that anybody follows, those of each view in key order,
+/// so that a topic finds its own without looking at the others.
 struct Changed<'a>(BTreeMap<ViewId, Vec<(&'a Key, Option<&'a Value>)>>);
 
 impl<'a> Changed<'a> {
-    fn of(tick: &'a SealedTick, store: &ReadStore) -> Changed<'a> {
+    fn of(tick: &'a SealedTick, store: &ReadStore, followed: &BTreeSet<ViewId>) -> Changed<'a> {
         let by_view = tick.batches.iter().filter_map(|batch| {
+            let view = store.view(batch.view).filter(|view| followed.contains(view))?;
             let mut changes: Vec<_> = batch.upserts.iter().map(|(key, value)| (key, value.as_ref())).collect();
             changes.sort_unstable_by_key(|(key, _)| *key);
-            Some((store.view(batch.view)?, changes))
+            Some((view, changes))
         });
         Changed(by_view.collect())
     }

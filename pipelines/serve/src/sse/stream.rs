@@ -19,7 +19,7 @@ use crate::{
     query::Params,
     read_store::{Entry, Part, Parts, Read, Unreadable, ViewId},
     sse::{
-        frames::{self, EventId},
+        frames::{self, EventId, Kind},
         hub::{Hub, Reader},
         topic::{Next, Shared},
     },
@@ -143,7 +143,7 @@ impl Stream {
         let (hub, parts, max_keys) = (self.reader.hub.clone(), self.reader.topic.parts.clone(), self.max_keys);
         let read = blocking(move || {
             let read = hub.store.changed_after(&parts, id.tick, max_keys)?;
-            Ok((read.as_of, encode(&hub, "changes", &read)))
+            Ok((read.as_of, encode(&hub, Kind::Resumed, &read)))
         });
         match read.await? {
             Ok((as_of, bytes)) => {
@@ -167,12 +167,15 @@ impl Stream {
             let (at, parts) = (topic.end(), topic.parts.clone());
             let read = blocking(move || {
                 let read = hub.store.snapshot(&parts, max_keys)?;
-                Ok((read.as_of, encode(&hub, "snapshot", &read)))
+                Ok((read.as_of, encode(&hub, Kind::Snapshot, &read)))
             });
             let (as_of, bytes) = read.await?.map_err(|_: Unreadable| ApiError::SnapshotTooLarge { limit: max_keys })?;
             Ok(Shared { at, as_of, bytes })
         };
-        let Shared { at, as_of, bytes } = topic.shared(make).await?;
+        // Resets come to many readers at once. A new reader gets the newest values, so that it
+        // never sees less than it has read before.
+        let made = if reset.is_some() { topic.shared(make).await } else { make.await };
+        let Shared { at, as_of, bytes } = made?;
         self.ready.extend(reset.map(|reason| frames::reset(as_of, reason)));
         self.ready.push_back(bytes);
         (self.at, self.sent) = (at, as_of);
@@ -205,10 +208,10 @@ impl Stream {
     }
 }
 
-fn encode(hub: &Hub, event: &str, read: &Read<Vec<Entry>>) -> Bytes {
+fn encode(hub: &Hub, kind: Kind, read: &Read<Vec<Entry>>) -> Bytes {
     let id = EventId { epoch: hub.options.epoch, tick: read.as_of };
     let entries = read.entries.iter().map(|entry| (entry.view, &entry.key, entry.value.as_ref()));
-    frames::entries(event, id, &read.times, &hub.views, entries)
+    frames::entries(kind, id, &read.times, &hub.views, entries)
 }
 
 /// Runs a read of many keys where it holds up no other request.

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::{errors::ApiError, read_store::Parts};
 
-/// How long readers that start at about the same time share one encoded snapshot.
+/// How long readers that are reset at about the same time share one encoded snapshot.
 const SHARED_FOR: Duration = Duration::from_millis(100);
 
 /// How much a topic keeps for readers that are behind.
@@ -46,8 +46,8 @@ pub(crate) struct Topic {
     shared: tokio::sync::Mutex<Option<(Instant, Shared)>>,
 }
 
-/// A snapshot that several readers may start from: whoever was told to start again at the same
-/// moment, or reconnects with all others, costs one encoding.
+/// A snapshot that several readers may start from: those that are told to start again at about
+/// the same moment cost one encoding.
 #[derive(Clone)]
 pub(crate) struct Shared {
     /// The number of the frame to go on with.

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 
 /// The epoch of every store here; `beef` in ids and tags.
 pub(crate) const EPOCH: u64 = 0xBEEF;
-/// The tick at which the state is complete.
+/// The first tick after the state is complete, which no test publishes.
 pub(crate) const BEGIN: Tick = 1_291_192_000_000_000;
 
 /// Three views of both groups. Windows of `spread` items start an hour before the tick.

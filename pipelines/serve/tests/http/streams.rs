@@ -3,6 +3,7 @@
 
 use etalage_model::Group;
 use etalage_serve::{ServeOptions, StoreOptions};
+use serde_json::Value as Json;
 
 use crate::shop::{BEGIN, EPOCH, Shop};
 
@@ -101,7 +102,7 @@ fn an_id_that_is_not_known_is_answered_with_reset() {
         (format!("{:x}-{first}", EPOCH + 1), "other_epoch"),
         (format!("beef-{}", now + 1), "forgotten"),
         (format!("beef-{first}"), "forgotten"),
-        (format!("beef-{}", BEGIN - 1), "forgotten"),
+        (format!("beef-{}", BEGIN - 2), "forgotten"),
         ("nonsense".to_owned(), "unknown_id"),
         (String::new(), "unknown_id"),
     ] {
@@ -120,7 +121,7 @@ fn ids_from_before_this_process_are_reset() {
     let shop = Shop::reading_back(ServeOptions::default(), StoreOptions::default());
     let old = shop.tick(&[("item.sellable:a", Some(1))]);
     let last = shop.tick(&[("item.sellable:a", Some(2))]);
-    shop.store.begin(last);
+    shop.store.begin(last + 1);
     let mut stream = shop.stream(&format!("/v1/stream/item.sellable?after=beef-{old}"));
     assert_eq!(stream.next().event, "reset");
     let mut stream = shop.stream(&format!("/v1/stream/item.sellable?after=beef-{last}"));
@@ -130,9 +131,14 @@ fn ids_from_before_this_process_are_reset() {
 #[test]
 fn a_heartbeat_tells_the_newest_tick_and_can_be_gone_on_from() {
     let shop = Shop::with(beating_fast(), StoreOptions::default());
-    shop.tick(&[("item.sellable:a", Some(1))]);
     let mut stream = shop.stream("/v1/stream/item.sellable?prefix=a");
     stream.expect("snapshot");
+    let early = stream.any().unwrap();
+    assert_eq!((early.event.as_str(), early.tick()), ("heartbeat", BEGIN - 1), "also before the first tick");
+    shop.tick(&[("item.sellable:a", Some(1))]);
+    let mut stream = shop.stream("/v1/stream/item.sellable?prefix=a");
+    let snapshot = stream.next();
+    assert_eq!((snapshot.event.as_str(), &snapshot.data["times"]["freshness_ms"]), ("snapshot", &Json::Null));
     let newest = shop.tick(&[("item.sellable:b", Some(1))]);
     let beat = loop {
         let event = stream.any().unwrap();
