@@ -128,6 +128,16 @@ impl DedupCore {
         Verdict::New
     }
 
+    /// Forgets an id that was taken for new just now: what it stood for came to nothing.
+    pub fn take_back(&mut self, id: u128) {
+        let Some(slot) = self.ids.find(&id) else { return };
+        let arrived = self.ids.remove(slot).1.1;
+        let start = arrived - arrived % self.slot_us();
+        if let Some((_, slots)) = self.slots.iter_mut().rev().find(|(other, _)| *other == start) {
+            slots.retain(|other| *other != slot);
+        }
+    }
+
     /// Forgets what lies a horizon behind `tick`.
     pub fn forget(&mut self, tick: Tick) {
         self.now = self.now.max(tick);
@@ -161,7 +171,8 @@ impl DedupCore {
 
     fn remember(&mut self, id: u128, content: u64, tick: Tick) {
         if self.ids.len() >= self.limits.max_ids {
-            self.forgotten_until = self.slots.front().map_or(tick, |(start, _)| (start + self.slot_us()).min(tick));
+            let until = self.slots.front().map_or(tick, |(start, _)| (start + self.slot_us()).min(tick));
+            self.forgotten_until = self.forgotten_until.max(until);
             self.forget_oldest_slot();
         }
         let start = tick - tick % self.slot_us();
@@ -223,7 +234,9 @@ impl<D: ExchangeData> Core for Arrivals<D> {
     }
 
     fn import(&mut self, (id, (content, arrived)): Self::Row, _tick: Tick, _out: &mut Out<Self::Out, isize>) {
-        self.core.remember(id, content, arrived);
+        if self.core.ids.find(&id).is_none() {
+            self.core.remember(id, content, arrived);
+        }
     }
 }
 

@@ -21,3 +21,6 @@ pub mod upsert;
 pub type Tick = u64;
 /// A differential collection of `D` with differences `R`.
 pub type Collection<'scope, D, R = isize> = differential_dataflow::VecCollection<'scope, Tick, D, R>;
+
+#[cfg(test)]
+mod testing;

@@ -57,7 +57,7 @@ pub trait Seal {
 /// Sums by key. A sum of zero is no value.
 pub struct Sums<K, R> {
     pending: BTreeMap<Tick, Vec<(K, R)>>,
-    sums: Table<K, (Option<R>, bool)>,
+    sums: Table<K, Summed<R>>,
 }
 
 /// Values by key.
@@ -66,11 +66,17 @@ pub struct Values<K, V> {
     values: Table<K, Counted<V>>,
 }
 
+/// The sum of a key; there is one outside a cut.
+#[derive(Clone)]
+struct Summed<R> {
+    sum: Option<R>,
+    touched: bool,
+}
+
 /// The values of a key with their counts: exactly one of count 1 outside a cut.
 #[derive(Clone)]
 struct Counted<V> {
     counts: Vec<(V, isize)>,
-    before: Option<V>,
     touched: bool,
 }
 
@@ -143,29 +149,32 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Semigroup> Seal for Sums<K, R> {
     type Value = R;
 
     fn cut(&mut self, upper: Tick) -> Upserts<K, R> {
-        let mut touched: Vec<Slot> = Vec::new();
+        let mut touched: Vec<(Slot, Option<R>)> = Vec::new();
         for (key, diff) in below(&mut self.pending, upper) {
-            let slot = self.sums.find_or_insert(&key, || (None, false));
-            let (sum, is_touched) = self.sums.get_mut(slot).1;
-            match sum {
-                Some(sum) => sum.plus_equals(&diff),
-                None => *sum = Some(diff),
+            let slot = self.sums.find_or_insert(&key, || Summed { sum: None, touched: false });
+            let state = self.sums.get_mut(slot).1;
+            if !std::mem::replace(&mut state.touched, true) {
+                touched.push((slot, state.sum.clone()));
             }
-            if !std::mem::replace(is_touched, true) {
-                touched.push(slot);
+            match &mut state.sum {
+                Some(sum) => sum.plus_equals(&diff),
+                None => state.sum = Some(diff),
             }
         }
-        let sealed = touched.into_iter().map(|slot| {
-            let (key, (sum, is_touched)) = self.sums.get_mut(slot);
-            *is_touched = false;
-            let value = sum.clone().filter(|sum| !sum.is_zero());
-            let key = key.clone();
-            if value.is_none() {
+        let mut sealed = Vec::with_capacity(touched.len());
+        for (slot, before) in touched {
+            let (key, state) = self.sums.get_mut(slot);
+            state.touched = false;
+            let value = state.sum.clone().filter(|sum| !sum.is_zero());
+            let is_gone = value.is_none();
+            if value != before {
+                sealed.push((key.clone(), value));
+            }
+            if is_gone {
                 self.sums.remove(slot);
             }
-            (key, value)
-        });
-        sealed.collect()
+        }
+        sealed
     }
 
     fn len(&self) -> usize {
@@ -178,11 +187,13 @@ impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Values<K, V> {
     type Value = V;
 
     fn cut(&mut self, upper: Tick) -> Upserts<K, V> {
-        let mut touched: Vec<Slot> = Vec::new();
+        let mut touched: Vec<(Slot, Option<V>)> = Vec::new();
         for ((key, value), diff) in below(&mut self.pending, upper) {
-            let fresh = || Counted { counts: Vec::new(), before: None, touched: false };
-            let slot = self.values.find_or_insert(&key, fresh);
+            let slot = self.values.find_or_insert(&key, || Counted { counts: Vec::new(), touched: false });
             let state = self.values.get_mut(slot).1;
+            if !std::mem::replace(&mut state.touched, true) {
+                touched.push((slot, state.counts.first().map(|(value, _)| value.clone())));
+            }
             match state.counts.iter().position(|(other, _)| *other == value) {
                 Some(at) => {
                     state.counts[at].1 += diff;
@@ -192,19 +203,15 @@ impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Values<K, V> {
                 }
                 None => state.counts.push((value, diff)),
             }
-            if !std::mem::replace(&mut state.touched, true) {
-                touched.push(slot);
-            }
         }
         let mut sealed = Vec::with_capacity(touched.len());
-        for slot in touched {
+        for (slot, before) in touched {
             let (key, state) = self.values.get_mut(slot);
             state.touched = false;
             assert!(state.counts.len() <= 1, "at most one value per key at every tick");
             let value = state.counts.first().map(|(value, _)| value.clone());
             let is_gone = value.is_none();
-            if value != state.before {
-                state.before.clone_from(&value);
+            if value != before {
                 sealed.push((key.clone(), value));
             }
             if is_gone {

@@ -74,8 +74,9 @@ pub struct Exports<Row>(Rc<RefCell<ExportState<Row>>>);
 struct ExportState<Row> {
     wanted: Option<Tick>,
     running: bool,
+    slice_rows: usize,
     rows: Vec<Row>,
-    done: Option<Tick>,
+    done: bool,
     activator: Option<Activator>,
 }
 
@@ -87,17 +88,24 @@ impl<Row> Clone for Exports<Row> {
 
 impl<Row> Default for Exports<Row> {
     fn default() -> Self {
-        let state = ExportState { wanted: None, running: false, rows: Vec::new(), done: None, activator: None };
-        Exports(Rc::new(RefCell::new(state)))
+        Exports::in_slices_of(EXPORT_SLICE_ROWS)
     }
 }
 
 impl<Row> Exports<Row> {
-    /// Asks for the rows exactly as of `tick`, which the operator must not have passed yet.
+    /// Exports that are written in slices of about `slice_rows`.
+    pub fn in_slices_of(slice_rows: usize) -> Self {
+        let (rows, slice_rows) = (Vec::new(), slice_rows.max(1));
+        let state = ExportState { wanted: None, running: false, slice_rows, rows, done: false, activator: None };
+        Exports(Rc::new(RefCell::new(state)))
+    }
+
+    /// Asks for the rows exactly as of `tick`, which the operator must not have passed yet. One
+    /// export at a time: rows of an earlier one that were not taken are dropped.
     pub fn request(&self, tick: Tick) {
         let mut state = self.0.borrow_mut();
         state.wanted = Some(tick);
-        state.done = None;
+        state.done = false;
         if let Some(activator) = &state.activator {
             activator.activate();
         }
@@ -106,7 +114,7 @@ impl<Row> Exports<Row> {
     /// The rows so far, and whether they are all.
     pub fn take(&self) -> (Vec<Row>, bool) {
         let mut state = self.0.borrow_mut();
-        (std::mem::take(&mut state.rows), state.done.is_some())
+        (std::mem::take(&mut state.rows), state.done)
     }
 }
 
@@ -218,33 +226,31 @@ impl<C: Core> Instance<C> {
     /// Lets the core see everything below `frontier`; `None` when all inputs are closed.
     fn work(&mut self, frontier: Option<Tick>, output: &mut Output<'_, C>) {
         let wanted = self.exports.0.borrow().wanted;
-        match (frontier, wanted) {
-            (Some(frontier), _) => {
-                assert!(frontier >= self.frontier, "a frontier never goes back");
-                self.frontier = frontier;
-                if let Some(tick) = wanted.filter(|tick| *tick < frontier) {
-                    self.run_below(tick + 1);
-                    self.core.advance(tick, &mut self.out);
-                    self.begin_export();
-                }
-                self.run_below(frontier);
-                if self.held.is_some() {
-                    self.core.advance(frontier - 1, &mut self.out);
-                }
-            }
-            (None, _) => {
-                self.run_below(Tick::MAX);
-                if wanted.is_some() {
-                    self.begin_export();
-                }
-            }
+        let end = frontier.unwrap_or(Tick::MAX);
+        assert!(end >= self.frontier, "a frontier never goes back");
+        if let Some(tick) = wanted.filter(|tick| *tick < end) {
+            assert!(
+                frontier.is_none() || tick + 1 >= self.frontier,
+                "an export is asked for before its tick has passed"
+            );
+            self.run_below(tick + 1);
+            self.core.advance(tick, &mut self.out);
+            self.begin_export();
         }
-        if let Some(held) = &self.held {
-            output.session(held).give_iterator(self.out.drain(..));
+        self.frontier = end;
+        self.run_below(end);
+        if let Some(last) = frontier.filter(|_| self.held.is_some()).and_then(|frontier| frontier.checked_sub(1)) {
+            self.core.advance(last, &mut self.out);
+        }
+        match &self.held {
+            Some(held) => output.session(held).give_iterator(self.out.drain(..)),
+            // An export that is asked for after the close lets time pass, but nobody hears of it.
+            None if frontier.is_none() => self.out.clear(),
+            None => {}
         }
         assert!(self.out.is_empty(), "what a core emits has a capability");
         self.release(frontier);
-        self.export_some();
+        self.export_some(frontier.is_none());
     }
 
     fn run_below(&mut self, end: Tick) {
@@ -281,21 +287,22 @@ impl<C: Core> Instance<C> {
         let mut state = self.exports.0.borrow_mut();
         state.wanted = None;
         state.running = true;
+        state.rows.clear();
         self.core.begin_export();
     }
 
-    /// Writes one slice of an export under way and asks to be run again for the next.
-    fn export_some(&mut self) {
-        let mut state = self.exports.0.borrow_mut();
-        if !state.running {
-            return;
-        }
-        let state = &mut *state;
-        if self.core.export_slice(EXPORT_SLICE_ROWS, &mut state.rows) {
-            state.running = false;
-            state.done = Some(self.frontier);
-        } else if let Some(activator) = &state.activator {
-            activator.activate();
+    /// Writes one slice of an export under way and asks to be run again for the next. An operator
+    /// whose inputs are closed may not be run again: it writes all that is left.
+    fn export_some(&mut self, closed: bool) {
+        let state = &mut *self.exports.0.borrow_mut();
+        while state.running {
+            if self.core.export_slice(state.slice_rows, &mut state.rows) {
+                state.running = false;
+                state.done = true;
+            } else if !closed {
+                state.activator.iter().for_each(Activator::activate);
+                return;
+            }
         }
     }
 }

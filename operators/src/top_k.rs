@@ -49,7 +49,7 @@ pub type Ranked<M, P> = (M, i64, P);
 
 /// Which lists there are, and how long they get.
 pub struct TopKOptions<A, B, P> {
-    /// How many members a list has at the most.
+    /// How many members a list has at the most; at least 1.
     pub k: usize,
     /// Places that every member has without being placed there.
     pub everywhere: Vec<B>,

@@ -7,8 +7,11 @@
 //! - **Time** is the tick; nothing happens by time alone.
 //! - **State bound**: per key the greatest `Set` or `Delete`, the changes ordered after it, and
 //!   `keep_superseded` changes before it.
-//! - **Late data**: a change ordered before the greatest `Set` alters nothing. A retraction of
-//!   what is still kept is exact; one of a change that was let go alters nothing either.
+//! - **Late data**: a change ordered before the greatest `Set` alters nothing. A retraction is
+//!   exact while the `Set` or `Delete` that it uncovers is still kept; where that was let go,
+//!   the key has no value until the next `Set`.
+//! - **Cost**: an `Add` ordered after all other changes of its key is added to the value; any
+//!   other change folds the changes that are kept anew, once a tick.
 
 use std::hash::Hash;
 
@@ -81,8 +84,7 @@ where
     ) -> Collection<'scope, (K, V)> {
         let by_data = std::rc::Rc::new(route);
         let by_row = std::rc::Rc::clone(&by_data);
-        let core = UpsertCore { options, keys: Table::default(), touched: Vec::new() };
-        run(self, wiring, core, move |(key, _)| by_data(key), move |(key, _)| by_row(key))
+        run(self, wiring, UpsertCore::new(options), move |(key, _)| by_data(key), move |(key, _)| by_row(key))
     }
 }
 
@@ -90,15 +92,17 @@ where
 pub struct UpsertCore<K, O, V> {
     options: UpsertOptions<V>,
     keys: Table<K, Changes<O, V>>,
-    touched: Vec<Slot>,
+    /// The keys that changed in this tick, and the value that each had before it.
+    touched: Vec<(Slot, Option<V>)>,
 }
 
 #[derive(Clone)]
 struct Changes<O, V> {
     /// In order; a change stays with count 0 only within a tick.
     changes: Vec<(O, Op<V>, isize)>,
-    /// What was emitted.
+    /// What the changes make, unless they are to be folded anew.
     value: Option<V>,
+    unfolded: bool,
     touched: bool,
 }
 
@@ -110,7 +114,14 @@ impl<K: ExchangeData + Hash, O: ExchangeData, V: ExchangeData> UpsertCore<K, O, 
 }
 
 impl<O: Ord, V: Ord + Clone> Changes<O, V> {
-    fn update(&mut self, order: O, op: Op<V>, diff: isize) {
+    fn update(&mut self, order: O, op: Op<V>, diff: isize, add: fn(&mut V, &V)) {
+        let is_last = self.changes.last().is_none_or(|(o, p, _)| (o, p) < (&order, &op));
+        if let (true, 1, Op::Add(more)) = (is_last, diff, &op) {
+            self.value.iter_mut().for_each(|value| add(value, more));
+            self.changes.push((order, op, diff));
+            return;
+        }
+        self.unfolded = true;
         let place = self.changes.partition_point(|(o, p, _)| (o, p) < (&order, &op));
         match self.changes.get_mut(place).filter(|(o, p, _)| *o == order && *p == op) {
             Some((_, _, count)) => *count += diff,
@@ -147,24 +158,25 @@ impl<K: ExchangeData + Hash, O: ExchangeData, V: ExchangeData> Core for UpsertCo
     fn advance(&mut self, _tick: Tick, _out: &mut Out<(K, V), isize>) {}
 
     fn absorb(&mut self, (key, (order, op)): Self::In, _tick: Tick, diff: isize, _out: &mut Out<(K, V), isize>) {
-        let fresh = || Changes { changes: Vec::new(), value: None, touched: false };
+        let fresh = || Changes { changes: Vec::new(), value: None, unfolded: false, touched: false };
         let slot = self.keys.find_or_insert(&key, fresh);
         let state = self.keys.get_mut(slot).1;
-        state.update(order, op, diff);
         if !std::mem::replace(&mut state.touched, true) {
-            self.touched.push(slot);
+            self.touched.push((slot, state.value.clone()));
         }
+        state.update(order, op, diff, self.options.add);
     }
 
     fn settle(&mut self, tick: Tick, out: &mut Out<(K, V), isize>) {
-        for slot in std::mem::take(&mut self.touched) {
+        for (slot, before) in std::mem::take(&mut self.touched) {
             let (key, state) = self.keys.get_mut(slot);
             state.touched = false;
-            let value = state.fold(&self.options);
-            if value != state.value {
-                let before = std::mem::replace(&mut state.value, value.clone());
+            if std::mem::take(&mut state.unfolded) {
+                state.value = state.fold(&self.options);
+            }
+            if state.value != before {
                 out.extend(before.map(|value| ((key.clone(), value), tick, -1)));
-                out.extend(value.map(|value| ((key.clone(), value), tick, 1)));
+                out.extend(state.value.iter().map(|value| ((key.clone(), value.clone()), tick, 1)));
             }
             if state.changes.is_empty() {
                 self.keys.remove(slot);

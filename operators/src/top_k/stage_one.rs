@@ -46,6 +46,7 @@ struct Cell {
 #[derive(Clone)]
 struct Member<B, P> {
     cells: Vec<Slot>,
+    /// Where it was placed. A count is below 0 only within a tick.
     places: Vec<(B, i64)>,
     gates: Vec<(Option<P>, i64)>,
     /// The gate in force: open with a payload, or closed.
@@ -68,7 +69,6 @@ pub struct StageOne<M, A, B, P> {
     /// The order of each group, by the group's slot.
     lists: Vec<List<M>>,
     touched: Vec<Slot>,
-    exporting: Vec<TopKRow<M, A, B, P>>,
 }
 
 impl<M, A, B, P> StageOne<M, A, B, P>
@@ -79,19 +79,19 @@ where
     P: ExchangeData,
 {
     /// A stage without members.
+    ///
+    /// # Panics
+    /// Where lists are to have no member at all.
     pub fn new(options: TopKOptions<A, B, P>) -> Self {
+        assert!(options.k > 0, "a list has room for a member");
         let (cells, members, groups) = (Table::default(), Table::default(), Table::default());
-        StageOne { options, cells, members, groups, lists: Vec::new(), touched: Vec::new(), exporting: Vec::new() }
+        StageOne { options, cells, members, groups, lists: Vec::new(), touched: Vec::new() }
     }
 
     fn member(&mut self, member: &M) -> Slot {
-        let (everywhere, open) = (&self.options.everywhere, &self.options.without_gate);
-        self.members.find_or_insert(member, || Member {
-            cells: Vec::new(),
-            places: everywhere.iter().map(|place| (place.clone(), 1)).collect(),
-            gates: Vec::new(),
-            open: open.clone(),
-        })
+        let open = &self.options.without_gate;
+        let fresh = || Member { cells: Vec::new(), places: Vec::new(), gates: Vec::new(), open: open.clone() };
+        self.members.find_or_insert(member, fresh)
     }
 
     fn group(&mut self, group: &(A, B)) -> Slot {
@@ -123,7 +123,8 @@ where
 
     fn new_cell(&mut self, key: &(M, A)) -> Slot {
         let member = self.member(&key.0);
-        let places: Vec<B> = self.members.get(member).1.places.iter().map(|(place, _)| place.clone()).collect();
+        let placed = self.members.get(member).1.places.iter().filter(|(_, count)| *count > 0).map(|(place, _)| place);
+        let places: Vec<B> = self.options.everywhere.iter().chain(placed).cloned().collect();
         let cell = self.cells.find_or_insert(key, || Cell { score: 0, member, leaves: Vec::new() });
         self.members.get_mut(member).1.cells.push(cell);
         for place in places {
@@ -187,13 +188,16 @@ where
 
     fn forget_if_unknown(&mut self, member: Slot) {
         let state = self.members.get(member).1;
-        let is_placed = state.places.len() > self.options.everywhere.len();
-        if state.cells.is_empty() && state.gates.is_empty() && !is_placed {
+        if state.cells.is_empty() && state.gates.is_empty() && state.places.is_empty() {
             self.members.remove(member);
         }
     }
 
+    /// A member that is put where every member stands already stays there whatever happens.
     fn place(&mut self, member: &M, place: B, diff: i64) {
+        if self.options.everywhere.contains(&place) {
+            return;
+        }
         let slot = self.member(member);
         let state = self.members.get_mut(slot).1;
         let at = state.places.iter().position(|(other, _)| *other == place).unwrap_or_else(|| {
@@ -309,24 +313,26 @@ where
         }
     }
 
-    /// The state is small beside that of the windows that feed it: it is listed at once.
+    /// Groups are not exported: they follow from members and scores.
     fn begin_export(&mut self) {
-        self.exporting.clear();
-        for ((member, axis), cell) in self.cells.iter() {
-            self.exporting.push((Feed::Score(member.clone(), axis.clone()), cell.score));
-        }
-        for (member, state) in self.members.iter() {
-            let places = state.places.iter().filter(|(place, _)| !self.options.everywhere.contains(place));
-            self.exporting.extend(places.map(|(place, count)| (Feed::Place(member.clone(), place.clone()), *count)));
-            let gates = state.gates.iter();
-            self.exporting.extend(gates.map(|(gate, count)| (Feed::Gate(member.clone(), gate.clone()), *count)));
-        }
+        self.cells.begin_export();
+        self.members.begin_export();
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        let from = self.exporting.len().saturating_sub(max_rows);
-        out.extend(self.exporting.drain(from..));
-        self.exporting.is_empty()
+        let mut cells = Vec::new();
+        let scored = self.cells.export_slice(max_rows, &mut cells);
+        out.extend(cells.into_iter().map(|((member, axis), cell)| (Feed::Score(member, axis), cell.score)));
+        if !scored {
+            return false;
+        }
+        let mut members = Vec::new();
+        let done = self.members.export_slice(max_rows, &mut members);
+        for (member, state) in members {
+            out.extend(state.places.into_iter().map(|(place, count)| (Feed::Place(member.clone(), place), count)));
+            out.extend(state.gates.into_iter().map(|(gate, count)| (Feed::Gate(member.clone(), gate), count)));
+        }
+        done
     }
 
     fn import(&mut self, (feed, diff): Self::Row, tick: Tick, out: &mut Out<Self::Out, isize>) {
