@@ -206,7 +206,7 @@ fn windows(values: &Values, errors: &mut Vec<ConfigError>) -> Windows {
         values.object(errors, &["windows.bucket", "windows.names"], message);
     }
     let phase = if values.text("windows.phase") == "aligned" { Phase::Aligned } else { Phase::Spread };
-    Windows { names, bucket_us, max_buckets: values.size("windows.max_buckets") as u64, phase }
+    Windows { names, bucket_us, phase }
 }
 
 fn shop(values: &Values, errors: &mut Vec<ConfigError>) -> Shop {

@@ -156,7 +156,7 @@ fn dimensions(entry: &Entry, raw: &Raw) -> Result<Vec<ScopeOf>, Vec<String>> {
     match twice {
         _ if scopes.is_empty() => Err(vec!["is empty; name at least one dimension, such as [\"global\"]".to_owned()]),
         _ if scopes.len() > MAX_DIMENSIONS => Err(vec![format!("names more than {MAX_DIMENSIONS} dimensions")]),
-        Some((_, scope)) => Err(vec![format!("names `{}` twice", scope.name())]),
+        Some((_, scope)) => Err(vec![format!("names `{}` twice", scope)]),
         None => Ok(scopes),
     }
 }

@@ -1,39 +1,12 @@
 //! The options of the parts, as the configuration has them.
 
-use etalage_model::{Sym, decode::json};
-use etalage_operators::dedup::DedupLimits;
+use etalage_model::decode::json;
 use etalage_serve::{Keys, ServeOptions};
-use etalage_store::{LogOptions, QuarantineOptions};
-use etalage_views::{ShopOptions, UnknownStock, Window, scope::Scopes};
+use etalage_store::QuarantineOptions;
 
 use super::Config;
 
 impl Config {
-    /// What the views of the `shop` group hold. The input of the views is free of duplicates: they
-    /// are found before the log.
-    pub fn shop_options(&self) -> ShopOptions {
-        let names: Vec<String> = self.scopes.iter().map(|scope| scope.name()).collect();
-        let windows = self.windows.names.iter();
-        ShopOptions {
-            windows: windows.map(|w| Window { label: Sym::new(&w.name), length_us: w.length_us }).collect(),
-            bucket_us: self.windows.bucket_us,
-            max_buckets: self.windows.max_buckets,
-            phase: self.windows.phase,
-            scopes: Scopes::parse(&names).expect("names that were made of dimensions"),
-            weights: self.score,
-            k: self.sets.k,
-            locations: self.sets.locations.iter().map(|location| Sym::new(location)).collect(),
-            unknown_stock: match self.stock.unknown_is_sellable {
-                true => UnknownStock::Sellable,
-                false => UnknownStock::Hidden,
-            },
-            safety_threshold: self.stock.safety_threshold,
-            off: self.views_off.clone(),
-            dedup: None,
-            ungated: false,
-        }
-    }
-
     /// What a message may hold.
     pub fn decode_limits(&self) -> json::Limits {
         json::Limits {
@@ -41,20 +14,6 @@ impl Config {
             max_batch_events: self.limits.max_batch_events,
             max_items: self.limits.max_items,
             ..json::Limits::default()
-        }
-    }
-
-    /// How long ids are remembered.
-    pub fn dedup_limits(&self) -> DedupLimits {
-        DedupLimits { horizon_us: self.dedup.horizon_us, max_ids: self.dedup.max_ids }
-    }
-
-    /// How the log is kept.
-    pub fn log_options(&self) -> LogOptions {
-        LogOptions {
-            segment_bytes: self.store.segment_bytes,
-            durability: self.store.durability,
-            ..LogOptions::default()
         }
     }
 
@@ -67,7 +26,6 @@ impl Config {
     pub fn serve_options(&self) -> ServeOptions {
         ServeOptions {
             max_body_bytes: self.limits.max_body_bytes,
-            max_batch_events: self.limits.max_batch_events,
             max_keys: self.limits.max_keys,
             max_limit: self.limits.max_list,
             max_streams: self.limits.max_streams,
@@ -82,16 +40,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_scope_and_key_that_is_taken_can_be_converted() {
-        let hash = "ab".repeat(32);
-        let text = format!(
-            "[scopes]\ndimensions = [\"global\", \"country+category\", \"brand+channel\", \"device\", \"language\"]\n\
-             [keys]\nsecret = [\"{hash}\"]\npublishable = [\"{}\"]",
-            hash.replace('a', "c").to_uppercase()
-        );
+    fn keys_that_are_taken_can_be_converted() {
+        let hashes = ["ab".repeat(32), "CD".repeat(32)];
+        let text = format!("[keys]\nsecret = [\"{}\"]\npublishable = [\"{}\"]", hashes[0], hashes[1]);
         let config = Config::from_text("shop.toml", &text, [], &[]).unwrap().config;
-        assert_eq!(config.shop_options().windows[0].label.as_str(), "5m");
         assert!(!config.serve_options().keys.is_empty());
-        assert_eq!(Config::default().decode_limits(), json::Limits::default());
+        assert!(Config::default().serve_options().keys.is_empty());
+    }
+
+    #[test]
+    fn the_defaults_of_the_parts_are_those_of_the_table() {
+        let config = Config::default();
+        assert_eq!(config.decode_limits(), json::Limits::default());
+        let (ours, theirs) = (config.serve_options(), ServeOptions::default());
+        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+        assert_eq!((ours.max_keys, ours.max_limit), (theirs.max_keys, theirs.max_limit));
+        let (ours, theirs) = (config.quarantine_options(), QuarantineOptions::default());
+        assert_eq!((ours.max_records, ours.max_raw_bytes), (theirs.max_records, theirs.max_raw_bytes));
     }
 }

@@ -70,13 +70,15 @@ pub enum ConfigErrors {
 }
 
 impl ConfigErrors {
-    /// These errors, in the order of the file.
+    /// These errors, in the order of the file. What confuses the parser does so several times, so
+    /// of a line that is no TOML the first error stands.
     pub(super) fn wrong(mut errors: Vec<ConfigError>) -> ConfigErrors {
         errors.sort_by_key(|error| match &error.place {
             Place::File { line, .. } => (0, *line),
             Place::Environment(_) => (1, 0),
             Place::Default => (2, 0),
         });
+        errors.dedup_by(|later, first| first.key.is_none() && later.key.is_none() && first.place == later.place);
         ConfigErrors::Wrong(errors)
     }
 }

@@ -14,18 +14,22 @@ pub mod table;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use etalage_model::{measures::ScoreWeights, money::Currencies};
-use etalage_operators::expire::Phase;
-use etalage_store::Durability;
+
+pub use etalage_operators::expire::Phase;
+pub use etalage_store::Durability;
 
 pub use check::{MAX_DIMENSIONS, MAX_WINDOWS};
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use read::ENVIRONMENT_PREFIX;
+
+/// A longer file is no configuration, and is not read.
+pub const MAX_FILE_BYTES: u64 = 1_048_576;
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,8 +75,6 @@ pub struct Windows {
     pub names: Vec<Window>,
     /// Length of the finest bucket.
     pub bucket_us: u64,
-    /// The most buckets of one window; a longer one has coarser buckets.
-    pub max_buckets: u64,
     /// Where bucket edges lie.
     pub phase: Phase,
 }
@@ -250,6 +252,10 @@ impl Config {
         let Some(path) = file else { return Config::from_text("", "", environment, views) };
         let shown = path.display().to_string();
         let unreadable = |reason: String| ConfigErrors::Unreadable { path: shown.clone(), reason };
+        let length = fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
+        if length > MAX_FILE_BYTES {
+            return Err(unreadable(format!("has {length} bytes, more than the {MAX_FILE_BYTES} of any configuration")));
+        }
         let bytes = fs::read(path).map_err(|error| unreadable(error.to_string()))?;
         let text = String::from_utf8(bytes).map_err(|_| unreadable("is no UTF-8 text".to_owned()))?;
         Config::from_text(&shown, &text, environment, views)
@@ -324,12 +330,12 @@ impl Dimension {
     }
 }
 
-impl ScopeOf {
+impl fmt::Display for ScopeOf {
     /// As it is written in the configuration.
-    pub fn name(self) -> String {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ScopeOf::One(dimension) => dimension.name().to_owned(),
-            ScopeOf::Pair(a, b) => format!("{}+{}", a.name(), b.name()),
+            ScopeOf::One(dimension) => f.write_str(dimension.name()),
+            ScopeOf::Pair(a, b) => write!(f, "{}+{}", a.name(), b.name()),
         }
     }
 }

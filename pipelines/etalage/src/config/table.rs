@@ -119,13 +119,6 @@ pub const TABLE: &[Entry] = &[
          `aligned` keeps edges on multiples of the bucket.",
     ),
     entry(
-        "windows.max_buckets",
-        Kind::Int(1, 100_000_000),
-        "10_080",
-        "A window of more buckets than this has coarser ones, which nest: events leave a long window in larger \
-         steps, and it takes less memory.",
-    ),
-    entry(
         "shop.currency",
         Kind::Currency,
         r#""EUR""#,

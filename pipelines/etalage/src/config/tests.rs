@@ -26,7 +26,7 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(config.stock, Stock { unknown_is_sellable: true, safety_threshold: 0 });
     assert_eq!(config.time.retention_us, 400 * 86_400_000_000);
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:7878");
-    let scopes: Vec<String> = config.scopes.iter().map(|scope| scope.name()).collect();
+    let scopes: Vec<String> = config.scopes.iter().map(ToString::to_string).collect();
     assert_eq!(scopes, ["global", "category", "brand", "country"]);
 }
 
