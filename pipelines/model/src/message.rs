@@ -223,6 +223,10 @@ pub fn category_text<'a>(levels: impl IntoIterator<Item = &'a str>) -> Option<St
         if !text.is_empty() {
             text.push('/');
         }
+        if !level.contains(['%', '/']) {
+            text.push_str(level);
+            continue;
+        }
         for c in level.chars() {
             match c {
                 '%' => text.push_str("%25"),

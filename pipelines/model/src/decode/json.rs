@@ -17,6 +17,8 @@ mod inventory;
 mod item;
 mod raw;
 
+use std::io::BufRead;
+
 use serde::{
     Deserialize,
     de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor},
@@ -151,26 +153,32 @@ pub fn message(bytes: &[u8], context: &Context<'_>) -> Result<Record, Rejected> 
     let text = object_text(bytes, context)?;
     let raw = parse::<RawEvent<'_>>(text)?;
     match raw.kind_by_fields() {
-        InputKind::Events => checked(&raw, text, context),
+        InputKind::Events => checked(&*raw, text, context),
         InputKind::Inventory => read::<RawInventory<'_>>(text, context),
         InputKind::Catalogue => read::<RawCatalogue<'_>>(text, context),
     }
 }
 
 /// A message as it was read, not yet checked.
-trait Raw<'a>: Nested<'a> {
+trait Raw<'a> {
     /// Its id, whatever stands there.
     fn message_id(&self) -> &Scalar<'a>;
     /// The message, if every field is as it must be.
     fn record(&self, context: &Context<'_>) -> Result<Record, Refusal>;
 }
 
-fn read<'a, T: Raw<'a>>(text: &'a str, context: &Context<'_>) -> Result<Record, Rejected> {
-    checked(&parse::<T>(text)?, text, context)
+fn read<'a, T: Raw<'a>>(text: &'a str, context: &Context<'_>) -> Result<Record, Rejected>
+where
+    Box<T>: Nested<'a>,
+{
+    checked(&*parse::<T>(text)?, text, context)
 }
 
-fn parse<'a, T: Nested<'a>>(text: &'a str) -> Result<T, Rejected> {
-    let reason = match serde_json::from_str::<Value<'a, T>>(text) {
+fn parse<'a, T>(text: &'a str) -> Result<Box<T>, Rejected>
+where
+    Box<T>: Nested<'a>,
+{
+    let reason = match serde_json::from_str::<Value<'a, Box<T>>>(text) {
         Ok(Value::Is(raw)) => return Ok(raw),
         Ok(other) => format!("expected a JSON object, found {}", other.found()),
         Err(error) => error.to_string(),
@@ -194,7 +202,7 @@ fn object_text<'a>(bytes: &'a [u8], context: &Context<'_>) -> Result<&'a str, Re
     };
     let limit = context.limits.max_event_bytes;
     if bytes.len() > limit {
-        let message_id = match serde_json::from_str::<Value<'_, Envelope<'_>>>(text) {
+        let message_id = match serde_json::from_str::<Value<'_, Box<Envelope<'_>>>>(text) {
             Ok(Value::Is(envelope)) => check::readable_id(&envelope.message_id, context.limits),
             _ => None,
         };
@@ -223,7 +231,7 @@ fn array(kind: InputKind, bytes: &[u8], context: &Context<'_>) -> Result<Vec<Res
 
 fn lines(kind: InputKind, bytes: &[u8], context: &Context<'_>) -> Result<Vec<Result<Record, Rejected>>, BodyError> {
     let limit = context.limits.max_batch_events;
-    let mut lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let mut lines = Lines(bytes);
     let first = lines.next().map(|line| one(kind, line, context)).ok_or(BodyError::Empty)?;
     // A first line that is no object may be the beginning of one that is written over several.
     if is_malformed(&first)
@@ -242,6 +250,25 @@ fn lines(kind: InputKind, bytes: &[u8], context: &Context<'_>) -> Result<Vec<Res
         return Err(unreadable(bytes));
     }
     Ok(results)
+}
+
+/// The lines of a body, white space around them and blank ones left out.
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+    fn next(&mut self) -> Option<&'a [u8]> {
+        while !self.0.is_empty() {
+            let rest = self.0;
+            // Skipping in a slice in memory searches many bytes at once, and cannot fail.
+            let length = self.0.skip_until(b'\n').unwrap_or(rest.len());
+            let line = rest[..length].trim_ascii();
+            if !line.is_empty() {
+                return Some(line);
+            }
+        }
+        None
+    }
 }
 
 /// Objects written over several lines each. `None` where the body is no sequence of objects.

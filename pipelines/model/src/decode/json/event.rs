@@ -77,9 +77,14 @@ impl<'a> Raw<'a> for RawEvent<'a> {
         let (kind, name) = self.kind_and_name(limits)?;
         let given = self.id(&self.message_id, "messageId", limits)?;
         let sent_at = self.sent_at()?;
-        let no_properties = RawProperties::default();
-        let properties = check::part(&self.properties, Place::Message.at("properties"), "an object")?;
-        let properties = properties.unwrap_or(&no_properties);
+        let no_properties;
+        let properties = match check::part(&self.properties, Place::Message.at("properties"), "an object")? {
+            Some(properties) => properties,
+            None => {
+                no_properties = Box::default();
+                &no_properties
+            }
+        };
         let seen = Seen::of(&self.context, limits)?;
         let mut event = Event {
             message_id: String::new(),
@@ -120,7 +125,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(value: &Value<'_, RawContext<'_>>, limits: &Limits) -> Checked<Seen> {
+    fn of(value: &Value<'_, Box<RawContext<'_>>>, limits: &Limits) -> Checked<Seen> {
         let Some(raw) = check::part(value, Place::Message.at("context"), "an object")? else {
             return Ok(Seen::default());
         };

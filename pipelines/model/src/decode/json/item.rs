@@ -29,7 +29,7 @@ pub(super) fn items(kind: EventKind, properties: &RawProperties<'_>, limits: &Li
     Ok(Vec::new())
 }
 
-type Elements<'a> = Vec<Value<'a, RawItem<'a>>>;
+type Elements<'a> = Vec<Value<'a, Box<RawItem<'a>>>>;
 
 fn list<'v, 'a>(value: &'v Value<'a, Elements<'a>>, name: &'static str) -> Checked<Option<&'v Elements<'a>>> {
     check::part(value, Place::Part("properties").at(name), "a list of items")
@@ -43,7 +43,7 @@ fn elements_of(elements: &Elements<'_>, list: &'static str, own: &RawItem<'_>, l
     }
     // GA4 states the list once for the event, and on an item only where it differs.
     let event_list = list_id(own, Place::Part("properties"), limits)?;
-    let element = |(index, element): (usize, &Value<'_, RawItem<'_>>)| match element {
+    let element = |(index, element): (usize, &Value<'_, Box<RawItem<'_>>>)| match element {
         Value::Is(raw) => item(raw, Place::Element(list, index), event_list, limits),
         other => Err(check::wrong(other, format_args!("`{list}[{index}]`"), "an object with `item_id`")),
     };

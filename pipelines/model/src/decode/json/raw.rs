@@ -112,10 +112,10 @@ impl<'de, T: Nested<'de>> Visitor<'de> for Reading<T> {
         Ok(Value::Float(number))
     }
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(if text.trim().is_empty() { Value::Absent } else { Value::Text(Cow::Borrowed(text)) })
+        Ok(if is_blank(text) { Value::Absent } else { Value::Text(Cow::Borrowed(text)) })
     }
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(if text.trim().is_empty() { Value::Absent } else { Value::Text(Cow::Owned(text.to_owned())) })
+        Ok(if is_blank(text) { Value::Absent } else { Value::Text(Cow::Owned(text.to_owned())) })
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         T::object(map)
@@ -123,6 +123,10 @@ impl<'de, T: Nested<'de>> Visitor<'de> for Reading<T> {
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
         T::list(seq)
     }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.chars().all(char::is_whitespace)
 }
 
 /// A key of an object, borrowed where it has no escapes.
@@ -153,7 +157,7 @@ trait Fields<'de> {
     fn take<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error>;
 }
 
-/// Declares a struct whose fields are read from the keys given for them; `..` gets the keys
+/// Declares a struct (always boxed, since it is larger than what is moved at no cost) whose fields are read from the keys given for them; `..` gets the keys
 /// that no field has.
 macro_rules! object {
     ($(#[$meta:meta])* $name:ident<$a:lifetime> {
@@ -181,9 +185,9 @@ macro_rules! object {
             }
         }
 
-        impl<$a> Nested<$a> for $name<$a> {
+        impl<$a> Nested<$a> for Box<$name<$a>> {
             fn object<A: MapAccess<$a>>(mut map: A) -> Result<Value<$a, Self>, A::Error> {
-                let mut made = Self::default();
+                let mut made: Self = Box::default();
                 while let Some(Name(key)) = map.next_key()? {
                     if !made.take(&key, &mut map)? {
                         map.next_value::<IgnoredAny>()?;
@@ -216,8 +220,8 @@ object! {
         anonymous_id: Scalar<'a> = "anonymousId",
         previous_id: Scalar<'a> = "previousId",
         group_id: Scalar<'a> = "groupId",
-        context: Value<'a, RawContext<'a>> = "context",
-        properties: Value<'a, RawProperties<'a>> = "properties",
+        context: Value<'a, Box<RawContext<'a>>> = "context",
+        properties: Value<'a, Box<RawProperties<'a>>> = "properties",
         available: Scalar<'a> = "available",
         op: Scalar<'a> = "op",
         updated_at: Scalar<'a> = "updated_at",
@@ -228,11 +232,11 @@ object! {
     /// `context`
     RawContext<'a> {
         country: Scalar<'a> = "country",
-        location: Value<'a, RawLocation<'a>> = "location",
-        device: Value<'a, RawDevice<'a>> = "device",
+        location: Value<'a, Box<RawLocation<'a>>> = "location",
+        device: Value<'a, Box<RawDevice<'a>>> = "device",
         locale: Scalar<'a> = "locale",
         channel: Scalar<'a> = "channel",
-        campaign: Value<'a, RawCampaign<'a>> = "campaign",
+        campaign: Value<'a, Box<RawCampaign<'a>>> = "campaign",
     }
 }
 
@@ -269,8 +273,8 @@ object! {
         coupon: Scalar<'a> = "coupon",
         search_term: Scalar<'a> = "search_term",
         query: Scalar<'a> = "query",
-        items: Value<'a, Vec<Value<'a, RawItem<'a>>>> = "items",
-        products: Value<'a, Vec<Value<'a, RawItem<'a>>>> = "products",
+        items: Value<'a, Vec<Value<'a, Box<RawItem<'a>>>>> = "items",
+        products: Value<'a, Vec<Value<'a, Box<RawItem<'a>>>>> = "products",
         ..item: RawItem<'a>,
     }
 }

@@ -93,31 +93,18 @@ impl<R: Read> Lines<R> {
 
     fn read_line(&mut self) -> io::Result<Option<Line>> {
         let mut text = Vec::new();
-        let mut bytes = 0;
-        let mut is_begun = false;
-        loop {
-            let chunk = match self.input.fill_buf() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                chunk => chunk?,
-            };
-            if chunk.is_empty() && !is_begun {
-                return Ok(None);
-            }
-            let end = chunk.iter().position(|byte| *byte == b'\n');
-            let piece = &chunk[..end.unwrap_or(chunk.len())];
-            let room = MAX_LINE_BYTES - text.len();
-            text.extend_from_slice(&piece[..piece.len().min(room)]);
-            let consumed = piece.len() + usize::from(end.is_some());
-            bytes += piece.len();
-            is_begun = true;
-            let is_whole = end.is_some() || consumed == 0;
-            self.input.consume(consumed);
-            if is_whole {
-                break;
-            }
+        let kept = self.input.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut text)?;
+        if kept == 0 {
+            return Ok(None);
+        }
+        let mut too_long = None;
+        if text.last() == Some(&b'\n') {
+            text.pop();
+        } else if kept > MAX_LINE_BYTES {
+            text.truncate(MAX_LINE_BYTES);
+            too_long = Some(kept + self.input.skip_until(b'\n')?);
         }
         self.last += 1;
-        let too_long = (bytes > MAX_LINE_BYTES).then_some(bytes);
         if text.last() == Some(&b'\r') {
             text.pop();
         }
