@@ -29,6 +29,7 @@ pub struct Cli {
 fn after_help() -> String {
     format!(
         "Examples:
+  etalage run                                  the service
   etalage get set.bestsellers:global/24h       the bestsellers of the last 24 hours
   etalage watch item.sellable                  every change of stock, as it happens
   etalage check --config shop.toml             everything that is wrong with a configuration
@@ -64,6 +65,15 @@ pub struct Common {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the service: take events, keep the views, answer
+    #[command(after_help = RUN_HELP)]
+    Run,
+    /// Play a file through the pipeline
+    #[command(after_help = REPLAY_HELP)]
+    Replay(ReplayArgs),
+    /// Recompute every view plainly from the log, and compare
+    #[command(after_help = VERIFY_HELP)]
+    Verify,
     /// Read a view from a running server
     #[command(after_help = GET_HELP)]
     Get(GetArgs),
@@ -82,6 +92,68 @@ pub enum Command {
     /// About keys for the HTTP interface
     #[command(subcommand)]
     Key(KeyCommand),
+}
+
+const RUN_HELP: &str = "\
+Messages are stored in --data-dir before they are acknowledged; after a restart everything is rebuilt
+from there. The service listens on the loopback address unless the configuration says otherwise, and
+elsewhere only with keys.
+
+Examples:
+  etalage run
+  etalage run --config shop.toml --data-dir /var/lib/etalage
+  curl -X POST http://127.0.0.1:7878/v1/events -d \\
+    '{\"messageId\":\"1\",\"event\":\"view_item\",\"properties\":{\"items\":[{\"item_id\":\"22086\"}]}}'";
+
+const REPLAY_HELP: &str = "\
+The clock of a replay is the greatest time among the messages. The store is fresh and temporary unless
+--data-dir names a folder; `etalage run` can go on with that. A line that cannot be read is
+quarantined and counted, and the replay goes on.
+
+Examples:
+  etalage replay events.jsonl.zst --format jsonl --dump set.bestsellers:global/
+  etalage replay online_retail.csv.zst --format online-retail --until 2011-12-06T00:00:00Z --dump scope.totals
+  zcat events.jsonl.gz | etalage replay - --format jsonl --speed 60 --serve";
+
+const VERIFY_HELP: &str = "\
+The exit code is 4 where a difference is found. The store must not be in use.
+
+Example:
+  etalage verify --config shop.toml --data-dir /var/lib/etalage";
+
+/// `replay`
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The file, plain, gzip or zstd; `-` is standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// What is in it
+    #[arg(long, value_enum)]
+    pub format: crate::input::Format,
+    /// Take what is dated before this instant, and evaluate at it
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Print a view, or the part of it below a key prefix, as JSON lines at the end
+    #[arg(long, value_name = "VIEW[:KEY-PREFIX]")]
+    pub dump: Vec<String>,
+    /// Play at this multiple of real time; without it, as fast as possible
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub speed: Option<f64>,
+    /// Answer over HTTP meanwhile, and afterwards until Ctrl-C
+    #[arg(long)]
+    pub serve: bool,
+    /// Add to a store that is not empty
+    #[arg(long, requires = "data_dir")]
+    pub append: bool,
+    /// No progress bar
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// A number above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| format!("`{text}` is no number above 0"))
 }
 
 const GET_HELP: &str = "\

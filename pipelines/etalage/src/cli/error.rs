@@ -4,7 +4,7 @@ use std::io;
 
 use etalage_store::StoreError;
 
-use crate::config::ConfigErrors;
+use crate::{config::ConfigErrors, runtime::StartError};
 
 /// The exit codes, as `--help` explains them.
 pub const EXIT_CODES: &str = "\
@@ -65,6 +65,23 @@ pub enum CliError {
     /// Whoever read the output has gone: not an error of ours, and nothing to say.
     #[error("the reader of the output has gone")]
     ReaderGone,
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {reason}; is another server running there? choose another port with --port")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        reason: io::Error,
+    },
+    /// The pipeline did not start.
+    #[error(transparent)]
+    Start(StartError),
+    /// The pipeline ended, or what it needs is not to be had.
+    #[error("{0}")]
+    Failed(String),
+    /// `verify` found differences.
+    #[error("{0} keys differ between the dataflow and the plain recomputation")]
+    Different(usize),
     /// There is no such record.
     #[error("{0}")]
     NotFound(String),
@@ -76,8 +93,18 @@ impl CliError {
         match self {
             CliError::ReaderGone => 0,
             CliError::Config(_) | CliError::Usage(_) => 2,
-            CliError::Store(_) => 3,
+            CliError::Store(_) | CliError::Start(StartError::ReadBack(_)) => 3,
+            CliError::Different(_) => 4,
             _ => 1,
+        }
+    }
+}
+
+impl From<StartError> for CliError {
+    fn from(error: StartError) -> CliError {
+        match error {
+            StartError::Store(error) => CliError::Store(error),
+            error => CliError::Start(error),
         }
     }
 }

@@ -10,6 +10,10 @@ mod get;
 mod key;
 mod out;
 mod quarantine;
+mod replay;
+mod run;
+mod serving;
+mod verify;
 mod watch;
 
 use std::process::ExitCode;
@@ -27,6 +31,7 @@ use crate::config::{Config, Loaded, reference};
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    log();
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -46,6 +51,9 @@ fn run(cli: &Cli) -> Result<(), CliError> {
             end_at_interrupt()?;
             watch::run(common, &load(common)?.config, args)
         }
+        Command::Run => run::run(common, &load(common)?.config),
+        Command::Replay(args) => replay::run(common, &load(common)?.config, args),
+        Command::Verify => verify::run(common, &load(common)?.config),
         Command::Check => check::run(common, &load(common)?),
         Command::Quarantine(command) => quarantine::run(common, &load(common)?.config, command),
         Command::Config(ConfigCommand::Reference { markdown }) => {
@@ -55,6 +63,13 @@ fn run(cli: &Cli) -> Result<(), CliError> {
         }
         Command::Key(KeyCommand::New { kind }) => key::new(common, *kind),
     }
+}
+
+/// The process's own log, on standard error; `ETALAGE_LOG` (`info`, `etalage=debug`) says how much.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ETALAGE_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
 /// The configuration, with what the command line puts in its place.

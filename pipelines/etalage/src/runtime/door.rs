@@ -102,11 +102,7 @@ impl Shared {
             state: (Mutex::new(State::Reading), Condvar::new()),
             quarantine,
             currencies: config.shop.currencies.clone(),
-            limits: json::Limits {
-                max_event_bytes: config.limits.max_event_bytes,
-                max_items: config.limits.max_items,
-                ..json::Limits::default()
-            },
+            limits: config.decode_limits(),
         }
     }
 
@@ -182,11 +178,12 @@ impl Door {
         &self.shared.limits
     }
 
-    /// As [`etalage_serve::Door::submit`], but waits for room.
+    /// As [`etalage_serve::Door::submit`], but waits for room. `lines` are those of a file's items,
+    /// or empty.
     ///
     /// # Errors
     /// Why the pipeline has ended.
-    pub fn submit_blocking(&self, source: &str, batch: Batch) -> Result<Answer, String> {
+    pub fn submit_blocking(&self, source: &str, lines: Vec<u64>, batch: Batch) -> Result<Answer, String> {
         self.shared.wait_ready()?;
         let mut room = self.shared.room.0.lock();
         while self.shared.queued.load(Ordering::SeqCst) >= self.shared.max_queued {
@@ -196,13 +193,13 @@ impl Door {
             self.shared.room.1.wait_for(&mut room, LOOK_AGAIN);
         }
         drop(room);
-        self.send(source, batch)
+        self.send(source, lines, batch)
     }
 
-    fn send(&self, source: &str, batch: Batch) -> Result<Answer, String> {
+    fn send(&self, source: &str, lines: Vec<u64>, batch: Batch) -> Result<Answer, String> {
         self.shared.queued.fetch_add(batch.len(), Ordering::SeqCst);
         let (reply, answer) = oneshot::channel();
-        let submission = Submission { source: source.into(), batch, arrived_us: monotonic_us(), reply };
+        let submission = Submission { source: source.into(), lines, batch, arrived_us: monotonic_us(), reply };
         self.shared.command(Command::Submit(submission))?;
         Ok(answer)
     }
@@ -229,7 +226,7 @@ impl etalage_serve::Door for Door {
                 format!("{queued} messages wait to be stored, ingest_queue_events is {}", self.shared.max_queued);
             return Err(busy(true, reason));
         }
-        self.send(source, batch).map_err(|reason| busy(false, reason))
+        self.send(source, Vec::new(), batch).map_err(|reason| busy(false, reason))
     }
 
     fn counts(&self) -> Counts {

@@ -31,7 +31,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use etalage_model::{Changes, Record, Tick};
-use etalage_store::{Log, LogOptions, Quarantine, QuarantineOptions, StoreError};
+use etalage_store::{Log, LogOptions, Quarantine, StoreError};
 use etalage_views::ShopOptions;
 use parking_lot::Mutex;
 
@@ -104,11 +104,7 @@ impl Pipeline {
                 "a torn frame at the end of the log was cut off: it was never acknowledged"
             );
         }
-        let quarantine_options = QuarantineOptions {
-            max_records: config.quarantine.max_records,
-            max_raw_bytes: config.quarantine.max_raw_bytes,
-        };
-        let quarantine = quarantine::Writer::start(Quarantine::open(dir, quarantine_options)?)?;
+        let quarantine = quarantine::Writer::start(Quarantine::open(dir, config.quarantine_options())?)?;
         let frames = etalage_store::frames(dir)?;
 
         let clock = Clock::start(options.clock, config.time.max_clock_step_us, opened.last_tick);

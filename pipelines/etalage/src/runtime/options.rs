@@ -47,7 +47,7 @@ fn is_ungated() -> bool {
 }
 
 /// When a write counts as done.
-pub fn durability(config: &Config) -> Durability {
+pub(super) fn durability(config: &Config) -> Durability {
     match config.store.durability {
         config::Durability::Process => Durability::Process,
         config::Durability::Fsync => Durability::Fsync,

@@ -8,7 +8,7 @@ use etalage_model::Quarantined;
 use etalage_store::Quarantine;
 
 /// Records that wait to be written.
-pub const QUEUE_RECORDS: usize = 8_192;
+pub(super) const QUEUE_RECORDS: usize = 8_192;
 
 /// Something for the writer.
 pub(super) enum Item {

@@ -26,7 +26,7 @@ use super::{
 };
 
 /// The most messages of one group commit.
-pub const MAX_COMMIT_EVENTS: usize = 4_096;
+pub(super) const MAX_COMMIT_EVENTS: usize = 4_096;
 
 /// What the sequencer is asked to do.
 pub(super) enum Command {
@@ -42,6 +42,8 @@ pub(super) enum Command {
 /// A decoded batch, and who waits for its outcomes.
 pub(super) struct Submission {
     pub(super) source: Arc<str>,
+    /// The line of each item, where the source is a file; else empty.
+    pub(super) lines: Vec<u64>,
     pub(super) batch: Vec<Result<Record, Rejected>>,
     pub(super) arrived_us: u64,
     pub(super) reply: oneshot::Sender<Result<Vec<Outcome>, String>>,
@@ -152,13 +154,14 @@ impl Sequencer {
             let mut clock = self.shared.clock.lock();
             (clock.mode(), clock.mint(reading))
         };
-        for Submission { source, batch, arrived_us, reply } in submissions {
+        for Submission { source, lines, batch, arrived_us, reply } in submissions {
+            let place = |at: usize| lines.get(at).map_or_else(|| source.to_string(), |line| format!("{source}:{line}"));
             let mut outcomes = Vec::with_capacity(batch.len());
-            for item in batch {
+            for (at, item) in batch.into_iter().enumerate() {
                 let record = match item {
                     Ok(record) => record,
                     Err(rejected) => {
-                        outcomes.push(self.refuse(&source, rejected));
+                        outcomes.push(self.refuse(place(at), rejected));
                         continue;
                     }
                 };
@@ -177,7 +180,7 @@ impl Sequencer {
                     Decision::Refuse(reason) => {
                         let raw = serde_json::to_vec(&record.message).unwrap_or_default();
                         let message_id = Some(record.message.message_id().to_owned());
-                        outcomes.push(self.refuse(&source, Rejected { message_id, raw, reason }));
+                        outcomes.push(self.refuse(place(at), Rejected { message_id, raw, reason }));
                     }
                 }
             }
@@ -225,14 +228,14 @@ impl Sequencer {
     }
 
     /// Sends a refused record to the quarantine; waits where its queue is full.
-    fn refuse(&self, source: &str, rejected: Rejected) -> Outcome {
+    fn refuse(&self, source: String, rejected: Rejected) -> Outcome {
         let Rejected { raw, reason, .. } = rejected;
         self.shared.refused.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("etalage_quarantine_total", "reason" => reason.code()).increment(1);
         let record = Quarantined {
             seq: 0,
             arrived_at: Micros(Reading::now().wall_us),
-            source: source.to_owned(),
+            source,
             reason: reason.clone(),
             raw_bytes: raw.len() as u64,
             raw,
@@ -262,10 +265,12 @@ impl Sequencer {
         self.signal(Signal::Seal { below: tick + 1, reply });
         // An error means that the conductor has ended, which fails everything that follows.
         let _ = sealed.recv();
-        if self.shared.clock.lock().mode() == ClockMode::Replay {
+        let mut clock = self.shared.clock.lock();
+        if clock.mode() == ClockMode::Replay && tick > 0 {
             // What comes after a seal must not be at the sealed tick.
-            self.shared.clock.lock().restore(tick + 1);
+            clock.restore(tick + 1);
         }
+        drop(clock);
         tick
     }
 

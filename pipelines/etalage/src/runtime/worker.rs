@@ -41,7 +41,7 @@ impl WorkerHandle {
 
 /// The threads of all workers.
 pub(super) struct Workers {
-    guards: timely::WorkerGuards<()>,
+    guards: timely::communication::WorkerGuards<()>,
     handles: Vec<WorkerHandle>,
 }
 

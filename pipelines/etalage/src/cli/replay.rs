@@ -1,0 +1,290 @@
+//! `etalage replay`: a file through the whole pipeline, as fast as possible or at a multiple of
+//! real time, evaluated at its end or at a chosen instant.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::IsTerminal,
+    path::PathBuf,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use etalage_model::{Key, KeyPrefix, Micros, Outcome, Tick, key::value_json, money::Currencies};
+use tokio::sync::oneshot;
+
+use super::{
+    CliError, Out,
+    args::{Common, ReplayArgs},
+    run::interrupts,
+    serving::Serving,
+};
+use crate::{
+    config::Config,
+    input::{Batch, Format, Opened, Progress, Source, SourceOptions},
+    runtime::{ClockMode, Door, Pipeline, PipelineOptions, collect::Collector},
+};
+
+/// Batches whose outcomes are still to come.
+const MAX_OPEN_BATCHES: usize = 32;
+
+/// The longest sleep of a paced replay before it looks for an interrupt.
+const NAP: Duration = Duration::from_millis(50);
+
+/// Replays a file.
+///
+/// # Errors
+/// Where the file or the store cannot be read on. Bad lines are none: they are counted.
+pub(super) fn run(common: &Common, config: &Config, args: &ReplayArgs) -> Result<(), CliError> {
+    let dumps = args.dump.iter().map(|dump| Dump::parse(dump)).collect::<Result<Vec<_>, _>>()?;
+    let until = args.until.as_deref().map(parse_until).transpose()?;
+    let interrupted = interrupts()?;
+    let opened = Opened::path(&args.file)?;
+    let mut source = Source::new(opened, source_options(config, args.format))?;
+    let folder = Folder::choose(common, args)?;
+    let (replayed, tick) = if args.serve {
+        let serving =
+            Serving::start(config, folder.path(), ClockMode::Replay, &format!("replay of {}", source.name()))?;
+        eprintln!("etalage listens on http://{}", serving.address);
+        let replayed = feed(&serving.door(), &serving.pipeline, &mut source, args, until, &interrupted);
+        let done = replayed.and_then(|replayed| Ok((replayed, finish(&serving.pipeline, until)?)));
+        if let Ok((replayed, tick)) = &done {
+            replayed.report(&source, *tick);
+            if !replayed.interrupted {
+                eprintln!("serving until Ctrl-C");
+                // An error means that the handler is gone.
+                let _ = interrupted.recv();
+            }
+        }
+        serving.stop();
+        return done.map(|_| ());
+    } else {
+        let collector = Collector::of(dumps.iter().map(|dump| dump.view.to_owned()));
+        let options = PipelineOptions {
+            clock: ClockMode::Replay,
+            readers: vec![Box::new(collector.clone())],
+            on_ready: Box::new(|_| {}),
+        };
+        let pipeline = Pipeline::start(config, folder.path(), options)?;
+        let replayed = feed(&pipeline.door(), &pipeline, &mut source, args, until, &interrupted);
+        let done = replayed.and_then(|replayed| Ok((replayed, finish(&pipeline, until)?)));
+        let printed = done.and_then(|done| print(&collector, &dumps).map(|()| done));
+        pipeline.stop();
+        printed?
+    };
+    replayed.report(&source, tick);
+    Ok(())
+}
+
+fn finish(pipeline: &Pipeline, until: Option<Tick>) -> Result<Tick, CliError> {
+    pipeline.finish(until).map_err(CliError::Failed)
+}
+
+fn parse_until(text: &str) -> Result<Tick, CliError> {
+    let at = Micros::parse(text).map(|at| at.0);
+    at.ok_or_else(|| CliError::Usage(format!("--until `{text}` is no instant: write it like 2011-12-01T00:00:00Z")))
+}
+
+fn source_options(config: &Config, format: Format) -> SourceOptions {
+    let currencies = match format {
+        Format::OnlineRetail if !config.shop.currency_is_set => Currencies::only("GBP"),
+        _ => config.shop.currencies.clone(),
+    };
+    SourceOptions { format, limits: config.decode_limits(), currencies, non_items: config.non_items.clone() }
+}
+
+/// Where the store of a replay lies.
+enum Folder {
+    Given(PathBuf),
+    Fresh(tempfile::TempDir),
+}
+
+impl Folder {
+    fn choose(common: &Common, args: &ReplayArgs) -> Result<Folder, CliError> {
+        let Some(dir) = &common.data_dir else {
+            let fresh = tempfile::Builder::new().prefix("etalage-replay-").tempdir();
+            return fresh.map(Folder::Fresh).map_err(|error| CliError::Failed(format!("no temporary folder: {error}")));
+        };
+        let is_used = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
+        if is_used && !args.append {
+            let message = format!(
+                "{} is not empty, and a replay begins with a fresh store; name another folder, or say --append",
+                dir.display()
+            );
+            return Err(CliError::Usage(message));
+        }
+        Ok(Folder::Given(dir.clone()))
+    }
+
+    fn path(&self) -> &std::path::Path {
+        match self {
+            Folder::Given(dir) => dir,
+            Folder::Fresh(dir) => dir.path(),
+        }
+    }
+}
+
+/// What became of the messages of a file.
+#[derive(Default)]
+struct Replayed {
+    stored: u64,
+    duplicates: u64,
+    refused: BTreeMap<&'static str, u64>,
+    /// Dated at or after `--until`.
+    left_out: u64,
+    interrupted: bool,
+    took: Duration,
+}
+
+type Answer = oneshot::Receiver<Result<Vec<Outcome>, String>>;
+
+fn feed(
+    door: &Door,
+    pipeline: &Pipeline,
+    source: &mut Source,
+    args: &ReplayArgs,
+    until: Option<Tick>,
+    interrupted: &mpsc::Receiver<()>,
+) -> Result<Replayed, CliError> {
+    pipeline.ready()?;
+    let quiet = args.quiet || !std::io::stderr().is_terminal();
+    let mut progress = Progress::new(source.total_bytes(), source.read_bytes(), quiet);
+    let (mut replayed, mut answers, mut pace) = (Replayed::default(), VecDeque::<Answer>::new(), Pace::new(args.speed));
+    let name = source.name().to_owned();
+    while let Some(mut batch) = source.next_batch()? {
+        progress.add(batch.results.len());
+        replayed.left_out += leave_out(&mut batch, until);
+        if !pace.wait_for(&batch, interrupted) || interrupted.try_recv().is_ok() {
+            replayed.interrupted = true;
+            break;
+        }
+        answers.push_back(door.submit_blocking(&name, batch.lines, batch.results).map_err(CliError::Failed)?);
+        if answers.len() > MAX_OPEN_BATCHES {
+            replayed.count(answers.pop_front())?;
+        }
+    }
+    while let Some(answer) = answers.pop_front() {
+        replayed.count(Some(answer))?;
+    }
+    progress.finish();
+    replayed.took = progress.elapsed();
+    Ok(replayed)
+}
+
+/// Takes out what is dated at or after `until`.
+fn leave_out(batch: &mut Batch, until: Option<Tick>) -> u64 {
+    let Some(until) = until else { return 0 };
+    let before = batch.results.len();
+    let lines = std::mem::take(&mut batch.lines);
+    let results = std::mem::take(&mut batch.results);
+    for (line, result) in lines.into_iter().zip(results) {
+        if result.as_ref().map_or(true, |record| record.message.at().0 < until) {
+            batch.lines.push(line);
+            batch.results.push(result);
+        }
+    }
+    (before - batch.results.len()) as u64
+}
+
+/// Holds a replay to a multiple of real time.
+struct Pace {
+    speed: Option<f64>,
+    began: Option<(Instant, u64)>,
+}
+
+impl Pace {
+    fn new(speed: Option<f64>) -> Pace {
+        Pace { speed, began: None }
+    }
+
+    /// Waits until the first message of the batch is due; false where it was interrupted.
+    fn wait_for(&mut self, batch: &Batch, interrupted: &mpsc::Receiver<()>) -> bool {
+        let Some(speed) = self.speed else { return true };
+        let Some(at) = batch.results.iter().flatten().map(|record| record.message.at().0).min() else { return true };
+        let (began, first) = *self.began.get_or_insert((Instant::now(), at));
+        let due = began + Duration::from_secs_f64(at.saturating_sub(first) as f64 / 1e6 / speed);
+        while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            if interrupted.recv_timeout(left.min(NAP)).is_ok() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Replayed {
+    fn count(&mut self, answer: Option<Answer>) -> Result<(), CliError> {
+        let Some(answer) = answer else { return Ok(()) };
+        let gone = |_| CliError::Failed("the pipeline ended before it answered".into());
+        for outcome in answer.blocking_recv().map_err(gone)?.map_err(CliError::Failed)? {
+            match outcome {
+                Outcome::Stored => self.stored += 1,
+                Outcome::Duplicate => self.duplicates += 1,
+                Outcome::Refused(reason) => *self.refused.entry(reason.code()).or_default() += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, source: &Source, tick: Tick) {
+        let refused: u64 = self.refused.values().sum();
+        let rate = self.stored as f64 / self.took.as_secs_f64().max(1e-6);
+        eprintln!(
+            "{}: {} messages stored, {} duplicates, {} refused in {:.2} s ({rate:.0}/s); as of {}",
+            source.name(),
+            self.stored,
+            self.duplicates,
+            refused,
+            self.took.as_secs_f64(),
+            Micros(tick)
+        );
+        if let Some(rows) = source.rows() {
+            eprintln!(
+                "  {} rows: sale {}, cancel {}, free {}, adjust {}, baddebt {} (skipped); {} of non-items, {} unreadable",
+                rows.rows, rows.sale, rows.cancel, rows.free, rows.adjust, rows.baddebt, rows.non_items, rows.bad
+            );
+        }
+        if self.left_out > 0 {
+            eprintln!("  {} messages dated at or after --until were left out", self.left_out);
+        }
+        for (reason, count) in &self.refused {
+            eprintln!("  refused as {reason}: {count}");
+        }
+        if self.interrupted {
+            eprintln!("  interrupted before the end of the file");
+        }
+    }
+}
+
+/// A view to print at the end, or a part of it.
+struct Dump {
+    view: &'static str,
+    key_fields: &'static [&'static str],
+    prefix: KeyPrefix,
+}
+
+impl Dump {
+    fn parse(text: &str) -> Result<Dump, CliError> {
+        let (name, prefix) = text.split_once(':').unwrap_or((text, ""));
+        let names: Vec<&str> = etalage_views::VIEWS.iter().map(|view| view.name).collect();
+        let view = etalage_views::view(name)
+            .ok_or_else(|| CliError::Usage(format!("--dump `{name}` is no view; there are {}", names.join(", "))))?;
+        let prefix = KeyPrefix::parse(prefix, view.key_fields).map_err(CliError::Usage)?;
+        Ok(Dump { view: view.name, key_fields: view.key_fields, prefix })
+    }
+}
+
+fn print(collector: &Collector, dumps: &[Dump]) -> Result<(), CliError> {
+    let mut out = Out::new();
+    collector.with(|kept| {
+        let as_of = Micros(kept.as_of).to_string();
+        for dump in dumps {
+            let rows = kept.views.get(dump.view).into_iter().flatten();
+            let matching = rows.filter(|(key, _): &(&Key, _)| dump.prefix.matches(key));
+            for (key, value) in matching {
+                let (key, value) = (key.json(dump.key_fields), value_json(value.as_ref()));
+                out.line(&format!(r#"{{"view":"{}","key":{key},"value":{value},"as_of":"{as_of}"}}"#, dump.view))?;
+            }
+        }
+        out.flush()
+    })
+}

@@ -1,0 +1,127 @@
+//! A pipeline with its server: what `run`, `demo` and `replay --serve` share.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use etalage_serve::{ReadStore, ServeState, StoreOptions};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::CliError;
+use crate::{
+    config::Config,
+    runtime::{ClockMode, Door, Pipeline, PipelineOptions, shop_options},
+};
+
+/// How often histograms are folded and process figures are read.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Bounds of latency histograms, in seconds.
+const LATENCY_BUCKETS_S: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// A running pipeline and its server.
+pub(super) struct Serving {
+    pub(super) pipeline: Pipeline,
+    pub(super) address: SocketAddr,
+    state: ServeState,
+    server: std::thread::JoinHandle<std::io::Result<()>>,
+}
+
+impl Serving {
+    /// Binds, opens, starts. Requests are answered from the beginning; `readyz` and inputs wait
+    /// until the log is read back.
+    pub(super) fn start(config: &Config, dir: &Path, clock: ClockMode, mode: &str) -> Result<Serving, CliError> {
+        let listen = config.server.listen;
+        let cannot = |reason: std::io::Error| CliError::Listen { address: listen, reason };
+        let listener = TcpListener::bind(listen).map_err(cannot)?;
+        listener.set_nonblocking(true).map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        let metrics = metrics_recorder();
+        let views = etalage_views::infos(&shop_options(config));
+        let store = ReadStore::new(&views, StoreOptions::default());
+        let ready = store.clone();
+        let options = PipelineOptions {
+            clock,
+            readers: vec![Box::new(store.clone())],
+            on_ready: Box::new(move |tick| ready.begin(tick)),
+        };
+        let pipeline = Pipeline::start(config, dir, options)?;
+        let mut serve = config.serve_options();
+        serve.mode = mode.to_owned();
+        let render = metrics.clone();
+        serve.metrics = Arc::new(move || render.render());
+        let state = ServeState::new(views, pipeline.epoch(), store, Arc::new(pipeline.door()), serve);
+        let serving = state.clone();
+        let server = std::thread::Builder::new().name("http".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build()?;
+            runtime.block_on(async {
+                tokio::spawn(upkeep(metrics));
+                etalage_serve::serve(tokio::net::TcpListener::from_std(listener)?, serving).await
+            })
+        });
+        let server = server.map_err(crate::runtime::StartError::Thread)?;
+        Ok(Serving { pipeline, address, state, server })
+    }
+
+    /// The way in.
+    pub(super) fn door(&self) -> Door {
+        self.pipeline.door()
+    }
+
+    /// Ends streams, then the server, then the pipeline.
+    pub(super) fn stop(self) {
+        self.state.shutdown();
+        match self.server.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the server failed"),
+            Err(_) => tracing::error!("the server's thread ended with a panic"),
+        }
+        self.pipeline.stop();
+    }
+}
+
+/// The process's metrics. A second pipeline in one process shares those of the first.
+fn metrics_recorder() -> PrometheusHandle {
+    static RECORDER: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
+    let install = || {
+        let suffix = Matcher::Suffix("_seconds".into());
+        let builder = PrometheusBuilder::new().set_buckets_for_metric(suffix, LATENCY_BUCKETS_S);
+        let builder = builder.expect("the bounds are not empty");
+        let handle = builder.install_recorder().expect("the first recorder of the process");
+        describe();
+        handle
+    };
+    RECORDER.get_or_init(install).clone()
+}
+
+fn describe() {
+    metrics::describe_counter!(
+        "etalage_stock_violations_total",
+        "Items published in a set while not sellable; must stay 0"
+    );
+    metrics::counter!("etalage_stock_violations_total").increment(0);
+    metrics::describe_counter!("etalage_ingest_stored_total", "Messages stored, by kind");
+    metrics::describe_counter!("etalage_ingest_duplicates_total", "Messages that were stored before");
+    metrics::describe_counter!("etalage_ingest_late_total", "Messages older than every window when they were stored");
+    metrics::describe_counter!("etalage_quarantine_total", "Messages refused, by reason");
+    metrics::describe_counter!("etalage_ticks_sealed_total", "Ticks published");
+    metrics::describe_counter!("etalage_money_overflow_total", "Published sums of money that did not fit 64 bits");
+    metrics::describe_histogram!("etalage_commit_seconds", "Time to append one group commit to the log");
+    metrics::describe_gauge!("etalage_backlog_records", "Stored records that the dataflow has not taken yet");
+    metrics::describe_gauge!("etalage_dedup_ids", "Message ids that are remembered");
+    metrics::describe_gauge!("etalage_dedup_horizon_seconds", "For how long message ids are remembered at present");
+}
+
+async fn upkeep(metrics: PrometheusHandle) {
+    let mut interval = tokio::time::interval(UPKEEP);
+    loop {
+        interval.tick().await;
+        metrics.run_upkeep();
+        let overflows = etalage_views::totals::OVERFLOWS.load(std::sync::atomic::Ordering::Relaxed);
+        metrics::counter!("etalage_money_overflow_total").absolute(overflows);
+    }
+}
