@@ -88,6 +88,12 @@ where
         StageOne { options, cells, members, groups, lists: Vec::new(), touched: Vec::new() }
     }
 
+    /// How many cells, members and groups are held.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (usize, usize, usize) {
+        (self.cells.len(), self.members.len(), self.groups.len())
+    }
+
     fn member(&mut self, member: &M) -> Slot {
         let open = &self.options.without_gate;
         let fresh = || Member { cells: Vec::new(), places: Vec::new(), gates: Vec::new(), open: open.clone() };

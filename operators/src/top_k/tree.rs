@@ -17,11 +17,21 @@ pub(super) struct Tree<M> {
     /// `winners[level][block]`: the best leaf of that block.
     winners: Vec<Vec<u32>>,
     free: Vec<u32>,
+    /// How many leaves were looked at, by themselves or as the best of their block.
+    #[cfg(test)]
+    looked_at: std::cell::Cell<usize>,
 }
 
 impl<M: Ord + Clone> Tree<M> {
     pub(super) fn new() -> Self {
-        Tree { scores: Vec::new(), members: Vec::new(), winners: Vec::new(), free: Vec::new() }
+        Tree {
+            scores: Vec::new(),
+            members: Vec::new(),
+            winners: Vec::new(),
+            free: Vec::new(),
+            #[cfg(test)]
+            looked_at: std::cell::Cell::new(0),
+        }
     }
 
     /// A leaf for `member`, not eligible yet.
@@ -75,6 +85,7 @@ impl<M: Ord + Clone> Tree<M> {
         for level in 0..self.winners.len() {
             block /= FAN;
             let winner = self.winners[level][block];
+            self.look_at(1);
             let best = if winner == leaf {
                 self.best_of(level, block)
             } else if self.beats(leaf, winner) {
@@ -110,12 +121,21 @@ impl<M: Ord + Clone> Tree<M> {
         found
     }
 
-    fn leaves(&self, block: usize) -> impl Iterator<Item = u32> + use<M> {
-        (block * FAN) as u32..((block + 1) * FAN).min(self.scores.len()) as u32
+    fn leaves(&self, block: usize) -> std::ops::Range<u32> {
+        let leaves = block * FAN..((block + 1) * FAN).min(self.scores.len());
+        self.look_at(leaves.len());
+        leaves.start as u32..leaves.end as u32
     }
 
     fn children(&self, level: usize, block: usize) -> std::ops::Range<usize> {
-        block * FAN..((block + 1) * FAN).min(self.winners[level - 1].len())
+        let children = block * FAN..((block + 1) * FAN).min(self.winners[level - 1].len());
+        self.look_at(children.len());
+        children
+    }
+
+    fn look_at(&self, _leaves: usize) {
+        #[cfg(test)]
+        self.looked_at.set(self.looked_at.get() + _leaves);
     }
 
     fn best_of(&self, level: usize, block: usize) -> u32 {
@@ -164,6 +184,40 @@ impl<M: Ord> Eq for Entrant<'_, M> {}
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// What one change, or the best `most`, cost in a group of `leaves`, at the worst.
+    fn worst_costs(leaves: u32, most: usize) -> (usize, usize, usize) {
+        let mut tree = Tree::new();
+        for leaf in 0..leaves {
+            tree.add(leaf);
+            tree.set(leaf, 1 + i64::from(leaf.wrapping_mul(2_654_435_761) % 1_000));
+        }
+        let cost = |tree: &Tree<u32>| tree.looked_at.replace(0);
+        let (mut set, mut best) = (0, 0);
+        for round in 0..500u32 {
+            cost(&tree);
+            // Every other change takes the best one out, which asks most of the tree.
+            let leaf = if round % 2 == 0 { tree.best(1)[0] } else { round.wrapping_mul(7_919) % leaves };
+            cost(&tree);
+            tree.set(leaf, i64::from(round % 3) * 600);
+            set = set.max(cost(&tree));
+            assert_eq!(tree.best(most).len(), most);
+            best = best.max(cost(&tree));
+        }
+        (set, best, tree.winners.len())
+    }
+
+    /// A change looks at one block a level, the best `most` at `most` blocks a level, however many
+    /// leaves there are.
+    #[test]
+    fn the_cost_grows_with_the_levels_and_not_with_the_leaves() {
+        for (leaves, expected) in [(256, 2), (4_096, 3), (65_536, 4), (100_000, 5)] {
+            let (set, best, levels) = worst_costs(leaves, 20);
+            assert_eq!(levels, expected);
+            assert!((1..=(FAN + 1) * levels).contains(&set), "{set} leaves for a change among {leaves}");
+            assert!((1..=FAN * 20 * levels).contains(&best), "{best} leaves for the best 20 among {leaves}");
+        }
+    }
 
     proptest! {
         #[test]

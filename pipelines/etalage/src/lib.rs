@@ -3,4 +3,6 @@
 
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod input;
+pub mod runtime;

@@ -1,40 +1,66 @@
-//! The live page: three files that are part of the binary. They may load nothing from elsewhere,
-//! and the `Content-Security-Policy` holds them to it.
+//! The live page, and the description of the interface: files that are part of the binary. The
+//! page may load nothing from elsewhere, and the `Content-Security-Policy` holds it to that.
 
 use axum::{
+    Router,
     http::{HeaderName, header},
-    response::{IntoResponse, Response},
+    routing::get,
 };
+
+use crate::ServeState;
 
 const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `GET /`
-pub(crate) async fn index() -> Response {
-    file("text/html; charset=utf-8", include_str!("page/index.html"))
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// Route, content type, text.
+const FILES: &[(&str, &str, &str)] = &[
+    ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
+    ("/app.js", SCRIPT, include_str!("page/app.js")),
+    ("/api.js", SCRIPT, include_str!("page/api.js")),
+    ("/bestsellers.js", SCRIPT, include_str!("page/bestsellers.js")),
+    ("/charts.js", SCRIPT, include_str!("page/charts.js")),
+    ("/choice.js", SCRIPT, include_str!("page/choice.js")),
+    ("/connection.js", SCRIPT, include_str!("page/connection.js")),
+    ("/dom.js", SCRIPT, include_str!("page/dom.js")),
+    ("/format.js", SCRIPT, include_str!("page/format.js")),
+    ("/history.js", SCRIPT, include_str!("page/history.js")),
+    ("/list.js", SCRIPT, include_str!("page/list.js")),
+    ("/status.js", SCRIPT, include_str!("page/status.js")),
+    ("/stock.js", SCRIPT, include_str!("page/stock.js")),
+    ("/stream.js", SCRIPT, include_str!("page/stream.js")),
+    ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
+    ("/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
+    ("/openapi.json", "application/json", include_str!("openapi.json")),
+];
+
+/// The files' routes. They want no key: they hold nothing of the shop.
+pub(crate) fn routes() -> Router<ServeState> {
+    FILES.iter().fold(Router::new(), |router, (route, content_type, text)| {
+        let headers: [(HeaderName, &'static str); 5] = [
+            (header::CONTENT_TYPE, content_type),
+            (header::CONTENT_SECURITY_POLICY, POLICY),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::REFERRER_POLICY, "no-referrer"),
+            (header::CACHE_CONTROL, "no-cache"),
+        ];
+        router.route(route, get(async move || (headers, *text)))
+    })
 }
 
-/// `GET /app.js`
-pub(crate) async fn script() -> Response {
-    file("text/javascript; charset=utf-8", include_str!("page/app.js"))
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-/// `GET /style.css`
-pub(crate) async fn style() -> Response {
-    file("text/css; charset=utf-8", include_str!("page/style.css"))
-}
+    use super::*;
 
-/// `GET /openapi.json`
-pub(crate) async fn openapi() -> Response {
-    file("application/json", include_str!("openapi.json"))
-}
-
-fn file(content_type: &'static str, text: &'static str) -> Response {
-    let headers: [(HeaderName, &'static str); 5] = [
-        (header::CONTENT_TYPE, content_type),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, text).into_response()
+    #[test]
+    fn every_file_of_the_page_is_served() {
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/page")).expect("the page's folder");
+        let there = folder.map(|file| format!("/{}", file.expect("a file").file_name().to_string_lossy()));
+        let there: BTreeSet<String> = there.map(|name| name.replace("/index.html", "/")).collect();
+        let served = FILES.iter().map(|(route, ..)| (*route).to_owned());
+        let served: BTreeSet<String> = served.filter(|route| route != "/openapi.json").collect();
+        assert_eq!(served, there);
+    }
 }

@@ -23,7 +23,7 @@ use crate::{
     measures::{Sum, Weighed},
     options::ShopOptions,
     scope::Part,
-    sellable::{self, Stock},
+    sellable::{self, Fact, Stock},
 };
 
 /// The dataflow's input: records that arrived together.
@@ -42,6 +42,7 @@ pub struct Parts<'scope> {
     windowed: OnceCell<Windowed<'scope, Sum>>,
     catalogue: OnceCell<Collection<'scope, (Sym, CatalogueEntry)>>,
     places: OnceCell<Collection<'scope, (Sym, Part)>>,
+    facts: OnceCell<Collection<'scope, (Sym, Fact)>>,
     stock: OnceCell<Collection<'scope, (Sym, Stock)>>,
 }
 
@@ -56,6 +57,7 @@ impl<'scope> Parts<'scope> {
             windowed: OnceCell::new(),
             catalogue: OnceCell::new(),
             places: OnceCell::new(),
+            facts: OnceCell::new(),
             stock: OnceCell::new(),
         }
     }
@@ -115,23 +117,23 @@ impl<'scope> Parts<'scope> {
 
     /// All measures per cell and window.
     pub fn windowed(&self) -> Windowed<'scope, Sum> {
-        self.windowed.get_or_init(|| self.expire(self.cells())).clone()
+        self.windowed.get_or_init(|| self.expire(self.cells(), "Windows by item")).clone()
     }
 
     /// The score per cell and window: from all measures where another view keeps them anyway,
     /// else from windows over scores alone, which are a sixth of the size.
     pub fn scores(&self) -> Windowed<'scope, i64> {
         if !self.options.is_on(crate::popularity::NAME) {
-            return self.expire(self.counted());
+            return self.expire(self.counted(), "Scores by item");
         }
         let weights = self.options.weights;
         let score = move |((cell, window), tick, Sum(measures))| ((cell, window), tick, weights.score(&measures));
         self.windowed().inner.map(score).as_collection()
     }
 
-    fn expire<R: Weighed>(&self, cells: Collection<'scope, (Cell, u64), R>) -> Windowed<'scope, R> {
+    fn expire<R: Weighed>(&self, cells: Collection<'scope, (Cell, u64), R>, name: &'static str) -> Windowed<'scope, R> {
         let windows = self.options.expiry(self.options.phase);
-        cells.expire(windows, Wiring::fresh("Windows by item", self.scope()), |cell: &Cell| cell.item)
+        cells.expire(windows, Wiring::fresh(name, self.scope()), |cell: &Cell| cell.item)
     }
 
     /// The catalogue entry in force of each item.
@@ -148,6 +150,11 @@ impl<'scope> Parts<'scope> {
             attributes::places(self.catalogue(), statements, self.options.scopes.clone())
         };
         self.places.get_or_init(build).clone()
+    }
+
+    /// What decides about the sellability of each item.
+    pub(crate) fn facts(&self) -> Collection<'scope, (Sym, Fact)> {
+        self.facts.get_or_init(|| sellable::facts(self)).clone()
     }
 
     /// Stock and sellability of each item.

@@ -80,7 +80,7 @@ impl Scopes {
     /// Reads dimension names (`global`, `category`, `country+category`).
     ///
     /// # Errors
-    /// A sentence for the first name that is none.
+    /// A sentence for the first name that is none, or that names a pair a second time.
     pub fn parse(names: &[String]) -> Result<Scopes, String> {
         let mut scopes = Scopes {
             names: names.to_vec(),
@@ -100,12 +100,19 @@ impl Scopes {
             if dimensions.len() > 2 || (dimensions.len() == 2 && dimensions[0] == dimensions[1]) {
                 return Err(format!("`{name}` is no pair of two different dimensions"));
             }
-            scopes.add(dimensions);
+            scopes.add(dimensions).map_err(|other| format!("`{name}` names the same scopes as `{other}`"))?;
         }
         Ok(scopes)
     }
 
-    fn add(&mut self, dimensions: Vec<Dimension>) {
+    /// Refuses a pair that is there already the other way round, whose name it gives.
+    fn add(&mut self, dimensions: Vec<Dimension>) -> Result<(), String> {
+        if let Some(other) = self.kinds.iter().flatten().flatten().find(|other| other.iter().rev().eq(&dimensions)) {
+            let names: Vec<&str> = other.iter().map(|dimension| dimension.name()).collect();
+            if *other != dimensions {
+                return Err(names.join("+"));
+            }
+        }
         let half = |of_item: bool| -> Vec<Dimension> {
             dimensions.iter().copied().filter(|dimension| dimension.is_of_item() == of_item).collect()
         };
@@ -121,6 +128,7 @@ impl Scopes {
         let width = self.item_patterns.len();
         self.kinds.iter_mut().for_each(|row| row.resize(width, None));
         self.kinds[event][item] = Some(dimensions);
+        Ok(())
     }
 
     /// The names that were configured.
@@ -269,5 +277,14 @@ mod tests {
         assert!(Scopes::parse(&["colour".into()]).is_err());
         assert!(Scopes::parse(&["brand+brand".into()]).is_err());
         assert!(Scopes::parse(&["brand+country+device".into()]).is_err());
+    }
+
+    #[test]
+    fn a_pair_is_named_in_one_order_only() {
+        for [pair, turned] in [["country+category", "category+country"], ["brand+category", "category+brand"]] {
+            let refused = Scopes::parse(&[pair.into(), turned.into()]).unwrap_err();
+            assert_eq!(refused, format!("`{turned}` names the same scopes as `{pair}`"));
+            assert!(Scopes::parse(&[pair.into(), pair.into(), "category".into()]).is_ok());
+        }
     }
 }

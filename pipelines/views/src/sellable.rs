@@ -69,14 +69,14 @@ struct Row {
 
 /// What the catalogue says about selling an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-struct Terms {
+pub(crate) struct Terms {
     threshold: Option<i64>,
     withdrawn: bool,
 }
 
 /// What decides about an item: its terms, and its stock by location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-enum Fact {
+pub(crate) enum Fact {
     Terms(Terms),
     At(Option<Sym>, i64),
 }
@@ -103,7 +103,7 @@ pub fn is_sellable(value: &dyn ViewValue) -> Option<bool> {
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let whole = parts.stock().map(|(item, stock)| ((item, None), stock));
     let options = Rc::clone(&parts.options);
-    let by_location = facts(parts).reduce_named("Stock by location", move |_item, facts, out| {
+    let by_location = parts.facts().reduce_named("Stock by location", move |_item, facts, out| {
         let (terms, at) = split(facts.iter().map(|(fact, _)| **fact));
         let named = at.into_iter().filter_map(|(location, units)| location.map(|location| (location, units)));
         out.extend(named.map(|(location, units)| ((location, Stock::of(Some(units), terms, &options)), 1)));
@@ -126,14 +126,14 @@ fn key(item: Sym, location: Option<Sym>) -> Key {
 /// Stock and sellability of each item over the locations that sets count.
 pub fn stock<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, Stock)> {
     let options = Rc::clone(&parts.options);
-    facts(parts).reduce_named("Stock by item", move |_item, facts, out| {
+    parts.facts().reduce_named("Stock by item", move |_item, facts, out| {
         let (terms, at) = split(facts.iter().map(|(fact, _)| **fact));
         out.push((Stock::of(total(&at, &options), terms, &options), 1));
     })
 }
 
 /// Terms and stock by location, per item.
-fn facts<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, Fact)> {
+pub(crate) fn facts<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, Fact)> {
     let options = UpsertOptions {
         keep_superseded: crate::attributes::KEEP_SUPERSEDED,
         add: |sum: &mut i64, more: &i64| *sum = sum.saturating_add(*more),

@@ -12,7 +12,7 @@ const SK: &str = "sk_server";
 
 fn locked() -> Shop {
     let keys = Keys::parse(&["00".repeat(32), hash_key(PK)], &[hash_key(SK)]).unwrap();
-    let options = ServeOptions { keys, metrics: Arc::new(|| "etalage_up 1\n".into()), ..ServeOptions::default() };
+    let options = ServeOptions { keys, ..ServeOptions::default() };
     let shop = Shop::with(options, StoreOptions::default());
     shop.tick(&[("item.sellable:a", Some(1))]);
     shop.tick_of(Group::Customer, &[("profile.value:p", Some(1))]);
@@ -83,6 +83,7 @@ fn the_page_may_load_nothing_from_elsewhere() {
         ("/", "text/html; charset=utf-8"),
         ("/app.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
+        ("/icon.svg", "image/svg+xml"),
         ("/openapi.json", "application/json"),
     ] {
         let answer = shop.get(path);
@@ -95,10 +96,9 @@ fn the_page_may_load_nothing_from_elsewhere() {
 }
 
 #[test]
-fn metrics_and_quarantine_are_shown() {
+fn the_quarantine_is_listed_page_by_page() {
     let shop = locked();
     let sk = [("x-etalage-key", SK)];
-    assert_eq!(shop.get_with("/metrics", &sk).bytes, b"etalage_up 1\n");
     let page = shop.get_with("/v1/quarantine?limit=2", &sk).json();
     assert_eq!(page["records"].as_array().unwrap().len(), 2);
     assert_eq!(page["records"][0]["code"], "conflict");
@@ -106,4 +106,39 @@ fn metrics_and_quarantine_are_shown() {
     let rest = shop.get_with("/v1/quarantine?limit=2&after=2", &sk).json();
     assert_eq!((rest["records"][0]["seq"].as_u64(), rest["next"].as_u64()), (Some(3), None));
     assert_eq!(shop.get_with("/v1/quarantine?limit=0", &sk).error(), (400, "bad_parameter".into()));
+}
+
+#[test]
+fn metrics_have_stable_names() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).expect("no other test sets one");
+    let metrics = Arc::new(move || handle.render());
+    let shop =
+        Shop::with(ServeOptions { metrics, heartbeat_ms: 10, ..ServeOptions::default() }, StoreOptions::default());
+    shop.tick(&[("item.sellable:a", Some(1)), ("item.sellable:b", Some(1))]);
+    let mut stream = shop.stream_with("/v1/stream/item.sellable", &[("last-event-id", "1-1")]);
+    assert_eq!(stream.next().event, "reset");
+    shop.get("/v1/views/item.sellable/none");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    // Gauges are set with the heartbeats.
+    loop {
+        let text = String::from_utf8(shop.get("/metrics").bytes).unwrap();
+        let missing: Vec<_> = [
+            "etalage_http_requests_total{route=\"/v1/views/{view}/{*key}\",code=\"404\"} ",
+            "etalage_http_requests_total{route=\"/v1/stream/{view}\",code=\"200\"} ",
+            "etalage_freshness_seconds_count{group=\"shop\"} ",
+            "etalage_sse_streams ",
+            "etalage_sse_resets_total{reason=\"other_epoch\"} ",
+            "etalage_view_keys{view=\"item.sellable\"} ",
+            "etalage_as_of_seconds 129119",
+        ]
+        .into_iter()
+        .filter(|line| !text.lines().any(|given| given.starts_with(line)))
+        .collect();
+        if missing.is_empty() {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{missing:?} are missing in\n{text}");
+    }
 }

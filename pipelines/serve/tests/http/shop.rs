@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -180,7 +180,7 @@ impl Shop {
     }
 
     pub(crate) fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut request = agent().get(format!("{}{path}", self.url));
+        let mut request = agent(Some(WHOLE)).get(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -188,7 +188,7 @@ impl Shop {
     }
 
     pub(crate) fn post(&self, path: &str, body: &[u8], headers: &[(&str, &str)]) -> Answer {
-        let mut request = agent().post(format!("{}{path}", self.url));
+        let mut request = agent(Some(WHOLE)).post(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -200,7 +200,7 @@ impl Shop {
     }
 
     pub(crate) fn stream_with(&self, path: &str, headers: &[(&str, &str)]) -> Events {
-        let mut request = agent().get(format!("{}{path}", self.url));
+        let mut request = agent(None).get(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -242,9 +242,22 @@ pub(crate) fn sealed(group: Group, tick: Tick, changes: &[(&str, Option<u64>)]) 
     SealedTick { group, lower: tick, upper: tick + 1, times, batches: by_view.into_iter().map(batch).collect() }
 }
 
-fn agent() -> ureq::Agent {
-    let config = ureq::Agent::config_builder().http_status_as_error(false);
+/// How long an answer may take that is no stream.
+const WHOLE: Duration = Duration::from_secs(30);
+
+fn agent(whole: Option<Duration>) -> ureq::Agent {
+    let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(whole);
     config.timeout_per_read(Some(Duration::from_secs(20))).build().into()
+}
+
+/// A request whose body is announced, and begun.
+pub(crate) fn half_a_request(shop: &Shop) -> std::net::TcpStream {
+    let mut stream = std::net::TcpStream::connect(shop.url.trim_start_matches("http://")).expect("the server listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+    stream.write_all(b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{").expect("sent");
+    // The server has begun with it once a later request is answered.
+    assert_eq!(shop.get("/healthz").status, 200);
+    stream
 }
 
 /// An answer, read to its end.

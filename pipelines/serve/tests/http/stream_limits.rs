@@ -8,7 +8,7 @@ use std::{
 
 use etalage_serve::{ServeOptions, StoreOptions};
 
-use crate::shop::{Events, Shop};
+use crate::shop::{Events, Shop, half_a_request};
 
 /// What a client holds after these messages, and how many resets it took, read up to the point
 /// where `last` has come.
@@ -136,4 +136,15 @@ fn stopping_ends_the_streams_and_the_server() {
     assert_eq!(stream.any(), None, "the stream ends");
     shop.server.take().unwrap().join().unwrap().unwrap();
     assert!(begin.elapsed() < Duration::from_secs(4), "before stop_timeout_s");
+}
+
+#[test]
+fn a_request_that_does_not_end_does_not_hold_up_the_stop() {
+    let options = ServeOptions { stop_timeout_s: 1, ..ServeOptions::default() };
+    let mut shop = Shop::with(options, StoreOptions::default());
+    let _open = half_a_request(&shop);
+    let begin = Instant::now();
+    shop.state.shutdown();
+    shop.server.take().unwrap().join().unwrap().unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(10), "long before body_timeout_s");
 }
