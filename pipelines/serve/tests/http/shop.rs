@@ -208,7 +208,7 @@ impl Shop {
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
         assert!(!answer.headers().contains_key("content-encoding"));
-        Events(BufReader::new(Box::new(answer.into_body().into_reader())))
+        Events { lines: BufReader::new(Box::new(answer.into_body().into_reader())), tick: 0 }
     }
 }
 
@@ -305,7 +305,11 @@ fn entry(entry: &Json) -> String {
 }
 
 /// An open stream.
-pub(crate) struct Events(BufReader<Box<dyn Read + Send>>);
+pub(crate) struct Events {
+    lines: BufReader<Box<dyn Read + Send>>,
+    /// The newest tick seen; none may be older.
+    tick: Tick,
+}
 
 /// One message of a stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -332,7 +336,7 @@ impl Events {
         let mut event = Event { id: None, event: String::new(), data: Json::Null };
         loop {
             let mut line = String::new();
-            if self.0.read_line(&mut line).ok()? == 0 {
+            if self.lines.read_line(&mut line).ok()? == 0 {
                 return None;
             }
             match line.trim_end().split_once(": ") {
@@ -343,6 +347,8 @@ impl Events {
                 None => {
                     let expected = (event.event != "reset").then(|| format!("{EPOCH:x}-{}", event.tick()));
                     assert_eq!(event.id, expected, "{event:?}");
+                    assert!(event.tick() >= self.tick, "back from {}: {event:?}", self.tick);
+                    self.tick = event.tick();
                     return Some(event);
                 }
             }

@@ -171,7 +171,8 @@ fn customers_are_streamed_apart_from_the_shop() {
 /// after their last id, must see every number from their snapshot on: no gap, no repetition.
 #[test]
 fn a_snapshot_and_what_follows_it_join_without_gap_or_repetition() {
-    let shop = Shop::with(beating_fast(), StoreOptions::default());
+    let options = ServeOptions { heartbeat_ms: 1, ..ServeOptions::default() };
+    let shop = Shop::with(options, StoreOptions::default());
     shop.tick(&[("item.sellable:n", Some(0))]);
     let units = |event: &crate::shop::Event| event.data["changes"][0]["value"]["units"].as_u64();
     std::thread::scope(|scope| {
