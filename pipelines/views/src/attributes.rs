@@ -1,7 +1,8 @@
 //! What an item is at present: its category path and its brand.
 //!
 //! The catalogue decides, by the newest entry in (`updated_at`, `messageId`); for an attribute
-//! that it does not state, the newest event in (`timestamp`, `messageId`) that states one.
+//! that it does not state, the newest event in (`timestamp`, `messageId`) that states one. Where one
+//! event states two, in two lines of the item, the greater text holds.
 
 use etalage_model::{Catalogue, CatalogueEntry, Message, Record, Sym};
 use etalage_operators::{

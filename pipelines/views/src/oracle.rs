@@ -55,9 +55,7 @@ pub fn places(history: &History<'_>) -> BTreeMap<Sym, Vec<Part>> {
     type Newest<'a> = BTreeMap<Sym, ((u64, &'a str), Option<Sym>)>;
     fn keep<'a>(newest: &mut Newest<'a>, item: Sym, order: (u64, &'a str), value: Option<Sym>) {
         let place = newest.entry(item).or_insert((order, value));
-        if order >= place.0 {
-            *place = (order, value);
-        }
+        *place = (*place).max((order, value));
     }
     let (mut listed, mut stated) = ([Newest::new(), Newest::new()], [Newest::new(), Newest::new()]);
     for message in history.messages() {
