@@ -12,7 +12,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use crossbeam_channel::Sender;
-use etalage_model::{Group, Micros, Record, SealedBatch, SealedTick, Tick, TickTimes};
+use etalage_model::{Group, Message, Micros, Record, SealedBatch, SealedTick, Tick, TickTimes};
 use etalage_serve::monotonic_us;
 use etalage_views::audit::StockAudit;
 
@@ -27,6 +27,10 @@ pub const MAX_ROUNDS_IN_FLIGHT: usize = 2;
 
 /// Records that may wait for the workers before the sequencer waits too.
 pub const MAX_PENDING_RECORDS: usize = 65_536;
+
+/// About how many lines (items of events, and messages) a round has. More would make a burst one
+/// long step; what is behind waits for the next round.
+pub const MAX_ROUND_LINES: usize = 8_192;
 
 /// What the conductor is told.
 pub(crate) enum Signal {
@@ -56,12 +60,18 @@ pub(super) struct Conductor {
     stopping: bool,
 }
 
-/// What waits for the next round.
+/// What waits for the next rounds.
 #[derive(Default)]
 struct Pending {
-    frames: Vec<(Tick, Vec<Record>)>,
-    records: usize,
+    frames: VecDeque<PendingFrame>,
     complete_below: Tick,
+}
+
+/// Records of one tick.
+struct PendingFrame {
+    tick: Tick,
+    records: Vec<Record>,
+    lines: usize,
     times: TickTimes,
 }
 
@@ -96,7 +106,7 @@ impl Conductor {
                 self.take(signal);
             }
             self.publish_complete();
-            self.send_round();
+            while self.send_round() {}
             self.answer();
             if self.stopping && self.rounds.is_empty() {
                 break;
@@ -123,17 +133,18 @@ impl Conductor {
         }
     }
 
-    /// Gives the workers what is complete, if they have room for it.
-    fn send_round(&mut self) {
-        let upper = self.pending.complete_below;
-        if upper <= self.sent || self.rounds.len() >= MAX_ROUNDS_IN_FLIGHT {
-            return;
+    /// Gives the workers a round of what is complete, if they have room for it; true where it did.
+    fn send_round(&mut self) -> bool {
+        if self.rounds.len() >= MAX_ROUNDS_IN_FLIGHT || self.pending.complete_below <= self.sent {
+            return false;
         }
-        let Pending { frames, records, times, .. } = std::mem::take(&mut self.pending);
-        self.pending.complete_below = upper;
+        let (frames, upper) = self.pending.take();
+        let mut times = TickTimes::default();
+        frames.iter().for_each(|frame| join_times(&mut times, &frame.times));
+        let records = frames.iter().map(|frame| frame.records.len()).sum();
         let count = self.workers.len();
         let mut shares: Vec<Vec<(Tick, Arc<Vec<Record>>)>> = (0..count).map(|_| Vec::new()).collect();
-        for (tick, mut records) in frames {
+        for PendingFrame { tick, mut records, .. } in frames {
             let share = records.len().div_ceil(count).max(1);
             for worker in shares.iter_mut() {
                 let rest = records.split_off(share.min(records.len()));
@@ -149,6 +160,7 @@ impl Conductor {
         self.sent = upper;
         self.rounds.push_back(Round { upper, records, times, parts: vec![None; count] });
         metrics::gauge!("etalage_backlog_records").set(self.backlog.records() as f64);
+        true
     }
 
     /// Publishes the oldest rounds that all workers have cut.
@@ -188,23 +200,59 @@ impl Conductor {
 impl Pending {
     fn add(&mut self, frame: StoredFrame) {
         self.complete(frame.complete_below);
-        let newest = frame.records.iter().map(|record| record.message.at()).max();
-        self.times.max_event_time = self.times.max_event_time.max(newest);
-        if let Some((first, last)) = frame.arrivals_us {
-            let oldest = self.times.first_arrival_us.map_or(first, |other| other.min(first));
-            self.times.first_arrival_us = Some(oldest);
-            self.times.last_arrival_us = self.times.last_arrival_us.max(Some(last));
-        }
-        self.records += frame.records.len();
-        match self.frames.last_mut().filter(|(tick, _)| *tick == frame.tick) {
-            Some((_, records)) => records.extend(frame.records),
-            None => self.frames.push((frame.tick, frame.records)),
+        let times = TickTimes {
+            max_event_time: frame.records.iter().map(|record| record.message.at()).max(),
+            first_arrival_us: frame.arrivals_us.map(|(first, _)| first),
+            last_arrival_us: frame.arrivals_us.map(|(_, last)| last),
+            sealed_us: 0,
+        };
+        let lines = frame.records.iter().map(|record| lines(&record.message)).sum();
+        match self.frames.back_mut().filter(|last| last.tick == frame.tick) {
+            Some(last) => {
+                last.records.extend(frame.records);
+                last.lines += lines;
+                join_times(&mut last.times, &times);
+            }
+            None => self.frames.push_back(PendingFrame { tick: frame.tick, records: frame.records, lines, times }),
         }
     }
 
     fn complete(&mut self, below: Tick) {
         self.complete_below = self.complete_below.max(below);
     }
+
+    /// The complete frames of the next round, about [`MAX_ROUND_LINES`] of them and at least one,
+    /// and the tick below which nothing else is to come.
+    fn take(&mut self) -> (Vec<PendingFrame>, Tick) {
+        let (mut taken, mut count) = (Vec::new(), 0);
+        while let Some(frame) = self.frames.front().filter(|frame| frame.tick < self.complete_below) {
+            if count > 0 && count + frame.lines > MAX_ROUND_LINES {
+                let upper = frame.tick;
+                return (taken, upper);
+            }
+            count += frame.lines;
+            taken.extend(self.frames.pop_front());
+        }
+        (taken, self.complete_below)
+    }
+}
+
+/// How much work a message is: its items, and one for itself.
+fn lines(message: &Message) -> usize {
+    match message {
+        Message::Event(event) => 1 + event.items.len(),
+        Message::Inventory(_) | Message::Catalogue(_) => 1,
+    }
+}
+
+/// Widens `times` to take in those of another cause.
+fn join_times(times: &mut TickTimes, other: &TickTimes) {
+    times.max_event_time = times.max_event_time.max(other.max_event_time);
+    times.first_arrival_us = match (times.first_arrival_us, other.first_arrival_us) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    times.last_arrival_us = times.last_arrival_us.max(other.last_arrival_us);
 }
 
 /// The parts of all workers, view by view. Keys are partitioned, so none stands in two parts.

@@ -36,7 +36,7 @@ use etalage_views::ShopOptions;
 use parking_lot::Mutex;
 
 pub use clock::{Clock, ClockMode};
-pub use conductor::{MAX_PENDING_RECORDS, MAX_ROUNDS_IN_FLIGHT};
+pub use conductor::{MAX_PENDING_RECORDS, MAX_ROUND_LINES, MAX_ROUNDS_IN_FLIGHT};
 pub use door::Door;
 pub use options::shop_options;
 
