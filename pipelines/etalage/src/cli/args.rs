@@ -1,10 +1,12 @@
 //! The command line: what may be said, and how `--help` explains it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use etalage_model::time::parse_span_us;
 
 use super::error::EXIT_CODES;
+use crate::demo::DEFAULT_SEED;
 
 /// etalage: what sells, what is in stock, now.
 #[derive(Debug, Parser)]
@@ -29,6 +31,7 @@ pub struct Cli {
 fn after_help() -> String {
     format!(
         "Examples:
+  etalage demo                                 real data, played fast; nothing else is needed
   etalage run                                  the service
   etalage get set.bestsellers:global/24h       the bestsellers of the last 24 hours
   etalage watch item.sellable                  every change of stock, as it happens
@@ -68,6 +71,9 @@ pub enum Command {
     /// Run the service: take events, keep the views, answer
     #[command(after_help = RUN_HELP)]
     Run,
+    /// Play real data fast, with simulated views, carts and stock around it
+    #[command(after_help = DEMO_HELP)]
+    Demo(DemoArgs),
     /// Play a file through the pipeline
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
@@ -105,6 +111,36 @@ Examples:
   curl -X POST http://127.0.0.1:7878/v1/events -d \\
     '{\"messageId\":\"1\",\"event\":\"view_item\",\"properties\":{\"items\":[{\"item_id\":\"22086\"}]}}'";
 
+const DEMO_HELP: &str = "\
+Open the printed address in a browser. The invoices of a real shop (Online Retail, UCI) are played; what
+that data lacks is simulated and labelled: views, carts, stock levels, deliveries, categories. The store
+is temporary unless --data-dir names an empty folder. Messages that are sent to the demo over HTTP are
+dated in real time, and mapped onto the time that is played.
+
+Examples:
+  etalage demo
+  etalage demo --speed 3600 --port 8080      an hour in a second
+  etalage demo --for 30s --port 0
+  curl -X POST http://127.0.0.1:7878/v1/inventory -d \\
+    '{\"messageId\":\"sold-out-1\",\"item_id\":\"85123A\",\"op\":\"set\",\"available\":0}'";
+
+/// The speed of a demonstration: ten minutes of the data in a second.
+const DEMO_SPEED: f64 = 600.0;
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// How many times faster than real time
+    #[arg(long, value_name = "N", default_value_t = DEMO_SPEED, value_parser = speed)]
+    pub speed: f64,
+    /// End after this time, such as 30s or 5m
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub r#for: Option<Duration>,
+    /// Seed of the simulation: the same seed gives the same messages
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_SEED)]
+    pub seed: u64,
+}
+
 const REPLAY_HELP: &str = "\
 The clock of a replay is the greatest time among the messages. The store is fresh and temporary unless
 --data-dir names a folder; `etalage run` can go on with that. A line that cannot be read is
@@ -137,7 +173,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "VIEW[:KEY-PREFIX]")]
     pub dump: Vec<String>,
     /// Play at this multiple of real time; without it, as fast as possible
-    #[arg(long, value_name = "N", value_parser = positive)]
+    #[arg(long, value_name = "N", value_parser = speed)]
     pub speed: Option<f64>,
     /// Answer over HTTP meanwhile, and afterwards until Ctrl-C
     #[arg(long)]
@@ -150,10 +186,16 @@ pub struct ReplayArgs {
     pub quiet: bool,
 }
 
-/// A number above 0.
-fn positive(text: &str) -> Result<f64, String> {
-    let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number > 0.0);
-    number.ok_or_else(|| format!("`{text}` is no number above 0"))
+/// Bounds of `--speed`.
+const SPEEDS: std::ops::RangeInclusive<f64> = 0.001..=1_000_000.0;
+
+fn speed(text: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().ok().filter(|number| SPEEDS.contains(number));
+    number.ok_or_else(|| format!("`{text}` is no number from {} to {}", SPEEDS.start(), SPEEDS.end()))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_span_us(text).map(Duration::from_micros)
 }
 
 const GET_HELP: &str = "\

@@ -4,8 +4,10 @@
 pub mod args;
 mod check;
 mod client;
+mod demo;
 mod entry;
 mod error;
+mod folder;
 mod get;
 mod key;
 mod out;
@@ -52,6 +54,7 @@ fn run(cli: &Cli) -> Result<(), CliError> {
             watch::run(common, &load(common)?.config, args)
         }
         Command::Run => run::run(common, &load(common)?.config),
+        Command::Demo(args) => demo::run(common, &load(common)?.config, args),
         Command::Replay(args) => replay::run(common, &load(common)?.config, args),
         Command::Verify => verify::run(common, &load(common)?.config),
         Command::Check => check::run(common, &load(common)?),

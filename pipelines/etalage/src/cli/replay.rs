@@ -4,17 +4,17 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io::IsTerminal,
-    path::PathBuf,
     sync::mpsc,
     time::{Duration, Instant},
 };
 
-use etalage_model::{Key, KeyPrefix, Micros, Outcome, Tick, key::value_json, money::Currencies};
+use etalage_model::{Key, KeyPrefix, Micros, Outcome, Tick, key::value_json};
 use tokio::sync::oneshot;
 
 use super::{
     CliError, Out,
     args::{Common, ReplayArgs},
+    folder::Folder,
     run::interrupts,
     serving::Serving,
 };
@@ -35,12 +35,16 @@ const NAP: Duration = Duration::from_millis(50);
 /// # Errors
 /// Where the file or the store cannot be read on. Bad lines are none: they are counted.
 pub(super) fn run(common: &Common, config: &Config, args: &ReplayArgs) -> Result<(), CliError> {
+    let config = &match args.format {
+        Format::Jsonl => config.clone(),
+        Format::OnlineRetail => config.clone().for_online_retail(),
+    };
     let dumps = args.dump.iter().map(|dump| Dump::parse(dump)).collect::<Result<Vec<_>, _>>()?;
     let until = args.until.as_deref().map(parse_until).transpose()?;
     let interrupted = interrupts()?;
     let opened = Opened::path(&args.file)?;
     let mut source = Source::new(opened, source_options(config, args.format))?;
-    let folder = Folder::choose(common, args)?;
+    let folder = Folder::choose(common.data_dir.as_deref(), args.append)?;
     let (replayed, tick) = if args.serve {
         let serving =
             Serving::start(config, folder.path(), ClockMode::Replay, &format!("replay of {}", source.name()))?;
@@ -85,41 +89,11 @@ fn parse_until(text: &str) -> Result<Tick, CliError> {
 }
 
 fn source_options(config: &Config, format: Format) -> SourceOptions {
-    let currencies = match format {
-        Format::OnlineRetail if !config.shop.currency_is_set => Currencies::only("GBP"),
-        _ => config.shop.currencies.clone(),
-    };
-    SourceOptions { format, limits: config.decode_limits(), currencies, non_items: config.non_items.clone() }
-}
-
-/// Where the store of a replay lies.
-enum Folder {
-    Given(PathBuf),
-    Fresh(tempfile::TempDir),
-}
-
-impl Folder {
-    fn choose(common: &Common, args: &ReplayArgs) -> Result<Folder, CliError> {
-        let Some(dir) = &common.data_dir else {
-            let fresh = tempfile::Builder::new().prefix("etalage-replay-").tempdir();
-            return fresh.map(Folder::Fresh).map_err(|error| CliError::Failed(format!("no temporary folder: {error}")));
-        };
-        let is_used = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
-        if is_used && !args.append {
-            let message = format!(
-                "{} is not empty, and a replay begins with a fresh store; name another folder, or say --append",
-                dir.display()
-            );
-            return Err(CliError::Usage(message));
-        }
-        Ok(Folder::Given(dir.clone()))
-    }
-
-    fn path(&self) -> &std::path::Path {
-        match self {
-            Folder::Given(dir) => dir,
-            Folder::Fresh(dir) => dir.path(),
-        }
+    SourceOptions {
+        format,
+        limits: config.decode_limits(),
+        currencies: config.shop.currencies.clone(),
+        non_items: config.non_items.clone(),
     }
 }
 
