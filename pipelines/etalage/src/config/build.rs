@@ -248,7 +248,6 @@ fn limits(values: &Values, errors: &mut Vec<ConfigError>) -> Limits {
         max_batch_events: values.size("limits.max_batch_events"),
         max_symbols: values.size("limits.max_symbols"),
         ingest_queue_events: values.size("limits.ingest_queue_events"),
-        max_backlog_ticks: values.size("limits.max_backlog_ticks"),
         max_keys: values.size("limits.max_keys"),
         max_list: values.size("limits.max_list"),
         max_streams: values.size("limits.max_streams"),

@@ -193,8 +193,6 @@ pub struct Limits {
     pub max_symbols: usize,
     /// Messages that wait to be stored.
     pub ingest_queue_events: usize,
-    /// Stored ticks that wait for the dataflow.
-    pub max_backlog_ticks: usize,
     /// Keys in one read.
     pub max_keys: usize,
     /// Entries in one page of a list.

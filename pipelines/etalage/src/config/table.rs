@@ -243,12 +243,6 @@ pub const TABLE: &[Entry] = &[
         "65_536",
         "Messages that wait to be stored. Beyond it the answer is 429.",
     ),
-    entry(
-        "limits.max_backlog_ticks",
-        Kind::Int(2, 10_000_000),
-        "1_024",
-        "Stored ticks that wait for the dataflow. Beyond it the answer is 429 until it has caught up.",
-    ),
     entry("limits.max_keys", Kind::Int(1, 100_000), "1_000", "Keys in one read."),
     entry("limits.max_list", Kind::Int(1, 1_000_000), "10_000", "Entries in one page of a list."),
     entry("limits.max_streams", Kind::Int(1, 1_000_000), "2_000", "Streams (Server-Sent Events) open at once."),

@@ -222,3 +222,62 @@ fn every_key_is_in_a_section_and_documented() {
         assert!(entry.doc.ends_with('.'), "{}", entry.key);
     }
 }
+
+/// For each key, a value that is not its default.
+const OTHERS: &[(&str, &str)] = &[
+    ("windows.names", r#"["1h"]"#),
+    ("windows.bucket", r#""1s""#),
+    ("windows.phase", r#""aligned""#),
+    ("shop.currency", r#""USD""#),
+    ("shop.rates", r#"{ GBP = { "2010-01-01" = 1.17 } }"#),
+    ("scopes.dimensions", r#"["global"]"#),
+    ("score.view", "2"),
+    ("score.cart", "2"),
+    ("score.order", "2"),
+    ("score.refund", "2"),
+    ("sets.k", "3"),
+    ("sets.locations", r#"["a"]"#),
+    ("stock.unknown", r#""hidden""#),
+    ("stock.safety_threshold", "1"),
+    ("store.dir", r#""elsewhere""#),
+    ("store.durability", r#""fsync""#),
+    ("store.segment_bytes", "2_000_000"),
+    ("time.max_clock_skew", r#""3m""#),
+    ("time.retention", r#""90d""#),
+    ("time.max_replay_gap", r#""3d""#),
+    ("time.max_clock_step", r#""3m""#),
+    ("time.tick_idle", r#""3ms""#),
+    ("dedup.horizon", r#""3h""#),
+    ("dedup.max_ids", "3_000"),
+    ("limits.max_event_bytes", "3_000"),
+    ("limits.max_body_bytes", "300_000"),
+    ("limits.max_items", "3"),
+    ("limits.max_batch_events", "3"),
+    ("limits.max_symbols", "3_000"),
+    ("limits.ingest_queue_events", "300"),
+    ("limits.max_keys", "3"),
+    ("limits.max_list", "3"),
+    ("limits.max_streams", "3"),
+    ("server.listen", r#""127.0.0.1:3""#),
+    ("views.off", r#"["scope.totals"]"#),
+    ("online_retail.non_items", r#"["M"]"#),
+    ("workers.count", "3"),
+    ("quarantine.max_records", "3"),
+    ("quarantine.max_raw_bytes", "3"),
+];
+
+#[test]
+fn every_key_of_the_table_is_read() {
+    let hash = format!("[\"{}\"]", "ab".repeat(32));
+    let hashes = [("keys.publishable", hash.as_str()), ("keys.secret", hash.as_str())];
+    let mut read_keys = Vec::new();
+    for (key, value) in OTHERS.iter().chain(&hashes) {
+        let (section, own) = key.split_once('.').unwrap();
+        let config = read(&format!("[{section}]\n{own} = {value}\n")).unwrap();
+        assert_ne!(config, Config::default(), "{key} = {value} changes nothing");
+        read_keys.push(*key);
+    }
+    for entry in TABLE {
+        assert!(read_keys.contains(&entry.key), "{} is not tried here", entry.key);
+    }
+}

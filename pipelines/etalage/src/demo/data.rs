@@ -65,20 +65,18 @@ pub(super) fn messages(currencies: &Currencies) -> Reader<Rows> {
 
 /// Reads the data once and sums up each item that was sold, in the order of their codes.
 pub(super) fn facts() -> BTreeMap<String, Facts> {
-    let mut text = String::new();
     let mut items: BTreeMap<String, (Facts, BTreeMap<String, u64>)> = BTreeMap::new();
     let non_items: BTreeSet<&str> = NON_ITEMS.iter().copied().collect();
     let mut rows = csv::Reader::from_reader(rows());
     let mut row = csv::StringRecord::new();
+    let at = |name: &str| online_retail::COLUMNS.iter().position(|column| *column == name).expect("a column's name");
+    let [code, title, quantity, price, invoice] =
+        ["StockCode", "Description", "Quantity", "UnitPrice", "InvoiceNo"].map(at);
     while rows.read_record(&mut row).is_ok_and(|more| more) {
-        let column = |name: &str| {
-            let at = online_retail::COLUMNS.iter().position(|column| *column == name);
-            at.and_then(|at| row.get(at)).unwrap_or_default()
-        };
-        let quantity: i64 = column("Quantity").parse().unwrap_or_default();
-        let price: f64 = column("UnitPrice").parse().unwrap_or_default();
-        let code = column("StockCode");
-        let is_sale = quantity > 0 && price > 0.0 && column("InvoiceNo").starts_with(|c: char| c.is_ascii_digit());
+        let (code, title, invoice) = (&row[code], row[title].trim(), &row[invoice]);
+        let quantity: i64 = row[quantity].parse().unwrap_or_default();
+        let price: f64 = row[price].parse().unwrap_or_default();
+        let is_sale = quantity > 0 && price > 0.0 && invoice.starts_with(|c: char| c.is_ascii_digit());
         if !is_sale || non_items.contains(code) {
             continue;
         }
@@ -91,13 +89,11 @@ pub(super) fn facts() -> BTreeMap<String, Facts> {
         }
         facts.lines += 1;
         facts.units += quantity;
-        text.clear();
-        text.push_str(column("Description").trim());
-        match titles.get_mut(text.as_str()) {
+        match titles.get_mut(title) {
             Some(count) => *count += 1,
-            None if text.is_empty() => {}
+            None if title.is_empty() => {}
             None => {
-                titles.insert(text.clone(), 1);
+                titles.insert(title.to_owned(), 1);
             }
         }
     }
