@@ -142,12 +142,14 @@ fn a_refused_line_is_found_in_the_quarantine_with_its_place() {
     assert!(code == 0 && out.contains("0 different"), "{out}{err}");
 }
 
-/// A demonstration that ends with this value.
-struct Demo(Child, String);
+/// A demonstration that ends with this value, and its folder for temporary files.
+struct Demo(Child, String, TempDir);
 
 impl Demo {
     fn start() -> Demo {
+        let temporary = TempDir::new().unwrap();
         let mut child = etalage(&["demo", "--port", "0", "--speed", "3600", "--for", "120s"])
+            .env("TMPDIR", temporary.path())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -156,7 +158,7 @@ impl Demo {
         told.read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("etalage demo listens on ").unwrap_or_else(|| panic!("{line}")).to_owned();
         std::thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
-        Demo(child, url)
+        Demo(child, url, temporary)
     }
 }
 
