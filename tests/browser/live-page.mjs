@@ -66,6 +66,11 @@ async function soldOut(shop, page) {
       const has = [...rows.rows].some((row) => row.textContent.includes("22086"));
       globalThis.leftAt = has ? null : (globalThis.leftAt ?? Date.now());
     }).observe(rows, { childList: true });
+    globalThis.pictures = [];
+    new MutationObserver((changes) => {
+      const added = changes.flatMap((change) => [...change.addedNodes]);
+      globalThis.pictures.push(...added.map((ghost) => ghost.textContent));
+    }).observe(document.getElementById("ghosts"), { childList: true });
   });
   await shop.stock({ 22086: 0 });
   const storedAt = Date.now();
@@ -74,7 +79,8 @@ async function soldOut(shop, page) {
   const sentence = /^22086 sold out — left global\/\S+$/;
   await eventually(async () => sentence.test((await log(page))[0]), true, "the newest line of the log");
   await eventually(async () => sentence.test(await page.locator("#latest").textContent()), true, "it is announced");
-  await eventually(() => page.locator(".ghost").count(), 0, "its picture fades");
+  same(await page.evaluate(() => globalThis.pictures), ["22086sold out"], "pictures of rows that fade");
+  await eventually(() => page.locator(".ghost").count(), 0, "pictures that stay");
   return `${(await page.evaluate(() => globalThis.leftAt)) - storedAt} ms after its acknowledgement`;
 }
 

@@ -33,7 +33,7 @@ const status = new Status();
 const colors = new Map();
 const choice = new Choice(follow);
 const connection = new Connection(start);
-const stock = new StockEvents((id) => list.stamp(id));
+const stock = new StockEvents((id) => list.soldOut(id));
 const stream = new Stream({
   onMessage: take,
   onState: (state) => {
@@ -108,19 +108,19 @@ function draw() {
   drawAt = null;
   setText(byId("as-of"), instant(asOf));
   byId("as-of").title = asOf ?? "";
-  paint(set.items);
+  const isRepainted = paint(set.items);
   list.show(set.items, colors, isFirst);
-  if (set.known) {
-    if (isFirst) {
-      scores.sample(set.items);
-      drawLines();
-    }
+  if (isFirst && set.known) {
+    scores.sample(set.items);
     isFirst = false;
+    drawLines();
+  } else if (isRepainted) {
+    drawLines();
   }
   showEmpty();
 }
 
-/** Gives the first items colors; one that stays among them keeps its own. */
+/** Gives the first items colors; one that stays among them keeps its own. True where any is new. */
 function paint(items) {
   const first = items.slice(0, COLORS).map((item) => item.id);
   for (const id of colors.keys()) {
@@ -130,9 +130,11 @@ function paint(items) {
   }
   const taken = new Set(colors.values());
   const free = Array.from({ length: COLORS }, (_, at) => `c${at}`).filter((color) => !taken.has(color));
-  for (const id of first.filter((id) => !colors.has(id))) {
+  const fresh = first.filter((id) => !colors.has(id));
+  for (const id of fresh) {
     colors.set(id, free.shift());
   }
+  return fresh.length > 0;
 }
 
 function drawLines() {

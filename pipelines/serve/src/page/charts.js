@@ -137,7 +137,7 @@ function axes(scale, area, isRate) {
   ];
 }
 
-const ago = (seconds) => (seconds < 120 ? `${seconds} s ago` : `${Math.round(seconds / 60)} min ago`);
+const ago = (seconds) => (seconds < 120 ? `${Math.floor(seconds / 10) * 10} s ago` : `${Math.round(seconds / 60)} min ago`);
 
 /** Names at the ends of lines, moved apart where they would cover each other. */
 function labels(lines, scale, area) {

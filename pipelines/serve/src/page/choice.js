@@ -10,7 +10,8 @@ import { windowLength } from "./format.js";
 const PAGE_KEYS = 500;
 /** … and no more of them than this can be chosen by hand; a link reaches the others. */
 const MAX_KEYS = 2_000;
-const PREFERRED_WINDOW = "7d";
+/** Shown first, where there is one of these: long enough to be calm, short enough to move. */
+const PREFERRED_WINDOWS = ["24h", "1d", "7d"];
 
 export class Choice {
   #onChange;
@@ -77,7 +78,7 @@ export class Choice {
   }
 
   #defaultWindow() {
-    const preferred = this.#windows.find((label) => label === PREFERRED_WINDOW);
+    const preferred = PREFERRED_WINDOWS.find((label) => this.#windows.includes(label));
     return preferred ?? this.#windows[Math.floor(this.#windows.length / 2)] ?? null;
   }
 

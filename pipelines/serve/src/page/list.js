@@ -1,6 +1,6 @@
 // The table of bestsellers. What stands in it is always the set as the server last told it: an
-// item that has left is out of the table at once, and only a fading picture of its row stays
-// behind for a moment. Rows that change their rank glide to their new place.
+// item that has left is out of the table at once; where it was sold out, a fading picture of its
+// row stays behind for a moment. Rows that change their rank glide to their new place.
 
 import { sparkline } from "./charts.js";
 import { byId, el, idText, isCalm, setText, svg } from "./dom.js";
@@ -11,6 +11,8 @@ const LEAVE_MS = 1_100;
 /** How long a row that has entered stays marked. */
 const ENTERED_MS = 2_500;
 const MAX_GHOSTS = 12;
+/** How long after its leaving it may become known that an item was sold out. */
+const LEFT_MS = 1_000;
 /** Stock at or below this is shown as low. */
 const LOW_STOCK = 5;
 
@@ -19,11 +21,13 @@ export class List {
   #ghosts = byId("ghosts");
   #rows = new Map();
   #entered = new Map();
+  /** Where items were that have left just now. */
+  #left = new Map();
 
   /** Shows these items. `isFirst`: nothing moves, as nothing was there before. */
   show(items, colors, isFirst) {
     const before = isFirst || isCalm() ? new Map() : this.#places();
-    this.#leave(new Set(items.map((item) => item.id)), isFirst);
+    this.#leave(new Set(items.map((item) => item.id)));
     items.forEach((item, at) => {
       const row = this.#rows.get(item.id) ?? this.#enter(item.id, isFirst);
       fill(row, item, at + 1, colors.get(item.id));
@@ -41,13 +45,26 @@ export class List {
     }
   }
 
-  /** Writes onto what is left of an item that it was sold out. */
-  stamp(id) {
-    for (const ghost of this.#ghosts.children) {
-      if (ghost.dataset.id === id) {
-        setText(ghost.lastChild, "sold out");
-      }
+  /** Says of an item that has left that it was sold out: a picture of its row fades there. */
+  soldOut(id) {
+    const place = this.#left.get(id);
+    if (!place || place.at < performance.now() - LEFT_MS || isCalm() || document.hidden) {
+      return;
     }
+    if (this.#ghosts.childElementCount >= MAX_GHOSTS) {
+      return;
+    }
+    const ghost = el("div", { class: "ghost" }, idText(id), el("span", { class: "stamp" }, "sold out"));
+    ghost.style.top = `${place.top}px`;
+    ghost.style.height = `${place.height}px`;
+    this.#ghosts.append(ghost);
+    const steps = [
+      { opacity: 1, transform: "none" },
+      { opacity: 0.95, transform: "none", offset: 0.45 },
+      { opacity: 0, transform: "translateX(12%)" },
+    ];
+    const fading = ghost.animate(steps, { duration: LEAVE_MS, easing: "ease-in" });
+    fading.finished.catch(() => {}).then(() => ghost.remove());
   }
 
   #enter(id, isFirst) {
@@ -68,32 +85,25 @@ export class List {
   }
 
   /** Takes out the rows of items that are not among these. */
-  #leave(ids, isFirst) {
+  #leave(ids) {
     const left = [...this.#rows].filter(([id]) => !ids.has(id));
-    if (!isFirst && !isCalm() && !document.hidden) {
-      const room = MAX_GHOSTS - this.#ghosts.childElementCount;
-      left.slice(0, Math.max(room, 0)).forEach(([id, row]) => this.#haunt(id, row.element));
+    if (left.length === 0) {
+      return;
+    }
+    const at = performance.now();
+    for (const [id, place] of this.#left) {
+      if (place.at < at - LEFT_MS) {
+        this.#left.delete(id);
+      }
+    }
+    // All places before the first row goes, as the others then move up.
+    for (const [id, { element }] of left) {
+      this.#left.set(id, { at, top: element.offsetTop, height: element.offsetHeight });
     }
     for (const [id, row] of left) {
       this.#rows.delete(id);
       row.element.remove();
     }
-  }
-
-  /** A picture of the row that fades where the row was. */
-  #haunt(id, row) {
-    const ghost = el("div", { class: "ghost" }, idText(id), el("span", { class: "stamp" }));
-    ghost.dataset.id = id;
-    ghost.style.top = `${row.offsetTop}px`;
-    ghost.style.height = `${row.offsetHeight}px`;
-    this.#ghosts.append(ghost);
-    const steps = [
-      { opacity: 1, transform: "none" },
-      { opacity: 0.95, transform: "none", offset: 0.45 },
-      { opacity: 0, transform: "translateX(12%)" },
-    ];
-    const fading = ghost.animate(steps, { duration: LEAVE_MS, easing: "ease-in" });
-    fading.finished.catch(() => {}).then(() => ghost.remove());
   }
 
   #places() {

@@ -10,6 +10,8 @@ const MAX_LOG = 50;
 const MAX_WAITING = 200;
 /** Sold-out items that are remembered, to tell when they are back. */
 const MAX_REMEMBERED = 1_000;
+/** Items that a line names beside the one it is about. */
+const MAX_NAMES = 2;
 /** Pause between two announcements, so that a screen reader is not talked over. */
 const ANNOUNCE_MS = 2_500;
 
@@ -95,9 +97,14 @@ export class StockEvents {
   }
 }
 
-/** `; A, B entered` of items, or nothing. */
+/** `; A, B and 2 more entered` of items, or nothing. */
 function others(items, what) {
-  return items.flatMap((item, at) => [at > 0 ? ", " : "; ", idText(item.id)]).concat(items.length > 0 ? [what] : []);
+  if (items.length === 0) {
+    return [];
+  }
+  const names = items.slice(0, MAX_NAMES).flatMap((item, at) => [at > 0 ? ", " : "; ", idText(item.id)]);
+  const more = items.length - MAX_NAMES;
+  return [...names, more > 0 ? ` and ${more} more${what}` : what];
 }
 
 /** Which of these items cannot be bought. Where that cannot be read, none is called sold out. */
