@@ -1,2 +1,49 @@
-//! In the making.
-fn main() {}
+//! `etalage-bench`: measures the job `sb`, stock-aware rolling bestsellers over ten minutes.
+//!
+//! `throughput` and `latency` run the dataflow in this process, without store and sockets;
+//! `ingest` runs the real binary and goes from HTTP to a reader of the event stream, the load in
+//! a process of its own. Every report names the command, the machine and the commit.
+
+mod ingest;
+mod latency;
+mod report;
+mod throughput;
+mod workload;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "etalage-bench", about = "Benchmarks of etalage", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Events a second through the dataflow in this process, as fast as it goes
+    ///
+    /// Preloaded input, no parsing, no store. The clock is read before the first and after the
+    /// last tick. Prints change rows too, so that what is counted is visible.
+    Throughput(throughput::Options),
+    /// Latency through the dataflow in this process, at a fixed rate
+    ///
+    /// Open loop: each event has an intended instant, fixed before the run; its latency goes from
+    /// there to the moment at which the lists it changed are cut. A stall delays all that follows
+    /// and shows in full. `--stall-ms` puts one there on purpose, to see that it does.
+    Latency(latency::Options),
+    /// Latency from HTTP to a reader of the event stream, at a fixed rate
+    ///
+    /// Starts the server (`--server`, the binary) with a temporary store; this process makes the
+    /// load and reads the stream. Latency goes from the intended instant of an event to the
+    /// arrival of a message that is as of its storing or later.
+    Ingest(ingest::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Throughput(options) => throughput::run(&options),
+        Command::Latency(options) => latency::run(&options),
+        Command::Ingest(options) => ingest::run(&options),
+    }
+}

@@ -124,7 +124,8 @@ impl fmt::Display for Sym {
 }
 impl Default for Sym {
     fn default() -> Sym {
-        Sym::new("")
+        static EMPTY: LazyLock<Sym> = LazyLock::new(|| Sym::new(""));
+        *EMPTY
     }
 }
 impl From<&str> for Sym {

@@ -5,10 +5,13 @@
 //! both are for `global`. A line is counted under its event parts when it arrives. Item parts are
 //! *places* of the item: when its category changes, its places change, and no line is touched.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::{cell::RefCell, collections::HashMap, sync::LazyLock};
 
 use etalage_model::{Event, Sym, message::category_levels};
 use serde::{Deserialize, Serialize};
+
+/// The scope of everything together.
+static GLOBAL: LazyLock<Sym> = LazyLock::new(|| Sym::new("global"));
 
 /// Something that scopes are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,7 +166,7 @@ impl Scopes {
         }
         let kind = self.kinds[usize::from(event.pattern)][usize::from(item.pattern)].as_ref()?;
         Some(match (event.text.is_empty(), item.text.is_empty()) {
-            (true, true) => Sym::new("global"),
+            (true, true) => *GLOBAL,
             (false, true) => event.text,
             (true, false) => item.text,
             (false, false) => {
