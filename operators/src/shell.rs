@@ -1,6 +1,6 @@
 //! The thin shell that all our operators share: it holds input back until its tick is complete,
-//! hands it to a plain core in the order of ticks, and keeps one capability at the least tick at
-//! which the core may still have something to say.
+//! hands it to a plain core in the order of ticks, and keeps one capability at the frontier as
+//! long as the core may still have something to say by itself.
 //!
 //! ```text
 //!   data (D, tick, R) ──exchange by route──┐
@@ -271,15 +271,21 @@ impl<C: Core> Instance<C> {
         data.into_iter().chain(rows).min().copied()
     }
 
+    /// Lets go of what is neither stashed nor due. The capability never runs ahead of the
+    /// frontier: an operator downstream would take the close of the inputs for a leap of time to
+    /// whatever falls due here next.
     fn release(&mut self, frontier: Option<Tick>) {
         let due = frontier.and(self.core.due());
-        match self.first_stashed().into_iter().chain(due).min() {
-            Some(next) => {
-                if let Some(held) = &mut self.held {
+        let next = self.first_stashed().into_iter().chain(due).min();
+        match (next, &mut self.held) {
+            (Some(next), Some(held)) => {
+                let next = next.min(frontier.unwrap_or(next));
+                if next > *held.time() {
                     held.downgrade(&next);
                 }
             }
-            None => self.held = None,
+            (None, held) => *held = None,
+            (Some(_), None) => {}
         }
     }
 
@@ -306,3 +312,6 @@ impl<C: Core> Instance<C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,10 @@ pub(crate) struct Drive<D, R, Row> {
     pub(crate) goes_on: bool,
 }
 
+/// Builds a dataflow from its input.
+pub(crate) type Build<D, R, Row, O, OR> =
+    dyn for<'s> Fn(Collection<'s, D, R>, Wiring<'s, Row>) -> Collection<'s, O, OR> + Send + Sync;
+
 /// What came out of a dataflow, on all workers together.
 pub(crate) struct Driven<O, OR, Row> {
     pub(crate) out: Updates<O, OR>,
@@ -84,19 +88,17 @@ where
     }
 
     /// Runs the dataflow that `build` builds.
-    pub(crate) fn run<O, OR>(
-        self,
-        build: impl for<'s> Fn(Collection<'s, D, R>, Wiring<'s, Row>) -> Collection<'s, O, OR> + Send + Sync + 'static,
-    ) -> Driven<O, OR, Row>
+    pub(crate) fn run<O, OR>(self, build: &Arc<Build<D, R, Row, O, OR>>) -> Driven<O, OR, Row>
     where
         O: Clone + Send + 'static,
         OR: Clone + Send + 'static,
     {
+        let build = Arc::clone(build);
         let failed = Arc::new(AtomicBool::new(false));
         let workers = self.workers;
         let guards = timely::execute(Config::process(workers), move |worker| {
             let _flag = RaiseOnPanic(Arc::clone(&failed));
-            work(worker, &self, &failed, &build)
+            work(worker, &self, &failed, &*build)
         });
         let mut all = Driven { out: Vec::new(), rows: Vec::new() };
         for result in guards.expect("timely starts").join() {
@@ -123,7 +125,7 @@ fn work<D, R, Row, O, OR>(
     worker: &mut Worker,
     drive: &Drive<D, R, Row>,
     failed: &AtomicBool,
-    build: &impl for<'s> Fn(Collection<'s, D, R>, Wiring<'s, Row>) -> Collection<'s, O, OR>,
+    build: &Build<D, R, Row, O, OR>,
 ) -> Driven<O, OR, Row>
 where
     D: ExchangeData,
@@ -288,11 +290,7 @@ impl RoundTrip {
     pub(crate) fn run<D, R, Row, O, OR>(
         self,
         whole: Drive<D, R, Row>,
-        build: impl for<'s> Fn(Collection<'s, D, R>, Wiring<'s, Row>) -> Collection<'s, O, OR>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
+        build: &Arc<Build<D, R, Row, O, OR>>,
     ) -> (Updates<O, OR>, Updates<O, OR>)
     where
         D: ExchangeData + Sync,
@@ -303,7 +301,7 @@ impl RoundTrip {
     {
         let mut first = whole.clone();
         (first.workers, first.export) = (self.workers.0, Some((self.at, self.slice_rows)));
-        let first = first.run(build.clone());
+        let first = first.run(build);
         let mut second = whole;
         second.input.retain(|(_, tick, _)| *tick > self.at);
         (second.workers, second.imports) = (self.workers.1, Some((self.at, first.rows)));

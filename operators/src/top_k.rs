@@ -90,7 +90,7 @@ where
     ///
     /// timely::example(|scope| {
     ///     let item = |name: &str| name.to_string();
-    ///     let scores = scope.new_collection_from_raw(vec![((item("shoe"), 0u8), 0, 7i64)]);
+    ///     let scores = scope.new_collection_from_raw(vec![((item("shoe"), 0u8), 0, 7i64)]).1;
     ///     let places = scope.new_collection_from(vec![(item("shoe"), item("sport"))]).1;
     ///     let gates = scope.new_collection_from(vec![(item("shoe"), Some(3i64))]).1;
     ///     let options = TopKOptions {

@@ -1,13 +1,16 @@
 //! Deduplication against a plain look at the whole history.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     shell::EXPORT_SLICE_ROWS,
-    testing::{Dice, Drive, RoundTrip, Updates, WORKERS},
+    testing::{Build, Dice, Drive, RoundTrip, Updates, WORKERS},
 };
 
 /// Id, content, place in the log.
@@ -16,18 +19,14 @@ type Row = (u128, Known);
 
 const NEVER_FULL: usize = 1_000_000;
 
-fn dedup(
-    limits: DedupLimits,
-) -> impl for<'s> Fn(Collection<'s, Arrival>, Wiring<'s, Row>) -> Collection<'s, (Arrival, Verdict)>
-+ Clone
-+ Send
-+ Sync
-+ 'static {
-    move |input, wiring| {
-        let identity =
-            |(id, content, place): &Arrival| Identity { id: u128::from(*id), content: *content, place: *place };
-        input.dedup(limits, wiring, identity)
-    }
+fn dedup(limits: DedupLimits) -> Arc<Build<Arrival, isize, Row, (Arrival, Verdict), isize>> {
+    Arc::new(move |input, wiring| {
+        input.dedup(limits, wiring, |(id, content, place)| Identity {
+            id: u128::from(*id),
+            content: *content,
+            place: *place,
+        })
+    })
 }
 
 fn drive(workers: usize, seed: u64, input: &Updates<Arrival>) -> Drive<Arrival, isize, Row> {
@@ -44,7 +43,7 @@ fn verdicts(horizon_us: u64, arrivals: &[(u64, u64, Tick)]) -> Vec<Verdict> {
     let place = |(place, (id, content, tick)): (usize, &(u64, u64, Tick))| ((*id, *content, place as u64), *tick, 1);
     let input: Updates<Arrival> = arrivals.iter().enumerate().map(place).collect();
     let on_each = WORKERS.into_iter().map(|workers| {
-        let mut out = drive(workers, 5, &input).run(dedup(limits(horizon_us))).out;
+        let mut out = drive(workers, 5, &input).run(&dedup(limits(horizon_us))).out;
         out.sort_by_key(|(((_, _, place), _), _, _)| *place);
         out.into_iter().map(|((_, verdict), _, _)| verdict).collect::<Vec<_>>()
     });
@@ -73,7 +72,7 @@ fn within_a_tick_the_first_in_the_log_stays() {
 #[test]
 fn one_update_of_two_arrivals_is_a_new_one_and_a_duplicate() {
     for workers in WORKERS {
-        let mut out = drive(workers, 0, &vec![((7, 1, 0), 3, 2)]).run(dedup(limits(100))).out;
+        let mut out = drive(workers, 0, &vec![((7, 1, 0), 3, 2)]).run(&dedup(limits(100))).out;
         out.sort();
         assert_eq!(out, [(((7, 1, 0), Verdict::New), 3, 1), (((7, 1, 0), Verdict::Duplicate), 3, 1)]);
     }
@@ -98,7 +97,7 @@ fn a_duplicate_does_not_make_an_id_known_for_longer() {
 #[test]
 #[should_panic(expected = "a worker failed")]
 fn a_retraction_is_refused() {
-    drive(1, 0, &vec![((7, 1, 0), 3, -1)]).run(dedup(limits(100)));
+    drive(1, 0, &vec![((7, 1, 0), 3, -1)]).run(&dedup(limits(100)));
 }
 
 #[test]
@@ -210,7 +209,7 @@ proptest! {
     #[test]
     fn the_verdicts_are_those_of_the_whole_history((horizon_us, input) in history(), seed: u64) {
         for workers in WORKERS {
-            let out = drive(workers, seed, &input).run(dedup(limits(horizon_us))).out;
+            let out = drive(workers, seed, &input).run(&dedup(limits(horizon_us))).out;
             prop_assert_eq!(as_set(out), plainly(horizon_us, &input), "{} workers", workers);
         }
     }
@@ -231,7 +230,7 @@ proptest! {
 }
 
 fn check(whole: Drive<Arrival, isize, Row>, trip: RoundTrip, horizon_us: u64) {
-    let (whole, resumed) = trip.run(whole, dedup(limits(horizon_us)));
+    let (whole, resumed) = trip.run(whole, &dedup(limits(horizon_us)));
     let mut expected = as_set(whole);
     expected.retain(|(_, tick)| *tick > trip.at);
     assert_eq!(as_set(resumed), expected, "{trip:?}");

@@ -4,15 +4,15 @@ mod against_oracle;
 mod cases;
 mod round_trip;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{Drive, Snapshot, Updates, add};
+use crate::testing::{Build, Drive, Snapshot, Updates, add};
 
 /// A key of the tests; its phase is decided by the whole key unless a test says otherwise.
-type Key = u8;
+type Key = u64;
 
 /// Everything that a run of the operator depends on, the way it is driven aside.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ fn windows() -> impl Strategy<Value = Windows> {
 
 /// Updates that are early, late, far too late, and some that are taken back later.
 fn history() -> impl Strategy<Value = History> {
-    let update = (0u8..3, 0u64..150, -3i64..140, prop_oneof![Just(1isize), Just(2), Just(-1)]);
+    let update = (0u64..3, 0u64..150, -3i64..140, prop_oneof![Just(1isize), Just(2), Just(-1)]);
     let updates = prop::collection::vec((update, prop::option::of(0u64..160)), 1..40);
     let base = prop_oneof![Just(0u64), Just(1_000_003)];
     (windows(), updates, base, 0u64..=1_000).prop_map(|(windows, updates, base, share)| {
@@ -86,16 +86,17 @@ fn history() -> impl Strategy<Value = History> {
     })
 }
 
-/// The operator over `history`.
-fn expire(
-    windows: &Windows,
-) -> impl for<'s> Fn(Collection<'s, (Key, u64)>, Wiring<'s, ExpireRow<Key, isize>>) -> Collection<'s, (Key, u8)>
-+ Clone
-+ Send
-+ Sync
-+ 'static {
+type Built = Arc<Build<(Key, u64), isize, ExpireRow<Key, isize>, (Key, u8), isize>>;
+
+/// The operator, with phases by key.
+fn expire(windows: &Windows) -> Built {
+    expire_by(windows, |key| key)
+}
+
+/// The operator, with phases by `phase_key`.
+fn expire_by(windows: &Windows, phase_key: fn(Key) -> Key) -> Built {
     let windows = windows.clone();
-    move |input, wiring| input.expire(windows.clone(), wiring, |key| *key)
+    Arc::new(move |input, wiring| input.expire(windows.clone(), wiring, move |key| phase_key(*key)))
 }
 
 impl History {

@@ -1,6 +1,6 @@
 //! Latest times against a plain look at the whole history.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use proptest::prelude::*;
 
@@ -8,17 +8,15 @@ use super::*;
 use crate::{
     expire::{Expire, Phase, Windows},
     shell::EXPORT_SLICE_ROWS,
-    testing::{Dice, Drive, RoundTrip, Snapshot, Updates, WORKERS, assert_same, at_ticks},
+    testing::{Build, Dice, Drive, RoundTrip, Snapshot, Updates, WORKERS, assert_same, at_ticks},
 };
 
-type Key = u8;
+type Key = u64;
 type Row = (Key, Times);
 
-fn latest(
-    horizon_us: u64,
-) -> impl for<'s> Fn(Collection<'s, (Key, u64)>, Wiring<'s, Row>) -> Collection<'s, (Key, u64)> + Clone + Send + Sync + 'static
-{
-    move |input, wiring| input.latest(horizon_us, wiring, |key| *key)
+/// The operator, two keys on the same worker.
+fn latest(horizon_us: u64) -> Arc<Build<(Key, u64), isize, Row, (Key, u64), isize>> {
+    Arc::new(move |input, wiring| input.latest(horizon_us, wiring, |key| key / 2))
 }
 
 /// What comes out at `ticks`, on 1, 2 and 4 workers.
@@ -27,7 +25,7 @@ fn found(horizon_us: u64, input: &[(Key, u64, Tick, isize)], ticks: &[Tick]) -> 
     let asked: BTreeSet<Tick> = ticks.iter().copied().collect();
     let on_each = WORKERS.into_iter().map(|workers| {
         let last = *asked.last().expect("a tick");
-        let out = Drive::new(workers, 7, &input, last).run(latest(horizon_us)).out;
+        let out = Drive::new(workers, 7, &input, last).run(&latest(horizon_us)).out;
         let at = at_ticks(&out, &asked);
         assert!(at.values().flat_map(|snapshot| snapshot.values()).all(|count| *count == 1));
         ticks.iter().map(|tick| at[tick].keys().copied().collect()).collect::<Vec<_>>()
@@ -74,7 +72,7 @@ fn a_time_that_would_be_forgotten_already_is_not_taken() {
     let mut core = LatestCore::new(100);
     let mut out = Vec::new();
     core.advance(150, &mut out);
-    core.absorb((1u8, 50), 150, 1, &mut out);
+    core.absorb((1, 50), 150, 1, &mut out);
     assert_eq!((out.len(), core.keys.len(), core.due()), (0, 0, None));
     core.absorb((1, 51), 150, 1, &mut out);
     assert_eq!((out.len(), core.keys.len(), core.due()), (1, 1, Some(151)));
@@ -84,7 +82,7 @@ fn a_time_that_would_be_forgotten_already_is_not_taken() {
 fn what_was_taken_back_takes_no_room_after_the_horizon() {
     let mut core = LatestCore::new(100);
     let mut out = Vec::new();
-    core.absorb((1u8, 0), 0, 1, &mut out);
+    core.absorb((1, 0), 0, 1, &mut out);
     core.absorb((1, 0), 0, -1, &mut out);
     core.absorb((2, 5), 5, 1, &mut out);
     core.advance(105, &mut out);
@@ -94,7 +92,7 @@ fn what_was_taken_back_takes_no_room_after_the_horizon() {
 
 /// Updates with late, repeated and retracted times.
 fn history() -> impl Strategy<Value = (u64, Updates<(Key, u64)>, Tick)> {
-    let update = (0u8..3, 0u64..150, -3i64..120, 1isize..3, prop::option::of(0u64..100));
+    let update = (0u64..3, 0u64..150, -3i64..120, 1isize..3, prop::option::of(0u64..100));
     let updates = prop::collection::vec(update, 1..40);
     let base = prop_oneof![Just(0u64), Just(1_000_003)];
     let horizon_us = prop_oneof![1u64..200, 250u64..1_100];
@@ -134,7 +132,7 @@ proptest! {
         let ticks = ticks(horizon_us, &input, last);
         let expected = ticks.iter().map(|tick| (*tick, plainly(horizon_us, &input, *tick))).collect();
         for workers in WORKERS {
-            let out = Drive::new(workers, seed, &input, last).run(latest(horizon_us)).out;
+            let out = Drive::new(workers, seed, &input, last).run(&latest(horizon_us)).out;
             assert_same(&at_ticks(&out, &ticks), &expected, workers);
         }
     }
@@ -153,6 +151,17 @@ proptest! {
             check(Drive::new(1, seed, &input, last), RoundTrip { at, slice_rows, workers }, horizon_us);
         }
     }
+}
+
+/// How many keys of each pair of keys the windows hold, by the operators.
+fn counted(windows: &Windows) -> Arc<Build<(Key, u64), isize, Row, (Key, u8), isize>> {
+    let windows = windows.clone();
+    Arc::new(move |input, wiring| {
+        let scope = input.scope();
+        let latest = input.latest(windows.horizon_us(), wiring, |key| key / 2);
+        let pairs = latest.map(|(key, at)| (key / 2, at));
+        pairs.expire(windows.clone(), Wiring::fresh("Windows", scope), |pair| *pair)
+    })
 }
 
 /// How many keys of each pair of keys each window holds at `tick`, by definition.
@@ -184,13 +193,7 @@ proptest! {
         ticks.extend(ends.filter(|tick| *tick <= last));
         let expected = ticks.iter().map(|tick| (*tick, distinct(&windows, &input, *tick))).collect();
         for workers in WORKERS {
-            let windows = windows.clone();
-            let out = Drive::new(workers, seed, &input, last).run(move |input, wiring| {
-                let scope = input.scope();
-                let latest = input.latest(windows.horizon_us(), wiring, |key: &Key| key / 2);
-                let pairs = latest.map(|(key, at)| (key / 2, at));
-                pairs.expire(windows.clone(), Wiring::fresh("Windows", scope), |pair| *pair)
-            }).out;
+            let out = Drive::new(workers, seed, &input, last).run(&counted(&windows)).out;
             assert_same(&at_ticks(&out, &ticks), &expected, workers);
         }
     }
@@ -199,7 +202,7 @@ proptest! {
 fn check(whole: Drive<(Key, u64), isize, Row>, trip: RoundTrip, horizon_us: u64) {
     let mut ticks = ticks(horizon_us, &whole.input, whole.last);
     ticks.retain(|tick| *tick >= trip.at);
-    let (whole, mut resumed) = trip.run(whole, latest(horizon_us));
+    let (whole, mut resumed) = trip.run(whole, &latest(horizon_us));
     assert!(resumed.iter().all(|(_, tick, _)| *tick > trip.at), "an import is silent");
     resumed.extend(whole.iter().filter(|(_, tick, _)| *tick <= trip.at).cloned());
     assert_same(&at_ticks(&resumed, &ticks), &at_ticks(&whole, &ticks), trip);
@@ -222,7 +225,7 @@ fn an_export_in_many_slices_is_of_one_tick() {
     for workers in WORKERS {
         let trip = RoundTrip { at: 300, slice_rows: EXPORT_SLICE_ROWS, workers: (workers, 5 - workers.min(3)) };
         let drive = Drive::new(1, workers as u64, &input, 600);
-        let (whole, mut resumed) = trip.run(drive, |input, wiring| input.latest(200, wiring, |key| *key));
+        let (whole, mut resumed) = trip.run(drive, &latest(200));
         resumed.extend(whole.iter().filter(|(_, tick, _)| *tick <= trip.at).cloned());
         assert_same(&at_ticks(&resumed, &ticks), &at_ticks(&whole, &ticks), trip);
     }

@@ -4,7 +4,10 @@ mod against_oracle;
 mod cases;
 mod round_trip;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
@@ -12,10 +15,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     Tick,
-    testing::{Drive, Snapshot, Updates, at_ticks},
+    testing::{Build, Drive, Snapshot, Updates, at_ticks},
 };
 
-type Member = u8;
+type Member = u32;
 type Axis = u8;
 type Place = u8;
 type Payload = i64;
@@ -78,12 +81,11 @@ fn scores<'s>(input: &Collection<'s, Change, i64>) -> Collection<'s, (Member, Ax
     input.clone().flat_map(|change| if let Feed::Score(member, axis) = change { Some((member, axis)) } else { None })
 }
 
-fn top_k(
-    lists: &Lists,
-) -> impl for<'s> Fn(Collection<'s, Change, i64>, Wiring<'s, Row>) -> Collection<'s, Listed> + Clone + Send + Sync + 'static
-{
+type Built = Arc<Build<Change, i64, Row, Listed, isize>>;
+
+fn top_k(lists: &Lists) -> Built {
     let lists = lists.clone();
-    move |input, wiring| scores(&input).top_k(places(&input), gates(&input), lists.options(), wiring)
+    Arc::new(move |input, wiring| scores(&input).top_k(places(&input), gates(&input), lists.options(), wiring))
 }
 
 /// Inputs and what is asked of them.
@@ -164,7 +166,7 @@ fn history() -> impl Strategy<Value = History> {
         2 => gate.prop_map(Event::Gate),
     ];
     let base = prop_oneof![Just(0u64), Just(1_000_003)];
-    let events = prop::collection::vec((0u8..40, 0u64..4, event), 1..250);
+    let events = prop::collection::vec((0u32..40, 0u64..4, event), 1..250);
     (lists, base, events).prop_map(|(lists, base, events)| {
         let mut tick = base;
         let mut input = Updates::new();

@@ -1,10 +1,12 @@
 //! Random histories against the definition, and against explicit future retractions.
 
+use std::sync::Arc;
+
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
 use timely::dataflow::operators::vec::Map;
 
-use super::{super::*, History, Key, expire, history, windows};
+use super::{super::*, Built, History, Key, expire, history, windows};
 use crate::{
     shell::Core,
     testing::{Dice, WORKERS, assert_same, at_ticks},
@@ -36,7 +38,7 @@ proptest! {
         let ticks = history.ticks();
         let expected = ticks.iter().map(|tick| (*tick, history.sums_at(*tick))).collect();
         for workers in WORKERS {
-            let out = history.drive(workers, seed).run(expire(&history.windows)).out;
+            let out = history.drive(workers, seed).run(&expire(&history.windows)).out;
             assert_same(&at_ticks(&out, &ticks), &expected, workers);
         }
     }
@@ -48,9 +50,10 @@ proptest! {
         let span = history.last + 1 - history.input.iter().map(|(_, tick, _)| *tick).min().unwrap_or(0);
         let ticks = (0..64).map(|_| history.last - dice.below(span)).collect();
         for workers in WORKERS {
-            let ours = history.drive(workers, seed).run(expire(&history.windows)).out;
+            let ours = history.drive(workers, seed).run(&expire(&history.windows)).out;
             let windows = history.windows.clone();
-            let plain = history.drive(workers, seed).and_goes_on().run(move |input, _| plainly(input, windows.clone())).out;
+            let plain: Built = Arc::new(move |input, _| plainly(input, windows.clone()));
+            let plain = history.drive(workers, seed).and_goes_on().run(&plain).out;
             assert_same(&at_ticks(&ours, &ticks), &at_ticks(&plain, &ticks), workers);
         }
     }
@@ -75,7 +78,7 @@ proptest! {
 
     /// A window's start is the least time of which it holds something.
     #[test]
-    fn a_window_holds_what_happened_since_its_start(windows in windows(), key: u8, tick in 0u64..5_000) {
+    fn a_window_holds_what_happened_since_its_start(windows in windows(), key: Key, tick in 0u64..5_000) {
         let phase_us = windows.phase_us(&key);
         for window in 0..windows.len() {
             let start = windows.start(window, phase_us, tick);

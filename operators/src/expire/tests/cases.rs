@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{super::*, History, Key, expire};
+use super::{super::*, History, Key, expire, expire_by};
 use crate::{
     shell::Core,
     testing::{Updates, WORKERS, at_ticks},
@@ -18,7 +18,7 @@ fn told(windows: &Windows, input: &[(Key, u64, Tick, isize)], last: Tick) -> Vec
     let input = input.iter().map(|(key, at, tick, diff)| ((*key, *at), *tick, *diff)).collect();
     let history = History { windows: windows.clone(), input, last };
     let run = |workers| {
-        let mut out = history.drive(workers, 0).run(expire(windows)).out;
+        let mut out = history.drive(workers, 0).run(&expire(windows)).out;
         out.sort();
         out
     };
@@ -150,7 +150,7 @@ fn time_zero_is_a_time_like_any_other() {
         assert!((1..=10).contains(&end));
         let history = History { windows: windows.clone(), input: vec![((key, 0), tick, 1)], last: 100 };
         for workers in WORKERS {
-            let out = history.drive(workers, 1).run(expire(&windows)).out;
+            let out = history.drive(workers, 1).run(&expire(&windows)).out;
             let found = at_ticks(&out, &[tick, end + 9, end + 10].into());
             assert_eq!(found[&(end + 9)].get(&(key, 0)), Some(&1));
             assert_eq!(found[&(end + 10)].get(&(key, 0)), None);
@@ -259,14 +259,10 @@ fn spread_keys_leave_at_edges_of_their_own() {
 fn keys_with_the_same_phase_key_share_their_edges() {
     let windows = Windows::new(&[100], 50, DEFAULT_MAX_BUCKETS, Phase::Spread);
     let input: Updates<(Key, u64)> = (0..40).map(|key| ((key, 500), 500, 1)).collect();
-    let by_half = windows.clone();
+    let by_half = expire_by(&windows, |key| key / 20);
     for workers in WORKERS {
         let history = History { windows: windows.clone(), input: input.clone(), last: 2_000 };
-        let by_half = by_half.clone();
-        let out = history
-            .drive(workers, 3)
-            .run(move |input, wiring| input.expire(by_half.clone(), wiring, |key| key / 20))
-            .out;
+        let out = history.drive(workers, 3).run(&by_half).out;
         let gone = out.iter().filter(|(_, _, diff)| *diff < 0).map(|((key, _), tick, _)| (key / 20, *tick));
         assert_eq!(gone.collect::<BTreeSet<_>>().len(), 2);
     }

@@ -11,7 +11,7 @@ use crate::{
 fn check(history: &History, trip: RoundTrip, seed: u64) {
     let mut ticks = history.ticks();
     ticks.retain(|tick| *tick >= trip.at);
-    let (whole, resumed) = trip.run(history.drive(1, seed), expire(&history.windows));
+    let (whole, resumed) = trip.run(history.drive(1, seed), &expire(&history.windows));
     assert_same(&at_ticks(&resumed, &ticks), &at_ticks(&whole, &ticks), trip);
 }
 
@@ -50,9 +50,8 @@ fn an_export_in_many_slices_is_of_one_tick() {
     let ticks = (300..=600).step_by(7).collect();
     for workers in WORKERS {
         let trip = RoundTrip { at: 300, slice_rows: EXPORT_SLICE_ROWS, workers: (workers, 5 - workers.min(3)) };
-        let windows = windows.clone();
         let drive = crate::testing::Drive::new(1, workers as u64, &input, 600);
-        let (whole, resumed) = trip.run(drive, move |input, wiring| input.expire(windows.clone(), wiring, |key| *key));
+        let (whole, resumed) = trip.run(drive, &expire(&windows));
         assert_same(&at_ticks(&resumed, &ticks), &at_ticks(&whole, &ticks), trip);
     }
 }
