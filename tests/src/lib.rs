@@ -1,1 +1,20 @@
-//! In the making.
+//! What the tests of the whole pipeline stand on. They run the real binary and know it as its
+//! users do: by its command line, its files, HTTP and streams. So this crate depends on no crate
+//! of etalage.
+//!
+//! - [`binary`]: the binary, built once, and its commands run to their ends.
+//! - [`shop`]: a folder with a configuration and a store, and servers that are started on it.
+//! - [`http`], [`stream`]: clients.
+//! - [`seed`], [`story`]: random messages that a seed repeats.
+
+pub mod binary;
+pub mod http;
+pub mod seed;
+pub mod shop;
+pub mod story;
+pub mod stream;
+
+pub use binary::{Ended, etalage};
+pub use http::{Answer, Http};
+pub use shop::{Server, Shop};
+pub use stream::{Message, Stream};
