@@ -53,17 +53,17 @@ impl Story {
         &mut self.random
     }
 
-    /// A message of any kind that happens at `at`, an instant of RFC 3339.
-    pub fn any(&mut self, at: &str) -> (Kind, Value) {
+    /// A message of any kind that happens at `at_ms`, milliseconds since 1970.
+    pub fn any(&mut self, at_ms: u64) -> (Kind, Value) {
         match self.random.random_range(0..10) {
-            0..6 => (Kind::Event, self.event(at)),
-            6..9 => (Kind::Inventory, self.stock(at)),
-            _ => (Kind::Catalogue, self.catalogue(at)),
+            0..6 => (Kind::Event, self.event(at_ms)),
+            6..9 => (Kind::Inventory, self.stock(at_ms)),
+            _ => (Kind::Catalogue, self.catalogue(at_ms)),
         }
     }
 
     /// Something that a visitor does.
-    pub fn event(&mut self, at: &str) -> Value {
+    pub fn event(&mut self, at_ms: u64) -> Value {
         let name = *["view_item", "view_item", "add_to_cart", "purchase", "purchase", "refund", "search"]
             .choose(&mut self.random)
             .expect("there are names");
@@ -80,7 +80,7 @@ impl Story {
             _ => {}
         }
         let mut event = json!({
-            "messageId": self.id("e"), "event": name, "timestamp": at, "properties": properties,
+            "messageId": self.id("e"), "event": name, "timestamp": at_ms, "properties": properties,
             "anonymousId": format!("a{}", self.random.random_range(0..20)),
         });
         if self.random.random_bool(0.8) {
@@ -105,7 +105,7 @@ impl Story {
     }
 
     /// A change of stock. Every third item has versions, every other third locations.
-    pub fn stock(&mut self, at: &str) -> Value {
+    pub fn stock(&mut self, at_ms: u64) -> Value {
         let item = self.random.random_range(0..self.items);
         let is_delta = self.random.random_bool(0.4);
         let available = match is_delta {
@@ -113,7 +113,7 @@ impl Story {
             false => *[0, 0, 1, 2, 6].choose(&mut self.random).expect("there are levels"),
         };
         let mut stock = json!({
-            "messageId": self.id("s"), "item_id": format!("i{item:02}"), "occurred_at": at,
+            "messageId": self.id("s"), "item_id": format!("i{item:02}"), "occurred_at": at_ms,
             "op": if is_delta { "delta" } else { "set" }, "available": available,
         });
         if item % 3 == 0 {
@@ -126,8 +126,8 @@ impl Story {
     }
 
     /// What an item is from now on.
-    pub fn catalogue(&mut self, at: &str) -> Value {
-        let mut entry = json!({ "messageId": self.id("c"), "item_id": self.item(), "updated_at": at });
+    pub fn catalogue(&mut self, at_ms: u64) -> Value {
+        let mut entry = json!({ "messageId": self.id("c"), "item_id": self.item(), "updated_at": at_ms });
         if self.random.random_bool(0.15) {
             entry["op"] = "delete".into();
             return entry;

@@ -40,12 +40,22 @@ pub struct Admission {
 /// When a message is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// Pipeline time; the tick that the message would get.
+    /// Pipeline time.
     pub tick: Tick,
     /// Wall-clock time.
     pub wall_us: u64,
     /// What drives pipeline time.
     pub mode: ClockMode,
+}
+
+impl Moment {
+    /// The tick that a message gets when it is admitted: the clock of a replay moves with it.
+    fn arrival(self, message: &Message) -> Tick {
+        match self.mode {
+            ClockMode::Replay => self.tick.max(message.at().0),
+            ClockMode::Wall | ClockMode::Scaled { .. } => self.tick,
+        }
+    }
 }
 
 impl Admission {
@@ -70,6 +80,11 @@ impl Admission {
         let id = hash128(record.message.message_id().as_bytes());
         match self.dedup.offer(id, record.content, moment.tick) {
             Verdict::New => {
+                let arrives = moment.arrival(&record.message);
+                if arrives > moment.tick {
+                    self.dedup.take_back(id);
+                    self.dedup.offer(id, record.content, arrives);
+                }
                 self.note_version(&record.message);
                 let late = record.message.at().0.saturating_add(self.longest_window_us) < moment.tick;
                 Decision::Admit { late }
