@@ -51,6 +51,11 @@ impl Http {
         &self.url
     }
 
+    /// The headers that are sent with every request.
+    pub fn headers(&self) -> &[(String, String)] {
+        &self.headers
+    }
+
     /// `GET`; an error where no answer came.
     ///
     /// # Errors

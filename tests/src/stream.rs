@@ -54,6 +54,9 @@ impl Stream {
     pub fn open(http: &Http, path: &str, after: Option<&str>) -> Stream {
         let agent: Agent = Agent::config_builder().http_status_as_error(false).build().into();
         let mut request = agent.get(format!("{}{path}", http.url()));
+        for (name, value) in http.headers() {
+            request = request.header(name, value);
+        }
         if let Some(id) = after {
             request = request.header("Last-Event-ID", id);
         }

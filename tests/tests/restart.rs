@@ -1,0 +1,180 @@
+//! What a restart leaves as it was, and what it tells those who were reading: values and refused
+//! messages are the same, `as_of` never goes back, an ETag never vouches for what has changed, and a
+//! stream that is resumed is told to start again.
+
+use std::collections::BTreeMap;
+
+use etalage_tests::{Ended, Http, Server, Shop, Stream, http::encoded};
+use serde_json::{Value, json};
+
+const CONFIG: &str = "[windows]\nnames = [\"1h\", \"7d\"]\nbucket = \"10m\"\n[store]\ndurability = \"fsync\"\n";
+const VIEWS: [&str; 4] = ["item.sellable", "item.popularity", "scope.totals", "set.bestsellers"];
+
+fn purchase(id: &str, item: &str) -> Value {
+    json!({
+        "messageId": id, "event": "purchase", "context": { "country": "Germany" },
+        "properties": { "transaction_id": id, "items": [{ "item_id": item, "item_brand": "Acme", "price": "9.99" }] },
+    })
+}
+
+fn stock(id: &str, item: &str, available: i64) -> Value {
+    json!({ "messageId": id, "item_id": item, "op": "set", "available": available })
+}
+
+fn sell(http: &Http) {
+    let events: Vec<Value> = (0..30).map(|at| purchase(&format!("p{at}"), &format!("item {}", at % 7))).collect();
+    http.store("/v1/events", &events);
+    http.store("/v1/inventory", &[stock("s1", "item 1", 5), stock("s2", "item 2", 0)]);
+    http.store(
+        "/v1/catalog",
+        &[json!({ "messageId": "c1", "item_id": "item 3", "category": "Home", "withdrawn": true })],
+    );
+}
+
+/// Key → value of every view, as texts, all at one time.
+fn all(http: &Http) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for view in VIEWS {
+        let page = http.json(&format!("/v1/views/{view}?limit=1000"));
+        assert!(page["next"].is_null(), "one page holds the whole of {view}");
+        for entry in page["entries"].as_array().expect("a list") {
+            all.insert(format!("{view} {}", entry["key"]), entry["value"].to_string());
+        }
+    }
+    all
+}
+
+/// What a server answers once everything that it has acknowledged is sealed.
+fn settled(http: &Http) -> BTreeMap<String, String> {
+    let acknowledged = tick(http);
+    etalage_tests::http::eventually("later ticks are sealed", || (tick(http) > acknowledged + 50_000).then_some(()));
+    all(http)
+}
+
+fn tick(http: &Http) -> u64 {
+    http.json("/v1/status")["tick"].as_u64().expect("a tick was sealed")
+}
+
+/// Restarts a shop after each way of ending a server, and compares.
+fn restarted(end: fn(Server) -> Ended) {
+    let shop = Shop::new(CONFIG);
+    let server = shop.run();
+    sell(&server.http);
+    let refused = server.http.post("/v1/events", r#"{"messageId":"r1","event":7}"#);
+    assert_eq!(refused.statuses(), ["refused"]);
+    let before = settled(&server.http);
+    assert!(before.len() > 50, "{before:?}");
+    let (epoch, last) = (server.http.json("/v1/status")["epoch"].clone(), tick(&server.http));
+    let quarantined = server.http.json("/v1/quarantine")["records"].clone();
+    assert_eq!(quarantined.as_array().map(Vec::len), Some(1));
+    end(server);
+
+    let server = shop.run();
+    assert_eq!(all(&server.http), before);
+    assert_eq!(server.http.json("/v1/status")["epoch"], epoch, "it is the same store");
+    assert!(tick(&server.http) >= last, "as_of never goes back");
+    assert_eq!(server.http.json("/v1/quarantine")["records"], quarantined);
+    assert_eq!(server.http.post("/v1/events", purchase("p3", "item 3").to_string()).statuses(), ["duplicate"]);
+    assert_eq!(server.http.post("/v1/events", purchase("p3", "item 4").to_string()).statuses(), ["refused"]);
+    server.http.store("/v1/events", &[purchase("p30", "item 1")]);
+    let key = json!({ "scope": "global", "window": "7d" });
+    let orders = || server.http.value("scope.totals", &key).filter(|totals| totals["orders"] == 31);
+    etalage_tests::http::eventually("it goes on counting", orders);
+    server.terminate().with_code(0);
+    shop.ended(&["verify"]).with_code(0);
+}
+
+#[test]
+fn after_a_termination_everything_is_as_it_was() {
+    restarted(|server| server.terminate().with_code(0));
+}
+
+#[test]
+fn after_a_kill_everything_is_as_it_was() {
+    restarted(Server::kill);
+}
+
+#[test]
+fn as_of_rises_over_many_restarts() {
+    let shop = Shop::new(CONFIG);
+    let mut last = 0;
+    for round in 0..5 {
+        let server = shop.run();
+        for at in 0..20 {
+            server.http.store("/v1/events", &[purchase(&format!("{round}-{at}"), "item")]);
+            let now = tick(&server.http);
+            assert!(now >= last, "{now} after {last}");
+            last = now;
+        }
+        server.kill();
+    }
+}
+
+#[test]
+fn an_etag_never_vouches_for_what_has_changed() {
+    let shop = Shop::new(CONFIG);
+    let server = shop.run();
+    sell(&server.http);
+    settled(&server.http);
+    let path = format!("/v1/views/item.sellable/{}", encoded("item 1"));
+    let answer = server.http.get(&path);
+    let tag = answer.header("etag").expect("an answer has a tag").to_owned();
+    let again = server.http.with("If-None-Match", &tag).get(&path);
+    assert_eq!((again.status, again.text.as_str()), (304, ""), "nothing has changed");
+    assert_eq!(again.header("etag"), Some(tag.as_str()));
+    server.http.store("/v1/inventory", &[stock("s3", "item 1", 4)]);
+    let fresh = etalage_tests::http::eventually("a change gives another tag", || {
+        let answer = server.http.with("If-None-Match", &tag).get(&path);
+        (answer.status == 200).then_some(answer)
+    });
+    assert_eq!(fresh.json()["value"]["available"], 4);
+    assert_ne!(fresh.header("etag"), Some(tag.as_str()));
+    server.kill();
+
+    let server = shop.run();
+    let answer = server.http.with("If-None-Match", &tag).get(&path);
+    assert_eq!((answer.status, &answer.json()["value"]["available"]), (200, &json!(4)), "an old tag is still old");
+    let epoch = |tag: &str| tag.trim_matches('"').split_once('-').map(|(epoch, _)| epoch.to_owned());
+    assert_eq!(epoch(answer.header("etag").expect("a tag")), epoch(&tag), "tags name the store");
+    let known = answer.header("etag").expect("a tag").to_owned();
+    assert_eq!(server.http.with("If-None-Match", &known).get(&path).status, 304);
+}
+
+#[test]
+fn a_stream_goes_on_where_it_was_and_after_a_restart_starts_again() {
+    let shop = Shop::new(CONFIG);
+    let server = shop.run();
+    sell(&server.http);
+    settled(&server.http);
+    let path = "/v1/stream?sub=item.sellable&sub=set.bestsellers:global/7d";
+    let first = Stream::open(&server.http, path, None).next();
+    assert_eq!(first.event, "snapshot");
+    let id = first.id.expect("a snapshot has an id");
+
+    server.http.store("/v1/inventory", &[stock("s4", "item 5", 0)]);
+    settled(&server.http);
+    let resumed = Stream::open(&server.http, path, Some(&id)).next();
+    assert_eq!(resumed.event, "changes");
+    let changed: Vec<String> = resumed.changes().map(|(view, key, _)| format!("{view} {key}")).collect();
+    let expected = [r#"item.sellable {"item_id":"item 5"}"#, r#"set.bestsellers {"scope":"global","window":"7d"}"#];
+    assert_eq!(changed, expected, "what has changed since, and nothing else");
+    let id = resumed.id.expect("changes have an id");
+    let query = Stream::open(&server.http, &format!("{path}&after={id}"), None).next();
+    assert_eq!((query.event.as_str(), query.changes().count()), ("changes", 0), "an id may stand in the query");
+    let mut before = settled(&server.http);
+    before.retain(|key, _| key.starts_with("item.sellable ") || key == expected[1]);
+    let open = Stream::open(&server.http, path, None);
+    server.terminate().with_code(0);
+    open.rest();
+
+    let server = shop.run();
+    for id in [id.as_str(), "0-17", "no id"] {
+        let stream = Stream::open(&server.http, path, Some(id));
+        let reset = stream.next();
+        assert_eq!((reset.event.as_str(), reset.id), ("reset", None), "{id} is from before, or from elsewhere");
+        let snapshot = stream.next();
+        assert_eq!(snapshot.event, "snapshot");
+        let values = snapshot.changes().map(|(view, key, value)| (format!("{view} {key}"), value.to_string()));
+        assert_eq!(values.collect::<BTreeMap<String, String>>(), before, "{id}");
+    }
+}
