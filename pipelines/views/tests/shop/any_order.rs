@@ -6,11 +6,11 @@ use proptest::prelude::*;
 
 use crate::{
     harness::{Arrivals, WORKERS, follow, play},
-    random::{RandomShop, shops},
+    random::{RandomShop, cases, shops},
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(cases(100))]
 
     #[test]
     fn arrival_in_any_order_ends_in_the_same_values(

@@ -26,6 +26,13 @@ pub(crate) struct RandomShop {
     pub(crate) uppers: Vec<Tick>,
 }
 
+/// As many cases as `usual`, or as the environment's `PROPTEST_CASES` says.
+pub(crate) fn cases(usual: u32) -> ProptestConfig {
+    let told = ProptestConfig::default();
+    let is_told = std::env::var_os("PROPTEST_CASES").is_some();
+    ProptestConfig { cases: if is_told { told.cases } else { usual }, ..told }
+}
+
 /// Any shop.
 pub(crate) fn shops() -> impl Strategy<Value = RandomShop> {
     let start = prop_oneof![4 => Just(1_000_000), 1 => Just(1)];
