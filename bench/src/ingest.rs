@@ -18,7 +18,7 @@ use crate::report;
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// The server's binary
     #[arg(long, default_value = "target/release/etalage")]
     server: PathBuf,
@@ -66,7 +66,7 @@ impl Drop for Server {
 }
 
 /// Runs and prints.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     report::heading();
     let dir = tempfile::tempdir()?;
     let server = start(options, dir.path())?;

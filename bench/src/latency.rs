@@ -16,7 +16,7 @@ use crate::{
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     #[command(flatten)]
     shape: Shape,
     /// Clicks a second
@@ -37,7 +37,7 @@ pub struct Options {
 }
 
 /// Runs and prints.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     report::heading();
     println!("job      sb, in-process, 1 worker, no dedup, no store; from the intended instant to the cut");
     report::latencies("noise", &report::noise(Duration::from_secs(2)));

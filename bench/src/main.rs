@@ -4,6 +4,8 @@
 //! `ingest` runs the real binary and goes from HTTP to a reader of the event stream, the load in
 //! a process of its own. Every report names the command, the machine and the commit.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its report")]
+
 mod ingest;
 mod latency;
 mod report;

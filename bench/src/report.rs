@@ -5,12 +5,12 @@ use std::{fs, process::Command, time::Duration};
 use hdrhistogram::Histogram;
 
 /// Latencies are kept from 1 µs to 100 s with three digits.
-pub fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 100_000_000, 3).expect("bounds that the crate takes")
 }
 
 /// Prints the command, the machine and the commit.
-pub fn heading() {
+pub(crate) fn heading() {
     let output = |program: &str, arguments: &[&str]| {
         let output = Command::new(program).args(arguments).output().ok();
         output.and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default().trim().to_owned()
@@ -33,7 +33,7 @@ pub fn heading() {
 }
 
 /// Peak resident memory of a process (`self` or a number), in MiB.
-pub fn peak_rss_mib(process: &str) -> f64 {
+pub(crate) fn peak_rss_mib(process: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap_or_default();
     let kib: f64 = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(f64::NAN);
@@ -41,7 +41,7 @@ pub fn peak_rss_mib(process: &str) -> f64 {
 }
 
 /// CPU time of a process so far, user and system. A clock tick is 10 ms on every Linux we run on.
-pub fn cpu_s(process: &str) -> f64 {
+pub(crate) fn cpu_s(process: &str) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(f64::NAN);
@@ -49,7 +49,7 @@ pub fn cpu_s(process: &str) -> f64 {
 }
 
 /// Prints the percentiles of latencies in microseconds.
-pub fn latencies(name: &str, histogram: &Histogram<u64>) {
+pub(crate) fn latencies(name: &str, histogram: &Histogram<u64>) {
     let at = |quantile: f64| format_us(histogram.value_at_quantile(quantile));
     println!(
         "{name:<10} p50 {}  p90 {}  p99 {}  p99.9 {}  max {}  ({} values)",
@@ -67,7 +67,7 @@ fn format_us(us: u64) -> String {
 }
 
 /// Writes the whole distribution in the text form of HdrHistogram.
-pub fn write_hgrm(path: &std::path::Path, histogram: &Histogram<u64>) -> anyhow::Result<()> {
+pub(crate) fn write_hgrm(path: &std::path::Path, histogram: &Histogram<u64>) -> anyhow::Result<()> {
     let mut text = String::from("       Value     Percentile TotalCount 1/(1-Percentile)\n\n");
     for step in histogram.iter_quantiles(5) {
         let quantile = step.quantile_iterated_to();
@@ -79,7 +79,7 @@ pub fn write_hgrm(path: &std::path::Path, histogram: &Histogram<u64>) -> anyhow:
 }
 
 /// The machine's noise: how late a loop that does nothing but watch the clock finds itself.
-pub fn noise(length: Duration) -> Histogram<u64> {
+pub(crate) fn noise(length: Duration) -> Histogram<u64> {
     let mut gaps = histogram();
     let began = std::time::Instant::now();
     let mut last = began;

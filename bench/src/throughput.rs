@@ -12,7 +12,7 @@ use crate::{
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     #[command(flatten)]
     shape: Shape,
     /// Clicks in a tick: 500 at a million a second are ticks of half a millisecond
@@ -24,7 +24,7 @@ pub struct Options {
 }
 
 /// Runs and prints.
-pub fn run(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     report::heading();
     println!("job      sb: set.bestsellers over 10m, global and 500 categories, K = 10; 1 worker, no dedup, no store");
     let ticks = workload::ticks(&options.shape, options.tick_events);

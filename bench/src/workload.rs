@@ -18,9 +18,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 
 /// Events a second of event time.
-pub const EVENTS_PER_S: u64 = 500;
+pub(crate) const EVENTS_PER_S: u64 = 500;
 /// The first instant of event time.
-pub const START_US: u64 = 1_700_000_000_000_000;
+pub(crate) const START_US: u64 = 1_700_000_000_000_000;
 const CATEGORIES: usize = 500;
 const REGIONS: usize = 20;
 const LATE_SHARE: f64 = 0.01;
@@ -30,7 +30,7 @@ const SOLD_OUT_SHARE: f64 = 0.3;
 
 /// What is drawn.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// Clicks
     #[arg(long, default_value_t = 2_000_000)]
     pub events: u64,
@@ -43,7 +43,7 @@ pub struct Shape {
 }
 
 /// A generator of messages, in the order of their arrival.
-pub struct Workload {
+pub(crate) struct Workload {
     random: ChaCha8Rng,
     zipf: Zipf<f64>,
     items: Vec<Sym>,
@@ -53,7 +53,7 @@ pub struct Workload {
 
 impl Workload {
     /// The generator of a shape.
-    pub fn new(shape: &Shape) -> Workload {
+    pub(crate) fn new(shape: &Shape) -> Workload {
         let mut random = ChaCha8Rng::seed_from_u64(shape.seed);
         let mut items: Vec<Sym> = (0..shape.items).map(|at| Sym::new(&format!("i{at}"))).collect();
         items.shuffle(&mut random);
@@ -63,7 +63,7 @@ impl Workload {
     }
 
     /// What the shop knows before the first click: a category and ten units of every item.
-    pub fn opening(&self) -> Vec<Record> {
+    pub(crate) fn opening(&self) -> Vec<Record> {
         let of_item = |item: &Sym| {
             let number: usize = item.as_str()[1..].parse().unwrap_or(0);
             let category = Some(Sym::new(&format!("c{}", number % CATEGORIES)));
@@ -77,7 +77,7 @@ impl Workload {
     }
 
     /// The next messages: a click, and now and then an inventory update before it.
-    pub fn next(&mut self, out: &mut Vec<Record>) {
+    pub(crate) fn next(&mut self, out: &mut Vec<Record>) {
         let at = START_US + self.made * 1_000_000 / EVENTS_PER_S;
         if self.made.is_multiple_of(CLICKS_PER_UPDATE) {
             let sold_out = self.random.random_bool(SOLD_OUT_SHARE);
@@ -146,7 +146,7 @@ fn click(number: u64, kind: EventKind, item_id: Sym, region: Sym, at: u64) -> Ev
 
 /// The job's views: bestsellers by category and `global`, of the last ten minutes. Nothing else is
 /// switched on.
-pub fn options() -> ShopOptions {
+pub(crate) fn options() -> ShopOptions {
     let off = ["item.sellable", "item.popularity", "scope.totals"];
     ShopOptions {
         windows: vec![Window { label: "10m".into(), length_us: 600_000_000 }],
@@ -166,7 +166,7 @@ pub fn options() -> ShopOptions {
 }
 
 /// Messages cut into ticks of `per_tick` clicks, each tick at the event time of its end.
-pub fn ticks(shape: &Shape, per_tick: u64) -> Vec<(Tick, Arc<Vec<Record>>)> {
+pub(crate) fn ticks(shape: &Shape, per_tick: u64) -> Vec<(Tick, Arc<Vec<Record>>)> {
     let mut workload = Workload::new(shape);
     let mut ticks = vec![(START_US, Arc::new(workload.opening()))];
     for tick in 1..=shape.events.div_ceil(per_tick) {

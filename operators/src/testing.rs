@@ -36,7 +36,7 @@ use crate::{
 pub(crate) const WORKERS: [usize; 3] = [1, 2, 4];
 
 /// How long a dataflow may take before its frontier counts as stuck.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Updates of a collection.
 pub(crate) type Updates<D, R = isize> = Vec<(D, Tick, R)>;
@@ -145,14 +145,7 @@ where
         let seen = build(data, wiring).inspect(move |update| sink.borrow_mut().push(update.clone()));
         (input, rows, seen.probe().0)
     });
-    let wait = |worker: &mut Worker, is_over: &mut dyn FnMut(&Worker) -> bool| {
-        let begun = Instant::now();
-        while !is_over(worker) {
-            assert!(!failed.load(Ordering::SeqCst), "another worker failed");
-            assert!(begun.elapsed() < PATIENCE, "the dataflow stands still");
-            worker.step_or_park(Some(Duration::from_millis(1)));
-        }
-    };
+    let wait = |worker: &mut Worker, is_over: &mut dyn FnMut(&Worker) -> bool| wait(worker, failed, is_over);
     for (row, at) in dealt(drive.imports.iter().flat_map(|(at, rows)| rows.iter().map(|row| (row, *at))), drive, index)
     {
         rows.update_at(row.clone(), at, 1);
@@ -195,6 +188,16 @@ where
     assert_eq!(out.len(), at_last, "closing the inputs brings out nothing");
     assert!(out.iter().all(|(_, tick, _)| *tick <= drive.last), "nothing comes out ahead of time");
     Driven { out, rows: exported }
+}
+
+/// Steps until `is_over`; fails where another worker did, or where nothing moves any more.
+fn wait(worker: &mut Worker, failed: &AtomicBool, is_over: &mut dyn FnMut(&Worker) -> bool) {
+    let begun = Instant::now();
+    while !is_over(worker) {
+        assert!(!failed.load(Ordering::SeqCst), "another worker failed");
+        assert!(begun.elapsed() < PATIENCE, "the dataflow stands still");
+        worker.step_or_park(Some(Duration::from_millis(1)));
+    }
 }
 
 /// The part of `all` that is dealt to worker `index`, shuffled.

@@ -151,7 +151,7 @@ fn a_scaled_clock_maps_times_that_were_sent_and_no_others() {
 }
 
 #[test]
-fn a_reason_names_the_field_and_what_was_expected_there() {
+fn a_reason_names_the_field_of_an_item_and_what_was_expected_there() {
     let items = |item: serde_json::Value| {
         let good = json!({"item_id": "A"});
         json!({"event": "purchase", "properties": {"items": [good, good, good, item]}})
@@ -201,6 +201,10 @@ fn a_reason_names_the_field_and_what_was_expected_there() {
         let reason = reason(items(item));
         assert!(reason.starts_with(&format!("invalid: {expected}")), "{reason}");
     }
+}
+
+#[test]
+fn a_reason_names_the_field_of_the_event() {
     let of_the_event = [
         (json!({"properties": {"items": "A"}}), "`properties.items`: expected a list of items, found the text `A`"),
         (json!({"properties": {"products": {}}}), "`properties.products`: expected a list of items, found an object"),

@@ -89,19 +89,24 @@ impl Shop {
 }
 
 /// The first operator after the tick, where the source does not deduplicate by itself.
+///
+/// Of two arrivals of one tick the first in log order stays: the records of a tick are dealt to
+/// the workers in shares, in the order of the log, so that worker and place in its share tell it.
 fn deduplicated<'scope>(
     batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
     options: &ShopOptions,
 ) -> Stream<'scope, Tick, Vec<(Batch, Tick, isize)>> {
     let Some(limits) = options.dedup else { return batches };
     let scope = batches.scope();
+    let worker = scope.index() as u64;
     let each = |(batch, tick, diff): (Batch, Tick, isize)| {
         (0..batch.len()).map(move |place| ((Arc::clone(&batch), place), tick, diff)).collect::<Vec<_>>()
     };
-    let arrivals = batches.flat_map(each).map(|((batch, place), tick, diff)| {
+    let arrivals = batches.flat_map(each).map(move |((batch, place), tick, diff)| {
         let record = batch[place].clone();
         let id = hash128(record.message.message_id().as_bytes());
-        ((Hashed { id, content: record.content, place: place as u64 }, Opaque(Arc::new(vec![record]))), tick, diff)
+        let place = worker << 32 | place as u64;
+        ((Hashed { id, content: record.content, place }, Opaque(Arc::new(vec![record]))), tick, diff)
     });
     arrivals
         .as_collection()

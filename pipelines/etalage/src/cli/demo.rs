@@ -41,18 +41,18 @@ pub(super) fn run(common: &Common, config: &Config, args: &DemoArgs) -> Result<(
     let clock = ClockMode::Scaled { start: demo.start(), speed: args.speed };
     let mode = format!("demo, {} × real time, partly simulated", args.speed);
     let serving = Serving::start(&config, folder.path(), clock, &mode)?;
-    eprintln!(
-        "etalage demo listens on http://{0}\n\
-         \x20 real:      every line of the {ATTRIBUTION}\n\
-         \x20 simulated: views, carts, stock, deliveries, categories (seed {1}; their ids begin with `{2}`)\n\
-         \x20 it is {3} there, and goes {4} times as fast as here; Ctrl-C ends it",
-        serving.address,
-        args.seed,
-        crate::demo::LABEL,
-        demo.start(),
-        args.speed,
-    );
     let played = serving.pipeline.ready().map_err(CliError::from).and_then(|()| {
+        eprintln!(
+            "etalage demo listens on http://{0}\n\
+             \x20 real:      every product line of the {ATTRIBUTION}\n\
+             \x20 simulated: views, carts, stock, deliveries, categories (seed {1}; their ids begin with `{2}`)\n\
+             \x20 it is {3} there, and goes {4} times as fast as here; Ctrl-C ends it",
+            serving.address,
+            args.seed,
+            crate::demo::LABEL,
+            demo.start(),
+            args.speed,
+        );
         let door = serving.door();
         play(&mut demo, &door, args.speed, &mut Ending { interrupted, end })
     });

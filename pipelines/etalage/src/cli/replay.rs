@@ -62,6 +62,7 @@ pub(super) fn run(common: &Common, config: &Config, args: &ReplayArgs) -> Result
         serving.stop();
         return done.map(|_| ());
     } else {
+        let config = &only_dumped(config, &dumps);
         let collector = Collector::of(dumps.iter().map(|dump| dump.view.to_owned()));
         let options = PipelineOptions {
             clock: ClockMode::Replay,
@@ -77,6 +78,16 @@ pub(super) fn run(common: &Common, config: &Config, args: &ReplayArgs) -> Result
     };
     replayed.report(&source, tick);
     Ok(())
+}
+
+/// The configuration without the views that nobody will see. Without any --dump the replay is
+/// about the pipeline itself, and all of them stay on.
+fn only_dumped(config: &Config, dumps: &[Dump]) -> Config {
+    let mut config = config.clone();
+    let is_dumped = |view: &str| dumps.is_empty() || dumps.iter().any(|dump| dump.view == view);
+    let unseen = etalage_views::VIEWS.iter().map(|view| view.name).filter(|view| !is_dumped(view));
+    config.views_off.extend(unseen.map(str::to_owned));
+    config
 }
 
 fn finish(pipeline: &Pipeline, until: Option<Tick>) -> Result<Tick, CliError> {

@@ -83,12 +83,14 @@ pub(super) fn run(common: &Common, config: &Config, args: &WatchArgs) -> Result<
                     }
                 }
             }
-            // A server that starts or is too busy is asked again; any other refusal stands.
-            Err(CliError::Refused { status: 429 | 500.., message, .. }) if was_connected => message,
+            // A server that still reads its log back, or is too busy, is asked again; so is one
+            // that has answered before. Any other refusal stands.
+            Err(CliError::Refused { status: 429 | 503, message, .. }) => message,
+            Err(CliError::Refused { status: 500.., message, .. }) if was_connected => message,
             Err(CliError::Unreachable { reason, .. }) if was_connected => reason,
             Err(error) => return Err(error),
         };
-        eprintln!("connection to {} lost ({reason}); trying again in {wait_ms} ms", client.base());
+        eprintln!("nothing to follow at {} ({reason}); trying again in {wait_ms} ms", client.base());
         thread::sleep(Duration::from_millis(wait_ms));
         wait_ms = (wait_ms * 2).min(MAX_WAIT_MS);
     }
