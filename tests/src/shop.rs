@@ -168,8 +168,12 @@ impl Server {
     }
 
     /// `kill -9`.
-    pub fn kill(self) -> Ended {
-        self.end("KILL")
+    ///
+    /// # Panics
+    /// Where it has ended before and was waited for.
+    pub fn kill(mut self) -> Ended {
+        self.child.kill().expect("a running server can be killed");
+        self.wait()
     }
 
     /// Asks it to end, as `systemd` would.

@@ -143,7 +143,11 @@ fn a_refused_line_is_found_in_the_quarantine_with_its_place() {
 }
 
 /// A demonstration that ends with this value, and its folder for temporary files.
-struct Demo(Child, String, TempDir);
+struct Demo {
+    child: Child,
+    url: String,
+    _temporary: TempDir,
+}
 
 impl Demo {
     fn start() -> Demo {
@@ -158,22 +162,22 @@ impl Demo {
         told.read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("etalage demo listens on ").unwrap_or_else(|| panic!("{line}")).to_owned();
         std::thread::spawn(move || std::io::copy(&mut told, &mut std::io::sink()));
-        Demo(child, url, temporary)
+        Demo { child, url, _temporary: temporary }
     }
 }
 
 impl Drop for Demo {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
 #[test]
 fn a_demonstration_is_read_and_followed() {
     let demo = Demo::start();
-    let url = demo.1.as_str();
+    let url = demo.url.as_str();
     // The first change of a set comes as soon as the catalogue and the first views are in.
     let (code, out, err) = run(&["watch", "set.bestsellers:global/24h", "--limit", "3", "--json", "--url", url]);
     assert_eq!(code, 0, "{err}");

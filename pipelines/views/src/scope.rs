@@ -224,8 +224,8 @@ impl Scopes {
     }
 }
 
-fn part_text<'a>(
-    known: &'a mut HashMap<(Dimension, Sym, Option<(Dimension, Sym)>), Sym>,
+fn part_text(
+    known: &mut HashMap<(Dimension, Sym, Option<(Dimension, Sym)>), Sym>,
     key: (Dimension, Sym, Option<(Dimension, Sym)>),
 ) -> Sym {
     *known.entry(key).or_insert_with(|| {

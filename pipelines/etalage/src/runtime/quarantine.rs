@@ -59,11 +59,10 @@ fn write(quarantine: &Quarantine, inbox: &Receiver<Item>) {
             }
         }
         let count = records.len() as u64;
-        if count > 0 {
-            if let Err(error) = quarantine.add(records) {
-                metrics::counter!("etalage_quarantine_lost_total").increment(count);
-                tracing::error!(%error, count, "refused records could not be written to the quarantine");
-            }
+        let written = if count > 0 { quarantine.add(records).map(|_| ()) } else { Ok(()) };
+        if let Err(error) = written {
+            metrics::counter!("etalage_quarantine_lost_total").increment(count);
+            tracing::error!(%error, count, "refused records could not be written to the quarantine");
         }
         for done in flushed {
             // Whoever asked may have gone.

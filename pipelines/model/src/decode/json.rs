@@ -6,7 +6,7 @@
 //! nothing can be read is an error. Unknown fields are ignored, `null` and empty texts count as
 //! absent, of a key that occurs twice the last one counts.
 //!
-//! Values are first read loosely (any JSON value fits anywhere, see [`raw`]) and then checked
+//! Values are first read loosely (any JSON value fits anywhere, see `raw`) and then checked
 //! one by one, so that a reason can name the field and what was expected there. Texts are
 //! borrowed from the input until they are kept.
 

@@ -1,0 +1,150 @@
+//! `kill -9` at random moments loses nothing that was acknowledged, and counts nothing twice.
+//!
+//! Senders post batches of purchases over connections of their own ([`sender`]). A ledger outside
+//! of the process ([`ledger`]) knows every event and whether it was acknowledged. After each kill the
+//! server is started on the same folder, and what was not acknowledged is sent again, as a client
+//! would. At the end every event counts exactly once, in totals and for its item, whatever was
+//! acknowledged is answered `duplicate`, and the views equal their oracles.
+//!
+//! The report says at which stage the kills hit each sender, and what had become of the batches that
+//! were cut off.
+
+mod ledger;
+mod sender;
+
+use std::{
+    collections::BTreeMap,
+    process::Stdio,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use etalage_tests::{Http, Server, Shop, http::eventually, seed, seed::Random};
+use ledger::{ITEMS, Ledger, UNITS};
+use rand::RngExt;
+use sender::{Cut, Sender};
+use serde_json::{Value, json};
+
+const CONFIG: &str = r#"
+[windows]
+names = ["7d"]
+bucket = "1h"
+[scopes]
+dimensions = ["global"]
+[store]
+durability = "process"
+segment_bytes = 1_048_576
+"#;
+
+/// How often a server is killed while requests come in.
+const KILLS: usize = 48;
+/// After each fourth of these, one is killed before it listens, and one while it reads back.
+const STARTS_EVERY: usize = 4;
+const SENDERS: usize = 3;
+/// Events that are sent at once when everything is sent once more at the end.
+const CHECK_BATCH: usize = 1_000;
+
+/// Where the kills hit.
+#[derive(Default)]
+struct Report {
+    before_listening: usize,
+    reading_back: usize,
+    senders: BTreeMap<Cut, usize>,
+}
+
+/// Kills a server while senders are at work; each tells in which stage it was cut off.
+fn kill_at_work(server: Server, ledger: &Mutex<Ledger>, random: &mut Random, report: &mut Report) {
+    let stop = AtomicBool::new(false);
+    let address = server.http.url().trim_start_matches("http://").to_owned();
+    let wait = Duration::from_micros(random.random_range(0..200_000));
+    std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|lane| {
+                let sender =
+                    Sender { address: &address, ledger, stop: &stop, lane, random: seed::from(random.random()) };
+                scope.spawn(|| sender.run())
+            })
+            .collect();
+        std::thread::sleep(wait);
+        server.kill();
+        stop.store(true, Ordering::SeqCst);
+        for sender in senders {
+            *report.senders.entry(sender.join().expect("no sender panics")).or_default() += 1;
+        }
+    });
+}
+
+/// Kills a server that has just been started, before it listens.
+fn kill_early(shop: &Shop, random: &mut Random) {
+    let mut command = shop.command(&["run", "--port", "0"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
+    std::thread::sleep(Duration::from_micros(random.random_range(0..6_000)));
+    child.kill().expect("a child can be killed");
+    child.wait().expect("a child can be waited for");
+}
+
+/// Sends everything once more, and compares the counts.
+fn check(http: &Http, ledger: &mut Ledger) {
+    let numbers: Vec<u64> = ledger.numbers().collect();
+    for batch in numbers.chunks(CHECK_BATCH) {
+        let statuses = http.post("/v1/events", ledger::body(batch)).statuses();
+        for (number, status) in batch.iter().zip(statuses) {
+            let is_known = ledger.is_acknowledged(*number);
+            assert!(status == "duplicate" || !is_known && status == "stored", "event {number} was lost: {status}");
+        }
+    }
+    let key = json!({ "scope": "global", "window": "7d" });
+    let expected = numbers.len();
+    let whole = |row: &Value, count: usize| {
+        row["orders"] == count && row["lines"] == count && row["units"] == count as u64 * UNITS && row["views"] == 0
+    };
+    eventually("every event counts once", || http.value("scope.totals", &key).filter(|totals| whole(totals, expected)));
+    for item in 0..ITEMS {
+        let key = json!({ "scope": "global", "window": "7d", "item_id": ledger::item(item) });
+        let row = http.value("item.popularity", &key).expect("every item was bought");
+        let count = numbers.iter().filter(|number| *number % ITEMS == item).count();
+        assert!(whole(&row, count), "item {item} was bought {count} times: {row}");
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_and_nothing_counts_twice() {
+    let (_, mut random) = seed::draw("kill");
+    let shop = Shop::new(CONFIG);
+    let (ledger, mut report) = (Mutex::new(Ledger::default()), Report::default());
+    for kill in 1..=KILLS {
+        kill_at_work(shop.run(), &ledger, &mut random, &mut report);
+        if kill % STARTS_EVERY == 0 {
+            kill_early(&shop, &mut random);
+            report.before_listening += 1;
+            let server = shop.start();
+            let readiness = server.http.try_get("/readyz").map(|answer| answer.status);
+            server.kill();
+            report.reading_back += usize::from(readiness == Ok(503));
+        }
+    }
+    let server = shop.run();
+    let mut ledger = ledger.into_inner().expect("no sender panics");
+    let acknowledged = ledger.acknowledged();
+    check(&server.http, &mut ledger);
+    assert!(shop.segments().len() > 1, "the log has grown over several segments");
+    server.terminate().with_code(0);
+    shop.ended(&["verify"]).with_code(0);
+
+    let kills = KILLS + 2 * (KILLS / STARTS_EVERY);
+    eprintln!("{kills} kills of one store, {} events, {acknowledged} of them acknowledged", ledger.numbers().count());
+    eprintln!("  {} before the server listened", report.before_listening);
+    eprintln!("  {} after that, {} of them seen reading back", KILLS / STARTS_EVERY, report.reading_back);
+    eprintln!("  {KILLS} at work, which hit each of {SENDERS} senders");
+    for (cut, count) in &report.senders {
+        eprintln!("    {count:>4} {cut}");
+    }
+    eprintln!("  batches sent again: {} had been stored, {} not", ledger.were_stored, ledger.were_not_stored);
+    for cut in [Cut::Between, Cut::Sending, Cut::Awaiting] {
+        assert!(report.senders.contains_key(&cut), "some kills must hit a sender {cut}");
+    }
+    assert!(ledger.were_stored > 0 && ledger.were_not_stored > 0, "both must happen");
+}
