@@ -3,13 +3,13 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
     process::Stdio,
     time::{Duration, Instant},
 };
 
-use etalage_tests::{Ended, Shop, http::eventually};
+use etalage_tests::{Ended, Shop, binary::signal, etalage, http::eventually};
 use serde_json::json;
 
 fn replay(shop: &Shop, file: &str) -> Ended {
@@ -111,7 +111,7 @@ fn places_that_cannot_be_had() {
     fs::write(shop.data(), "a file").expect("a file in place of the folder");
     shop.ended(&["run", "--port", "0"]).with_code(3).says(&["data", "folder"]);
     // The system's own read-only folder: the rights of a root user do not help there.
-    let mut read_only = etalage_tests::etalage(["run", "--port", "0", "--data-dir", "/proc/etalage"]);
+    let mut read_only = etalage(["run", "--port", "0", "--data-dir", "/proc/etalage"]);
     read_only.env("ETALAGE_LOG", "warn");
     Ended::of(read_only).with_code(3).says(&["/proc/etalage"]);
 }
@@ -150,7 +150,60 @@ fn the_last_bytes_cut_off_are_cut_and_a_flipped_byte_in_the_middle_is_refused() 
 }
 
 #[test]
-fn interrupts_end_cleanly_and_a_gone_reader_is_no_error() {
+fn packed_bodies_that_cannot_be_unpacked() {
+    let shop = Shop::new("");
+    let server = shop.run();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all(br#"{"messageId":"m","event":"view_item"}"#).expect("memory");
+    let packed = packed.finish().expect("memory");
+    let gzip = server.http.with("Content-Encoding", "gzip");
+    assert_eq!(gzip.post("/v1/events", &packed[..packed.len() - 9]).status, 400, "cut off");
+    assert_eq!(gzip.post("/v1/events", "plain").status, 400, "not packed at all");
+    assert_eq!(server.http.with("Content-Encoding", "br").post("/v1/events", &packed).status, 415);
+    // A small body that is large unpacked is turned away, not unpacked.
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    bomb.write_all(&vec![b' '; 50_000_000]).expect("memory");
+    assert_eq!(gzip.post("/v1/events", bomb.finish().expect("memory")).status, 413);
+    assert_eq!(gzip.post("/v1/events", &packed).statuses(), ["stored"], "and it goes on");
+}
+
+#[test]
+fn configurations_that_cannot_be_read() {
+    let shop = Shop::new("[windows\n");
+    shop.ended(&["check"]).with_code(2).says(&["shop.toml", "1"]);
+    let check = |path: &str| Ended::of(etalage(["check", "--config", path]));
+    check("/nowhere/shop.toml").with_code(2).says(&["/nowhere/shop.toml"]);
+    let folder = shop.path("");
+    check(folder.to_str().expect("a path that is text")).with_code(2).says(&["etalage-tests-"]);
+}
+
+/// A file of `count` items, each viewed once.
+fn views(shop: &Shop, count: usize) -> String {
+    let view = |at: usize| {
+        let items = json!([{ "item_id": format!("i{at}") }]);
+        let at = 1_704_067_200_000 + 1_000 * at as u64;
+        json!({ "event": "view_item", "timestamp": at, "properties": { "items": items } }).to_string()
+    };
+    let lines: Vec<String> = (0..count).map(view).collect();
+    shop.write("views.jsonl", lines.join("\n")).to_str().expect("a path that is text").to_owned()
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let shop = Shop::new("");
+    let file = views(&shop, 5_000);
+    let mut command = shop.command(&["replay", &file, "--format", "jsonl", "--dump", "item.popularity"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    let mut first = String::new();
+    // As `| head -1` does: it reads a line, and goes.
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut first).expect("a line");
+    assert!(first.starts_with(r#"{"view":"item.popularity""#), "{first}");
+    let ended = Ended::wait(child, "replay, whose reader has gone".into()).with_code(0);
+    assert!(!ended.err.contains("etalage:"), "nothing has failed: {ended}");
+}
+
+#[test]
+fn a_service_that_is_interrupted_ends_cleanly_and_keeps_what_it_has_stored() {
     let shop = Shop::new("");
     let server = shop.run();
     server.http.store("/v1/events", &[json!({ "messageId": "m", "event": "view_item" })]);
@@ -158,17 +211,30 @@ fn interrupts_end_cleanly_and_a_gone_reader_is_no_error() {
     let server = shop.run();
     assert_eq!(server.http.post("/v1/events", r#"{"messageId":"m","event":"view_item"}"#).statuses(), ["duplicate"]);
     server.terminate().with_code(0);
+}
 
-    let fresh = Shop::new("");
-    let file = etalage_tests::binary::root().join("data/online-retail/online_retail.csv.zst");
-    let mut command =
-        fresh.command(&["replay", file.to_str().expect("text"), "--format", "online-retail", "--speed", "1000"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-    let began = Instant::now();
-    eventually("the replay has stored something", || (!fresh.data().exists()).then_some(()).is_none().then_some(()));
-    std::thread::sleep(Duration::from_secs(1));
-    etalage_tests::binary::signal(&child, "INT");
-    child.stdin.take();
-    let ended = Ended::wait(child, "replay, interrupted".into()).with_code(0).says(&["interrupted"]);
-    assert!(began.elapsed() < Duration::from_secs(60), "{ended}");
+#[test]
+fn a_replay_that_is_interrupted_ends_cleanly_and_keeps_what_it_has_stored() {
+    let shop = Shop::new("");
+    let file = views(&shop, 20_000);
+    // Five and a half hours of views, in about a minute.
+    let mut command = shop.command(&["replay", &file, "--format", "jsonl", "--speed", "300"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    eventually("the replay has stored something", || {
+        let segment = shop.data().exists().then(|| shop.segments().pop()).flatten()?;
+        (fs::metadata(segment).ok()?.len() > 10_000).then_some(())
+    });
+    let interrupted = Instant::now();
+    signal(&child, "INT");
+    let ended = Ended::wait(child, "replay, interrupted".into()).with_code(0).says(&["interrupted before the end"]);
+    assert!(interrupted.elapsed() < Duration::from_secs(10), "{ended}");
+    let verified = shop.ended(&["verify"]).with_code(0);
+    let stored: u64 = verified
+        .out
+        .lines()
+        .find_map(|line| line.split_once(" messages"))
+        .and_then(|(count, _)| count.parse().ok())
+        .unwrap_or_else(|| panic!("{verified}"));
+    assert!((1..20_000).contains(&stored), "{verified}");
+    assert!(ended.err.contains(&format!("{stored} messages stored")), "what was reported is there: {ended}{verified}");
 }
