@@ -53,6 +53,30 @@ struct Member<B, P> {
     open: Option<P>,
 }
 
+/// A member in a list, with its slot at hand. A list orders it by the member alone.
+#[derive(Clone)]
+struct Seat<M> {
+    member: M,
+    slot: Slot,
+}
+
+impl<M: Ord> Ord for Seat<M> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.member.cmp(&other.member)
+    }
+}
+impl<M: Ord> PartialOrd for Seat<M> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<M: Eq> PartialEq for Seat<M> {
+    fn eq(&self, other: &Self) -> bool {
+        self.member == other.member
+    }
+}
+impl<M: Eq> Eq for Seat<M> {}
+
 /// A group's order, and the candidates that were emitted for it.
 #[derive(Clone)]
 struct Group<M, P> {
@@ -67,7 +91,7 @@ pub struct StageOne<M, A, B, P> {
     members: Table<M, Member<B, P>>,
     groups: Table<(A, B), Group<M, P>>,
     /// The order of each group, by the group's slot.
-    lists: Vec<List<M>>,
+    lists: Vec<List<Seat<M>>>,
     touched: Vec<Slot>,
 }
 
@@ -146,8 +170,8 @@ where
             return;
         }
         let group = self.group(&(axis, place.clone()));
-        let leaf = self.lists[group as usize].add(member);
         let state = self.cells.get_mut(cell).1;
+        let leaf = self.lists[group as usize].add(Seat { member, slot: state.member });
         state.leaves.push((group, leaf));
         let open = self.members.get(state.member).1.open.is_some();
         let score = if open { state.score.max(OUT) } else { OUT };
@@ -260,10 +284,9 @@ where
     /// The candidates of a group as they are now.
     fn candidates(&self, group: Slot) -> Vec<Ranked<M, P>> {
         let first = self.lists[group as usize].first().iter();
-        let with_payload = first.map(|(score, member, _)| {
-            let slot = self.members.find(member).expect("a listed member is known");
-            let open = self.members.get(slot).1.open.clone();
-            (member.clone(), *score, open.expect("a listed member is open"))
+        let with_payload = first.map(|(score, seat, _)| {
+            let open = self.members.get(seat.slot).1.open.clone();
+            (seat.member.clone(), *score, open.expect("a listed member is open"))
         });
         with_payload.collect()
     }

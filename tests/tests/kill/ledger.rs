@@ -9,7 +9,11 @@ pub(super) const ITEMS: u64 = 7;
 /// Units of each purchase.
 pub(super) const UNITS: u64 = 2;
 /// Events of one request.
-const BATCH: usize = 20;
+const BATCH: usize = 50;
+
+/// Makes events long, so that the log soon fills several segments.
+const LONG_NAME: &str =
+    "somebody whose name is so very long that it takes up most of the place that an event has in the log";
 
 /// Every event that was ever sent.
 #[derive(Default)]
@@ -88,7 +92,8 @@ pub(super) fn body(numbers: &[u64]) -> String {
     let line = |number: &u64| {
         let items = json!([{ "item_id": item(*number), "price": 1, "quantity": UNITS }]);
         let properties = json!({ "transaction_id": format!("t{number}"), "items": items });
-        format!("{}\n", json!({ "messageId": format!("e{number}"), "event": "purchase", "properties": properties }))
+        let id = format!("e{number}");
+        format!("{}\n", json!({ "messageId": id, "event": "purchase", "userId": LONG_NAME, "properties": properties }))
     };
     numbers.iter().map(line).collect()
 }
