@@ -53,6 +53,8 @@ pub(super) struct Sender<'a> {
 impl Sender<'_> {
     pub(super) fn run(mut self) -> Cut {
         let Ok(mut stream) = TcpStream::connect(self.address) else { return Cut::Between };
+        // Else the second part of a request waits for the first one's acknowledgement.
+        stream.set_nodelay(true).expect("a socket takes options");
         let mut answers = BufReader::new(stream.try_clone().expect("a socket has two ends"));
         while !self.stop.load(Ordering::SeqCst) {
             let batch = self.ledger().next(self.lane);
