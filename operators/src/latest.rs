@@ -118,9 +118,8 @@ impl<K: ExchangeData + Hash> Core for LatestCore<K> {
 
     fn advance(&mut self, tick: Tick, out: &mut Out<(K, u64), isize>) {
         while let Some(entry) = self.forget.first_entry().filter(|entry| *entry.key() <= tick) {
-            let (at, slots) = entry.remove_entry();
-            for slot in slots {
-                self.forget_times(slot, at, out);
+            for slot in entry.remove() {
+                self.forget_times(slot, tick, out);
             }
         }
     }

@@ -1,5 +1,5 @@
 //! Operators for timely and differential dataflow that know no shop: rolling windows, gated
-//! top-k, deduplication, ordered upserts, latest times, sealing.
+//! top-k, deduplication, ordered upserts, small reductions, latest times, sealing.
 //!
 //! Each takes and gives collections of `(data, tick, diff)` whose timestamp is a `u64` tick, so
 //! that it composes with differential's own `join`, `reduce` and `consolidate`. Each is a plain
@@ -11,6 +11,7 @@
 pub mod dedup;
 pub mod expire;
 pub mod latest;
+pub mod reduce;
 pub mod seal;
 pub mod shell;
 pub mod table;

@@ -9,13 +9,21 @@
 //!                                                                └─> Exports (rows at a tick)
 //! ```
 //!
-//! **Time**: at a frontier `f` the core has seen all input below `f`, tick by tick: before the
-//! input of tick `t` it is told to `advance` to `t`, after it to `settle`. When every input is
-//! closed the core is not advanced any further: at shutdown nothing expires.
+//! **Time**: at a frontier `f` the core has seen all input below `f`, and all that fell due below
+//! it, in the order of ticks: before the input of tick `t` it is told to `advance` to `t`, after it
+//! to `settle`. When every input is closed nothing falls due any more: at shutdown nothing expires.
+//! **Steps**: where the ticks at which the output will be looked at are known beforehand
+//! ([`Steps`]), all input of a step is taken as of its last tick, and so is what falls due in it.
+//! The output accumulates to the same at the end of every step, whatever it is in between.
 //! **Imports** must all come before the first data; they count from the tick they carry.
 //! **State bound**: input above the frontier, plus what the core says of itself.
 
-use std::{cell::RefCell, collections::BTreeMap, hash::Hash, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    hash::Hash,
+    rc::Rc,
+};
 
 use differential_dataflow::{AsCollection, ExchangeData};
 use timely::{
@@ -50,7 +58,8 @@ pub trait Core: 'static {
     /// A row of an export: key and state.
     type Row: ExchangeData;
 
-    /// Time has come to `tick`: emits what falls due up to and with it.
+    /// Time has come to `tick`: emits what falls due up to and with it, as of `tick`. Time does not
+    /// leap over [`Core::due`], but to the end of its step.
     fn advance(&mut self, tick: Tick, out: &mut Out<Self::Out, Self::OutDiff>);
     /// Takes one update of `tick`; `advance` was called for it.
     fn absorb(&mut self, data: Self::In, tick: Tick, diff: Self::InDiff, out: &mut Out<Self::Out, Self::OutDiff>);
@@ -66,6 +75,36 @@ pub trait Core: 'static {
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool;
     /// Takes back a row of an export, at `tick`.
     fn import(&mut self, row: Self::Row, tick: Tick, out: &mut Out<Self::Out, Self::OutDiff>);
+}
+
+/// The ticks at which a worker's output will be looked at: the ends of its steps.
+///
+/// Whoever feeds the dataflow announces the end of a step before it says that the step's input is
+/// complete. What is never announced is looked at at every tick.
+#[derive(Clone, Default)]
+pub struct Steps(Rc<RefCell<VecDeque<Tick>>>);
+
+impl Steps {
+    /// A step ends below `upper`; steps are announced in order.
+    pub fn announce(&self, upper: Tick) {
+        let mut uppers = self.0.borrow_mut();
+        debug_assert!(uppers.back().is_none_or(|last| *last <= upper), "steps are announced in order");
+        uppers.push_back(upper);
+    }
+
+    /// The last tick of the step in which `tick` lies; of a step that is not announced, `tick`.
+    pub fn end_of(&self, tick: Tick) -> Tick {
+        let uppers = self.0.borrow();
+        uppers.get(uppers.partition_point(|upper| *upper <= tick)).map_or(tick, |upper| upper - 1)
+    }
+
+    /// Everything below `upper` has been looked at.
+    pub fn forget_below(&self, upper: Tick) {
+        let mut uppers = self.0.borrow_mut();
+        while uppers.front().is_some_and(|first| *first <= upper) {
+            uppers.pop_front();
+        }
+    }
 }
 
 /// Asks an operator instance for its rows and collects them.
@@ -129,13 +168,20 @@ pub struct Wiring<'scope, Row> {
     pub imports: Imports<'scope, Row>,
     /// Where exports are asked for and collected.
     pub exports: Exports<Row>,
+    /// When the output is looked at.
+    pub steps: Steps,
 }
 
 impl<'scope, Row: ExchangeData> Wiring<'scope, Row> {
     /// An instance that starts empty, and whose exports nobody asks for.
     pub fn fresh(name: &'static str, scope: timely::dataflow::Scope<'scope, Tick>) -> Self {
         let imports = timely::dataflow::operators::generic::operator::empty(scope);
-        Wiring { name, imports, exports: Exports::default() }
+        Wiring { name, imports, exports: Exports::default(), steps: Steps::default() }
+    }
+
+    /// The same, its output looked at at the ends of `steps` only.
+    pub fn in_steps(self, steps: &Steps) -> Self {
+        Wiring { steps: steps.clone(), ..self }
     }
 }
 
@@ -153,14 +199,14 @@ where
     K: Hash,
     C::OutDiff: differential_dataflow::difference::Semigroup,
 {
-    let Wiring { name, imports, exports } = wiring;
+    let Wiring { name, imports, exports, steps } = wiring;
     let data_pact = Exchange::new(move |(data, _, _): &(C::In, Tick, C::InDiff)| hash_of(&route(data)));
     let rows_pact = Exchange::new(move |(row, _, _): &(C::Row, Tick, isize)| hash_of(&route_row(row)));
     let scope = input.scope();
     let stream = input.inner.binary_frontier(imports, data_pact, rows_pact, name, move |capability, info| {
         drop(capability);
         exports.0.borrow_mut().activator = Some(scope.activator_for(info.address));
-        let mut instance = Instance::new(core, exports);
+        let mut instance = Instance::new(core, exports, steps);
         move |(data, data_frontier), (rows, rows_frontier), output| {
             rows.for_each(|capability, batch| instance.stash_rows(capability, batch));
             data.for_each(|capability, batch| instance.stash_data(capability, batch));
@@ -180,6 +226,7 @@ struct Instance<C: Core> {
     rows: BTreeMap<Tick, Vec<C::Row>>,
     held: Option<Capability<Tick>>,
     exports: Exports<C::Row>,
+    steps: Steps,
     out: Out<C::Out, C::OutDiff>,
     frontier: Tick,
 }
@@ -191,9 +238,9 @@ type Output<'a, C> = OutputBuilderSession<
 >;
 
 impl<C: Core> Instance<C> {
-    fn new(core: C, exports: Exports<C::Row>) -> Self {
+    fn new(core: C, exports: Exports<C::Row>, steps: Steps) -> Self {
         let (data, rows) = (BTreeMap::new(), BTreeMap::new());
-        Instance { core, data, rows, held: None, exports, out: Vec::new(), frontier: 0 }
+        Instance { core, data, rows, held: None, exports, steps, out: Vec::new(), frontier: 0 }
     }
 
     fn stash_data(&mut self, capability: InputCapability<Tick>, batch: &mut Vec<(C::In, Tick, C::InDiff)>) {
@@ -233,15 +280,11 @@ impl<C: Core> Instance<C> {
                 frontier.is_none() || tick + 1 >= self.frontier,
                 "an export is asked for before its tick has passed"
             );
-            self.run_below(tick + 1);
-            self.core.advance(tick, &mut self.out);
+            self.run_below(tick + 1, true);
             self.begin_export();
         }
         self.frontier = end;
-        self.run_below(end);
-        if let Some(last) = frontier.filter(|_| self.held.is_some()).and_then(|frontier| frontier.checked_sub(1)) {
-            self.core.advance(last, &mut self.out);
-        }
+        self.run_below(end, frontier.is_some());
         match &self.held {
             Some(held) => output.session(held).give_iterator(self.out.drain(..)),
             // An export that is asked for after the close lets time pass, but nobody hears of it.
@@ -253,14 +296,23 @@ impl<C: Core> Instance<C> {
         self.export_some(frontier.is_none());
     }
 
-    fn run_below(&mut self, end: Tick) {
-        while let Some(tick) = self.first_stashed().filter(|tick| *tick < end) {
+    /// Lets the core see what is stashed below `end` and, with `dues`, what falls due there.
+    fn run_below(&mut self, end: Tick, dues: bool) {
+        loop {
+            let due = if dues { self.core.due() } else { None };
+            let first = self.first_stashed().into_iter().chain(due).min();
+            let Some(first) = first.filter(|first| *first < end) else { return };
+            let tick = self.steps.end_of(first).min(end - 1);
             self.core.advance(tick, &mut self.out);
-            for row in self.rows.remove(&tick).into_iter().flatten() {
-                self.core.import(row, tick, &mut self.out);
+            while let Some(rows) = self.rows.first_entry().filter(|entry| *entry.key() <= tick) {
+                for row in rows.remove() {
+                    self.core.import(row, tick, &mut self.out);
+                }
             }
-            for (data, diff) in self.data.remove(&tick).into_iter().flatten() {
-                self.core.absorb(data, tick, diff, &mut self.out);
+            while let Some(data) = self.data.first_entry().filter(|entry| *entry.key() <= tick) {
+                for (data, diff) in data.remove() {
+                    self.core.absorb(data, tick, diff, &mut self.out);
+                }
             }
             self.core.settle(tick, &mut self.out);
         }

@@ -28,7 +28,7 @@ use timely::{Config, worker::Worker};
 
 use crate::{
     Collection, Tick,
-    shell::{Exports, Wiring},
+    shell::{Exports, Steps, Wiring},
     table::hash_of,
 };
 
@@ -59,6 +59,9 @@ pub(crate) struct Drive<D, R, Row> {
     /// Whether the dataflow may go on beyond the last tick when the inputs close, as
     /// differential's own operators do.
     pub(crate) goes_on: bool,
+    /// Whether the output is looked at only where the frontiers stop, which is then the same on
+    /// all workers.
+    pub(crate) in_steps: bool,
 }
 
 /// Builds a dataflow from its input.
@@ -79,7 +82,18 @@ where
 {
     /// Feeds `input` on `workers` workers until `last` is complete.
     pub(crate) fn new(workers: usize, seed: u64, input: &Updates<D, R>, last: Tick) -> Self {
-        Drive { workers, seed, input: input.clone(), last, imports: None, export: None, goes_on: false }
+        let (imports, export) = (None, None);
+        Drive { workers, seed, input: input.clone(), last, imports, export, goes_on: false, in_steps: false }
+    }
+
+    /// Announces steps; the output is exact at [`Drive::ends`].
+    pub(crate) fn in_steps(self) -> Self {
+        Drive { in_steps: true, ..self }
+    }
+
+    /// The ends of the steps.
+    pub(crate) fn ends(&self) -> BTreeSet<Tick> {
+        uppers(self, &mut dice_of(self, 0)).into_iter().filter_map(|upper| upper.checked_sub(1)).collect()
     }
 
     /// Leaves out what comes out beyond the last tick when the inputs close.
@@ -136,11 +150,11 @@ where
 {
     let index = worker.index();
     let exports = Exports::in_slices_of(drive.export.map_or(1, |(_, slice_rows)| slice_rows));
-    let out = Rc::new(RefCell::new(Vec::new()));
+    let (out, steps) = (Rc::new(RefCell::new(Vec::new())), Steps::default());
     let (mut input, mut rows, probe) = worker.dataflow::<Tick, _, _>(|scope| {
         let (input, data) = scope.new_collection::<D, R>();
         let (rows, imports) = scope.new_collection::<Row, isize>();
-        let wiring = Wiring { name: "Tested", imports: imports.inner, exports: exports.clone() };
+        let wiring = Wiring { name: "Tested", imports: imports.inner, exports: exports.clone(), steps: steps.clone() };
         let sink = Rc::clone(&out);
         let seen = build(data, wiring).inspect(move |update| sink.borrow_mut().push(update.clone()));
         (input, rows, seen.probe().0)
@@ -152,7 +166,7 @@ where
     }
     let mut rows = Some(rows);
     let mut mine = dealt(drive.input.iter(), drive, index);
-    let mut dice = Dice::new((drive.seed, index));
+    let mut dice = dice_of(drive, index);
     let mut wanted = drive.export.map(|(at, _)| at);
     for upper in uppers(drive, &mut dice) {
         if wanted.is_some_and(|at| at < upper) {
@@ -160,6 +174,9 @@ where
         }
         for (data, tick, diff) in mine.extract_if(.., |(_, tick, _)| *tick < upper) {
             input.update_at(data.clone(), *tick, diff.clone());
+        }
+        if drive.in_steps {
+            steps.announce(upper);
         }
         input.advance_to(upper);
         input.flush();
@@ -210,6 +227,11 @@ fn dealt<T, D, R, Row>(all: impl Iterator<Item = T>, drive: &Drive<D, R, Row>, i
         .collect();
     mine.sort_by_key(|(place, _)| *place);
     mine.into_iter().map(|(_, item)| item).collect()
+}
+
+/// What chance decides on a worker.
+fn dice_of<D, R, Row>(drive: &Drive<D, R, Row>, worker: usize) -> Dice {
+    Dice::new((drive.seed, if drive.in_steps { 0 } else { worker }))
 }
 
 /// Where a worker's frontier stops on its way past the last tick.

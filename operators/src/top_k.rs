@@ -20,8 +20,8 @@
 //! ```
 //!
 //! A change costs O(log n) of the group's members, never a look at all of them: most changes
-//! concern members far from the cut and touch one block of sixteen leaves (`tree`); the order is
-//! kept only near the cut (`list`).
+//! concern members far from the cut and write one score (`tree`); the order is kept only near the
+//! cut (`list`). All changes of a member within a tick are one.
 
 mod list;
 mod stage_one;
@@ -47,8 +47,13 @@ pub const BUFFER_FACTOR: usize = 6;
 /// A member of a list: who, score, payload of its gate.
 pub type Ranked<M, P> = (M, i64, P);
 
+/// Score descending, then member ascending; where a payload is another, that decides last.
+fn by_rank<M: Ord, P: Ord>(a: &Ranked<M, P>, b: &Ranked<M, P>) -> std::cmp::Ordering {
+    b.1.cmp(&a.1).then_with(|| (&a.0, &a.2).cmp(&(&b.0, &b.2)))
+}
+
 /// Which lists there are, and how long they get.
-pub struct TopKOptions<A, B, P> {
+pub struct TopKOptions<M, A, B, P> {
     /// How many members a list has at the most; at least 1.
     pub k: usize,
     /// Places that every member has without being placed there.
@@ -57,15 +62,19 @@ pub struct TopKOptions<A, B, P> {
     pub is_group: Rc<dyn Fn(&A, &B) -> bool>,
     /// The gate of a member that has none: `None` is closed.
     pub without_gate: Option<P>,
+    /// A number that orders members as far as it goes: of two members the lesser never has the
+    /// greater. Members of one score are compared by it first; `|_| 0` is always right.
+    pub tie: fn(&M) -> u64,
 }
 
-impl<A, B: Clone, P: Clone> Clone for TopKOptions<A, B, P> {
+impl<M, A, B: Clone, P: Clone> Clone for TopKOptions<M, A, B, P> {
     fn clone(&self) -> Self {
         TopKOptions {
             k: self.k,
             everywhere: self.everywhere.clone(),
             is_group: Rc::clone(&self.is_group),
             without_gate: self.without_gate.clone(),
+            tie: self.tie,
         }
     }
 }
@@ -95,6 +104,7 @@ where
     ///     let gates = scope.new_collection_from(vec![(item("shoe"), Some(3i64))]).1;
     ///     let options = TopKOptions {
     ///         k: 10, everywhere: vec![item("")], is_group: Rc::new(|_, _| true), without_gate: None,
+    ///         tie: |_| 0,
     ///     };
     ///     scores.top_k(places, gates, options, Wiring::fresh("TopK", scope));
     /// });
@@ -103,7 +113,7 @@ where
         self,
         places: Collection<'scope, (M, B)>,
         gates: Collection<'scope, (M, Option<P>)>,
-        options: TopKOptions<A, B, P>,
+        options: TopKOptions<M, A, B, P>,
         wiring: Wiring<'scope, TopKRow<M, A, B, P>>,
     ) -> Collection<'scope, ((A, B), Vec<Ranked<M, P>>)>;
 }
@@ -119,10 +129,10 @@ where
         self,
         places: Collection<'scope, (M, B)>,
         gates: Collection<'scope, (M, Option<P>)>,
-        options: TopKOptions<A, B, P>,
+        options: TopKOptions<M, A, B, P>,
         wiring: Wiring<'scope, TopKRow<M, A, B, P>>,
     ) -> Collection<'scope, ((A, B), Vec<Ranked<M, P>>)> {
-        let scope = self.scope();
+        let (scope, steps) = (self.scope(), wiring.steps.clone());
         let places = places.inner.map(|((member, place), tick, diff)| (Feed::Place(member, place), tick, diff as i64));
         let gates = gates.inner.map(|((member, gate), tick, diff)| (Feed::Gate(member, gate), tick, diff as i64));
         let scores = self.map(|(member, axis)| Feed::Score(member, axis));
@@ -137,7 +147,7 @@ where
         );
         run(
             rows,
-            Wiring::fresh("TopK: merge", scope),
+            Wiring::fresh("TopK: merge", scope).in_steps(&steps),
             StageTwo::new(k),
             |(group, _)| group.clone(),
             |(group, _)| group.clone(),

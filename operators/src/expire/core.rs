@@ -47,13 +47,49 @@ impl Level {
 pub struct ExpireCore<K, R> {
     phase_of: Box<dyn Fn(&K) -> u64>,
     levels: Vec<Level>,
-    keys: Table<K, VecDeque<Bucket<R>>>,
+    keys: Table<K, Rows<R>>,
+    changes: Changes<R>,
     now: Tick,
+}
+
+/// What a key holds.
+#[derive(Clone)]
+struct Rows<R> {
+    buckets: VecDeque<Bucket<R>>,
+    /// The key's place among the changes of this tick.
+    change: Option<u32>,
+}
+
+impl<R> Default for Rows<R> {
+    fn default() -> Self {
+        Rows { buckets: VecDeque::new(), change: None }
+    }
+}
+
+/// What a tick adds to the windows of the keys that it concerns: the output, summed up by key, so
+/// that what enters and what leaves at one tick is one update or none.
+struct Changes<R> {
+    windows: usize,
+    slots: Vec<Slot>,
+    /// One sum for each slot and window.
+    sums: Vec<R>,
+}
+
+impl<R: Abelian> Changes<R> {
+    fn of(&mut self, slot: Slot, change: &mut Option<u32>) -> &mut [R] {
+        let at = *change.get_or_insert_with(|| {
+            self.slots.push(slot);
+            self.sums.extend(std::iter::repeat_with(R::zero).take(self.windows));
+            self.slots.len() as u32 - 1
+        });
+        &mut self.sums[at as usize * self.windows..][..self.windows]
+    }
 }
 
 impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
     /// The core of `windows`; `phase_of` gives the phase of a key in microseconds.
     pub fn new(windows: Windows, phase_of: Box<dyn Fn(&K) -> u64>) -> Self {
+        let windows_count = windows.len();
         let mut levels: BTreeMap<u64, Vec<(u8, u64)>> = BTreeMap::new();
         for (window, bucket_us) in windows.buckets_us.iter().enumerate() {
             let number = u8::try_from(window).expect("at most 256 windows");
@@ -63,26 +99,37 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
             windows.sort_by_key(|(_, length_us)| *length_us);
             Level { bucket_us, windows, ends: BTreeMap::new() }
         });
-        ExpireCore { phase_of, levels: levels.collect(), keys: Table::default(), now: 0 }
+        let changes = Changes { windows: windows_count, slots: Vec::new(), sums: Vec::new() };
+        ExpireCore { phase_of, levels: levels.collect(), keys: Table::default(), changes, now: 0 }
     }
 
     /// How many rows the core holds.
     pub fn rows(&self) -> usize {
-        self.keys.iter().map(|(_, rows)| rows.len()).sum()
+        self.keys.iter().map(|(_, rows)| rows.buckets.len()).sum()
     }
 
     /// Writes `diff` into the row of the finest level, from `finest` on, that still keeps that
-    /// bucket. False where no window does.
-    fn write(&mut self, slot: Slot, finest: usize, end_of: impl Fn(u64) -> u64, diff: &R) -> bool {
+    /// bucket, and adds it to each window, of those levels, that holds the bucket now.
+    fn write(&mut self, slot: Slot, finest: usize, end_of: impl Fn(u64) -> u64, diff: &R) {
         let now = self.now;
-        let open = |level: &Level| end_of(level.bucket_us) + level.longest_us() > now;
-        let Some(at_level) = (finest..self.levels.len()).find(|at| open(&self.levels[*at])) else { return false };
-        let end = end_of(self.levels[at_level].bucket_us);
         let rows = self.keys.get_mut(slot).1;
+        let open = |level: &Level| end_of(level.bucket_us) + level.longest_us() > now;
+        let Some(at_level) = (finest..self.levels.len()).find(|at| open(&self.levels[*at])) else {
+            self.forget_if_empty(slot);
+            return;
+        };
+        let sums = self.changes.of(slot, &mut rows.change);
+        for level in &self.levels[finest..] {
+            let end = end_of(level.bucket_us);
+            for (window, _) in level.windows.iter().filter(|(_, length_us)| end + length_us > now) {
+                sums[usize::from(*window)].plus_equals(diff);
+            }
+        }
+        let (rows, end) = (&mut rows.buckets, end_of(self.levels[at_level].bucket_us));
         let place = rows.partition_point(|row| (row.end, usize::from(row.level)) < (end, at_level));
         if let Some(row) = rows.get_mut(place).filter(|row| row.end == end && usize::from(row.level) == at_level) {
             row.sum.plus_equals(diff);
-            return true;
+            return;
         }
         for (at, level) in self.levels.iter_mut().enumerate().skip(at_level) {
             let end = end_of(level.bucket_us);
@@ -91,40 +138,27 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
             }
         }
         rows.insert(place, Bucket { end, level: at_level as u8, sum: diff.clone() });
-        true
-    }
-
-    /// Emits `diff` for each window, of the levels from `finest` on, that holds the bucket now.
-    fn emit(
-        &self,
-        finest: usize,
-        update: (&K, &R),
-        end_of: impl Fn(u64) -> u64,
-        tick: Tick,
-        out: &mut Out<(K, u8), R>,
-    ) {
-        let (key, diff) = update;
-        for level in &self.levels[finest..] {
-            let end = end_of(level.bucket_us);
-            let open = level.windows.iter().filter(|(_, length_us)| end + length_us > tick);
-            out.extend(open.map(|(window, _)| ((key.clone(), *window), tick, diff.clone())));
-        }
     }
 
     /// Takes what ended in (`after`, `until`] out of one window.
-    fn leave(&self, at: usize, window: u8, length_us: u64, after: u64, until: u64, out: &mut Out<(K, u8), R>) {
+    fn leave(&mut self, at: usize, window: u8, after: u64, until: u64) {
         let level = &self.levels[at];
         for (end, slots) in level.ends.range((Excluded(after), Included(until))) {
             for slot in slots {
-                let (key, rows) = self.keys.get(*slot);
-                let mut bucket = within(rows, at, *end, level.bucket_us).map(|row| row.sum.clone());
+                let rows = self.keys.get_mut(*slot).1;
+                let mut bucket = within(&rows.buckets, at, *end, level.bucket_us).map(|row| row.sum.clone());
                 let Some(mut sum) = bucket.next() else { continue };
                 bucket.for_each(|other| sum.plus_equals(&other));
-                if !sum.is_zero() {
-                    sum.negate();
-                    out.push(((key.clone(), window), end + length_us, sum));
-                }
+                sum.negate();
+                self.changes.of(*slot, &mut rows.change)[usize::from(window)].plus_equals(&sum);
             }
+        }
+    }
+
+    fn forget_if_empty(&mut self, slot: Slot) {
+        let rows = self.keys.get(slot).1;
+        if rows.buckets.is_empty() && rows.change.is_none() {
+            self.keys.remove(slot);
         }
     }
 
@@ -141,7 +175,7 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
     fn retire_bucket(&mut self, at: usize, end: u64, slot: Slot) {
         let bucket_us = self.levels[at].bucket_us;
         let coarser_us = self.levels.get(at + 1).map(|level| level.bucket_us);
-        let (key, rows) = self.keys.get_mut(slot);
+        let (key, Rows { buckets: rows, .. }) = self.keys.get_mut(slot);
         let phase_us = (self.phase_of)(key);
         let first = rows.partition_point(|row| row.end + bucket_us <= end);
         let last = rows.partition_point(|row| row.end <= end);
@@ -171,9 +205,7 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
                 None => rows.insert(place, Bucket { end, level, sum }),
             }
         }
-        if rows.is_empty() {
-            self.keys.remove(slot);
-        }
+        self.forget_if_empty(slot);
     }
 }
 
@@ -190,15 +222,14 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
     type OutDiff = R;
     type Row = ExpireRow<K, R>;
 
-    fn advance(&mut self, tick: Tick, out: &mut Out<(K, u8), R>) {
+    fn advance(&mut self, tick: Tick, _out: &mut Out<(K, u8), R>) {
         let before = self.now;
         self.now = before.max(tick);
         for at in 0..self.levels.len() {
             for place in 0..self.levels[at].windows.len() {
                 let (window, length_us) = self.levels[at].windows[place];
                 if let Some(until) = self.now.checked_sub(length_us) {
-                    let after = before.saturating_sub(length_us);
-                    self.leave(at, window, length_us, after, until, out);
+                    self.leave(at, window, before.saturating_sub(length_us), until);
                 }
             }
             if let Some(until) = self.now.checked_sub(self.levels[at].longest_us()) {
@@ -207,15 +238,28 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
         }
     }
 
-    fn absorb(&mut self, (key, at): (K, u64), tick: Tick, diff: R, out: &mut Out<(K, u8), R>) {
+    fn absorb(&mut self, (key, at): (K, u64), _tick: Tick, diff: R, _out: &mut Out<(K, u8), R>) {
         let phase_us = (self.phase_of)(&key);
-        let end_of = |bucket_us| bucket_end(bucket_us, phase_us, at);
-        let slot = self.keys.find_or_insert(&key, VecDeque::new);
-        if self.write(slot, 0, end_of, &diff) {
-            self.emit(0, (&key, &diff), end_of, tick, out);
-        } else if self.keys.get(slot).1.is_empty() {
-            self.keys.remove(slot);
+        let slot = self.keys.find_or_insert(&key, Rows::default);
+        self.write(slot, 0, |bucket_us| bucket_end(bucket_us, phase_us, at), &diff);
+    }
+
+    fn settle(&mut self, tick: Tick, out: &mut Out<(K, u8), R>) {
+        let slots = std::mem::take(&mut self.changes.slots);
+        let mut sums = self.changes.sums.drain(..);
+        for slot in &slots {
+            let (key, rows) = self.keys.get_mut(*slot);
+            rows.change = None;
+            for (window, sum) in sums.by_ref().take(self.changes.windows).enumerate() {
+                if !sum.is_zero() {
+                    out.push(((key.clone(), window as u8), tick, sum));
+                }
+            }
         }
+        drop(sums);
+        slots.iter().for_each(|slot| self.forget_if_empty(*slot));
+        self.changes.slots = slots;
+        self.changes.slots.clear();
     }
 
     fn due(&self) -> Option<Tick> {
@@ -236,22 +280,17 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
         let mut rows = Vec::new();
         let done = self.keys.export_slice(max_rows, &mut rows);
-        out.extend(rows.into_iter().map(|(key, rows)| (key, Vec::from(rows))));
+        out.extend(rows.into_iter().map(|(key, rows)| (key, Vec::from(rows.buckets))));
         done
     }
 
     /// Rows come back as they were; what they add to each window is emitted at `tick`.
-    fn import(&mut self, (key, rows): Self::Row, tick: Tick, out: &mut Out<(K, u8), R>) {
+    fn import(&mut self, (key, rows): Self::Row, _tick: Tick, _out: &mut Out<(K, u8), R>) {
         let phase_us = (self.phase_of)(&key);
         for row in rows {
-            let end_of = |bucket_us| bucket_end(bucket_us, phase_us, row.end - 1);
-            let slot = self.keys.find_or_insert(&key, VecDeque::new);
+            let slot = self.keys.find_or_insert(&key, Rows::default);
             let finest = usize::from(row.level).min(self.levels.len() - 1);
-            if self.write(slot, finest, end_of, &row.sum) {
-                self.emit(finest, (&key, &row.sum), end_of, tick, out);
-            } else if self.keys.get(slot).1.is_empty() {
-                self.keys.remove(slot);
-            }
+            self.write(slot, finest, |bucket_us| bucket_end(bucket_us, phase_us, row.end - 1), &row.sum);
         }
     }
 }

@@ -33,8 +33,7 @@ impl Core for Echo {
     fn advance(&mut self, tick: Tick, out: &mut Out<u64, isize>) {
         self.log.borrow_mut().push(("advance", tick));
         while let Some(entry) = self.pending.first_entry().filter(|entry| *entry.key() <= tick) {
-            let (at, echoes) = entry.remove_entry();
-            out.extend(echoes.into_iter().map(|echo| (echo, at, 1)));
+            out.extend(entry.remove().into_iter().map(|echo| (echo, tick, 1)));
         }
     }
 
@@ -76,20 +75,22 @@ struct Rig {
     probe: Handle<Tick>,
     out: Rc<RefCell<Vec<(u64, Tick, isize)>>>,
     exports: Exports<u64>,
+    steps: Steps,
     log: Log,
 }
 
 fn rig(worker: &mut Worker, slice_rows: usize) -> Rig {
     let (out, log, exports) = (Rc::default(), Log::default(), Exports::in_slices_of(slice_rows));
+    let steps = Steps::default();
     worker.dataflow::<Tick, _, _>(|scope| {
         let (data, input): (_, VecCollection<'_, Tick, u64, isize>) = scope.new_collection();
         let (rows, imports) = scope.new_collection::<u64, isize>();
-        let wiring = Wiring { name: "Echo", imports: imports.inner, exports: exports.clone() };
+        let wiring = Wiring { name: "Echo", imports: imports.inner, exports: exports.clone(), steps: steps.clone() };
         let core = Echo { log: Rc::clone(&log), ..Echo::default() };
         let sink: Rc<RefCell<Vec<_>>> = Rc::clone(&out);
         let echoed = run(input, wiring, core, |data| *data, |row| *row);
         let (probe, _) = echoed.inspect(move |update| sink.borrow_mut().push(*update)).probe();
-        Rig { data, rows, probe, out, exports, log }
+        Rig { data, rows, probe, out, exports, steps: steps.clone(), log }
     })
 }
 
@@ -154,6 +155,37 @@ fn what_falls_due_comes_out_without_input_and_holds_nothing_back_before() {
         }
         rig.advance(worker, LATER + 1);
         assert_eq!(*rig.out.borrow(), [(7, 0, 1), (7, LATER, 1)]);
+    });
+}
+
+#[test]
+fn time_stops_at_each_tick_at_which_something_falls_due() {
+    timely::execute_directly(|worker| {
+        let mut rig = rig(worker, 1);
+        (0..3).for_each(|data| rig.data.update_at(data, 2 * data, 1));
+        rig.advance(worker, 50);
+        let echoes: Vec<_> = rig.out.borrow().iter().filter(|(_, tick, _)| *tick >= LATER).copied().collect();
+        assert_eq!(echoes, [(0, LATER, 1), (1, LATER + 2, 1), (2, LATER + 4, 1)]);
+    });
+}
+
+#[test]
+fn a_step_is_taken_as_of_its_last_tick() {
+    timely::execute_directly(|worker| {
+        let mut rig = rig(worker, 1);
+        [5, 8, 15, 40].into_iter().for_each(|upper| rig.steps.announce(upper));
+        (0..7).for_each(|data| rig.data.update_at(data, data, 1));
+        // A frontier in the middle of the second step, then one beyond the third.
+        rig.advance(worker, 6);
+        assert_eq!(rig.out.borrow().iter().map(|(data, tick, _)| (*data, *tick)).collect::<Vec<_>>(), [
+            (0, 4), (1, 4), (2, 4), (3, 4), (4, 4), (5, 5)
+        ]);
+        rig.out.borrow_mut().clear();
+        rig.advance(worker, 30);
+        // What arrived at 4 is told at 14, with which the third step ends; the fourth has begun.
+        assert_eq!(*rig.out.borrow(), [(6, 7, 1), (0, 14, 1), (1, 14, 1), (2, 14, 1), (3, 14, 1), (4, 14, 1), (5, 29, 1), (6, 29, 1)]);
+        rig.steps.forget_below(15);
+        assert_eq!((rig.steps.end_of(15), rig.steps.end_of(39), rig.steps.end_of(40)), (39, 39, 40));
     });
 }
 

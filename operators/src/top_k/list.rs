@@ -1,6 +1,6 @@
 //! A group: a tournament over all its members, and the members near the cut in order.
 //!
-//! The buffer holds exactly the eligible members that rank at or above `floor`; without a floor
+//! The buffer holds exactly the eligible members that rank at or above its floor; without a floor
 //! it holds all of them. It is refilled from the tree when it holds fewer than K and more are to
 //! be had, so a refill is paid for by the departures since the last one.
 
@@ -11,17 +11,25 @@ use super::{
     tree::{OUT, Tree},
 };
 
-/// A place in the order: score, then member.
-type Rank<M> = (i64, M);
+/// A place in the order: greater score first, then lesser member. Members with different ties are
+/// in the order of these.
+#[derive(Clone)]
+pub(super) struct Rank<M> {
+    pub(super) score: i64,
+    tie: u64,
+    pub(super) member: M,
+}
 
-fn by_rank<M: Ord>(a: (i64, &M), b: (i64, &M)) -> Ordering {
-    b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1))
+impl<M: Ord> Rank<M> {
+    fn order(&self, score: i64, tie: u64, member: &M) -> Ordering {
+        score.cmp(&self.score).then_with(|| self.tie.cmp(&tie)).then_with(|| self.member.cmp(member))
+    }
 }
 
 pub(super) struct List<M> {
     k: usize,
     tree: Tree<M>,
-    buffer: Vec<(i64, M, u32)>,
+    buffer: Vec<(Rank<M>, u32)>,
     floor: Option<Rank<M>>,
 }
 
@@ -30,9 +38,9 @@ impl<M: Ord + Clone> List<M> {
         List { k, tree: Tree::new(), buffer: Vec::new(), floor: None }
     }
 
-    /// A leaf for `member`, not eligible yet.
-    pub(super) fn add(&mut self, member: M) -> u32 {
-        self.tree.add(member)
+    /// A leaf for `member`, not eligible yet. Of two members the lesser never has the greater `tie`.
+    pub(super) fn add(&mut self, member: M, tie: u64) -> u32 {
+        self.tree.add(member, tie)
     }
 
     /// Takes a leaf out; true where the first K changed.
@@ -54,20 +62,22 @@ impl<M: Ord + Clone> List<M> {
             return false;
         }
         self.tree.set(leaf, score);
-        let member = self.tree.member(leaf).clone();
-        let left = self.covers(before, &member).then(|| {
-            let place = self.place(before, &member).expect("what the floor covers is in the buffer");
+        if before.max(score) < self.floor.as_ref().map_or(OUT, |floor| floor.score) {
+            return false;
+        }
+        let left = self.covers(leaf, before).then(|| {
+            let place = self.place(leaf, before).expect("what the floor covers is in the buffer");
             self.buffer.remove(place);
             place
         });
-        let entered = self.covers(score, &member).then(|| {
-            let place = self.place(score, &member).expect_err("a member is in the buffer once");
-            self.buffer.insert(place, (score, member, leaf));
+        let entered = self.covers(leaf, score).then(|| {
+            let place = self.place(leaf, score).expect_err("a member is in the buffer once");
+            self.buffer.insert(place, (self.rank(leaf), leaf));
             place
         });
         if self.buffer.len() > BUFFER_FACTOR * self.k {
             self.buffer.pop();
-            self.floor = self.buffer.last().map(|(score, member, _)| (*score, member.clone()));
+            self.floor = self.buffer.last().map(|(rank, _)| rank.clone());
         }
         if self.buffer.len() < self.k && self.floor.is_some() {
             self.refill();
@@ -78,31 +88,35 @@ impl<M: Ord + Clone> List<M> {
     /// True where `leaf` is among the first K.
     pub(super) fn is_listed(&self, leaf: u32) -> bool {
         let score = self.tree.score(leaf);
-        let member = self.tree.member(leaf);
-        self.covers(score, member) && self.place(score, member).is_ok_and(|place| place < self.k)
+        self.covers(leaf, score) && self.place(leaf, score).is_ok_and(|place| place < self.k)
     }
 
-    /// The first K: score, member, leaf.
-    pub(super) fn first(&self) -> &[(i64, M, u32)] {
+    /// The first K, and the leaf of each.
+    pub(super) fn first(&self) -> &[(Rank<M>, u32)] {
         &self.buffer[..self.buffer.len().min(self.k)]
     }
 
-    fn covers(&self, score: i64, member: &M) -> bool {
-        let floor = self.floor.as_ref();
-        score > OUT && floor.is_none_or(|(floor, last)| by_rank((score, member), (*floor, last)).is_le())
+    fn rank(&self, leaf: u32) -> Rank<M> {
+        Rank { score: self.tree.score(leaf), tie: self.tree.tie(leaf), member: self.tree.member(leaf).clone() }
     }
 
-    fn place(&self, score: i64, member: &M) -> Result<usize, usize> {
-        self.buffer.binary_search_by(|(other, who, _)| by_rank((*other, who), (score, member)))
+    /// True where the member of `leaf` belongs into the buffer if it has `score`.
+    fn covers(&self, leaf: u32, score: i64) -> bool {
+        let above = |floor: &Rank<M>| floor.order(score, self.tree.tie(leaf), self.tree.member(leaf)).is_ge();
+        score > OUT && self.floor.as_ref().is_none_or(above)
+    }
+
+    fn place(&self, leaf: u32, score: i64) -> Result<usize, usize> {
+        let (tie, member) = (self.tree.tie(leaf), self.tree.member(leaf));
+        self.buffer.binary_search_by(|(rank, _)| rank.order(score, tie, member))
     }
 
     fn refill(&mut self) {
         let wanted = BUFFER_FACTOR * self.k * 2 / 3;
         let leaves = self.tree.best(wanted);
-        let entry = |leaf: u32| (self.tree.score(leaf), self.tree.member(leaf).clone(), leaf);
-        self.buffer = leaves.into_iter().map(entry).collect();
+        self.buffer = leaves.into_iter().map(|leaf| (self.rank(leaf), leaf)).collect();
         let is_all = self.buffer.len() < wanted;
-        self.floor = self.buffer.last().filter(|_| !is_all).map(|(score, member, _)| (*score, member.clone()));
+        self.floor = self.buffer.last().filter(|_| !is_all).map(|(rank, _)| rank.clone());
     }
 }
 
@@ -114,12 +128,16 @@ mod tests {
     proptest! {
         /// The first K equal a sort after every change, and a change that is not reported changed nothing.
         #[test]
-        fn the_first_k_are_those_of_a_sort(k in 1usize..4, changes in prop::collection::vec((0u32..60, 0i64..6), 1..600)) {
+        fn the_first_k_are_those_of_a_sort(
+            k in 1usize..4,
+            members_a_tie in 1u32..80,
+            changes in prop::collection::vec((0u32..60, 0i64..6), 1..600),
+        ) {
             let mut list = List::new(k);
             let mut plain = vec![OUT; 60];
             let mut last = Vec::new();
             for leaf in 0..60u32 {
-                list.add(leaf);
+                list.add(leaf, u64::from(leaf / members_a_tie));
             }
             for (leaf, score) in changes {
                 let reported = list.set(leaf, score);
@@ -127,7 +145,7 @@ mod tests {
                 let mut order: Vec<(i64, u32)> = (0..60).map(|m| (-plain[m as usize], m)).filter(|(s, _)| *s < 0).collect();
                 order.sort();
                 order.truncate(k);
-                let first: Vec<(i64, u32)> = list.first().iter().map(|(score, member, _)| (-score, *member)).collect();
+                let first: Vec<(i64, u32)> = list.first().iter().map(|(rank, _)| (-rank.score, rank.member)).collect();
                 prop_assert_eq!(&first, &order);
                 prop_assert!(reported || first == last);
                 prop_assert_eq!(list.is_listed(leaf), order.iter().any(|(_, m)| *m == leaf));

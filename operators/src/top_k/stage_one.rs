@@ -5,8 +5,9 @@ use std::hash::Hash;
 
 use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
-use super::{Ranked, TopKOptions, TopKRow, list::List, tree::OUT};
+use super::{Ranked, TopKOptions, TopKRow, by_rank, list::List, tree::OUT};
 use crate::{
     Tick,
     shell::{Core, Out},
@@ -38,8 +39,27 @@ impl<M, A, B, P> Feed<M, A, B, P> {
 struct Cell {
     score: i64,
     member: Slot,
-    /// Group, and leaf within it.
-    leaves: Vec<(Slot, u32)>,
+    is_open: bool,
+    news: News,
+    /// Group, and leaf within it. Mostly the group of all members, and that of one place.
+    leaves: SmallVec<[(Slot, u32); 2]>,
+}
+
+/// What a cell's groups are still to be told when the tick is settled.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum News {
+    Nothing,
+    /// The score may be another.
+    Score,
+    /// The gate is another: it opened, closed, or has another payload.
+    Gate,
+}
+
+impl Cell {
+    /// The score by which it stands in its groups.
+    fn ranked(&self) -> i64 {
+        if self.is_open { self.score.max(OUT) } else { OUT }
+    }
 }
 
 /// What is known of a member apart from its scores.
@@ -86,12 +106,14 @@ struct Group<M, P> {
 
 /// Stage 1 without a dataflow.
 pub struct StageOne<M, A, B, P> {
-    options: TopKOptions<A, B, P>,
+    options: TopKOptions<M, A, B, P>,
     cells: Table<(M, A), Cell>,
     members: Table<M, Member<B, P>>,
     groups: Table<(A, B), Group<M, P>>,
     /// The order of each group, by the group's slot.
     lists: Vec<List<Seat<M>>>,
+    /// Cells with news, and groups whose candidates may be others.
+    told: Vec<Slot>,
     touched: Vec<Slot>,
 }
 
@@ -106,10 +128,10 @@ where
     ///
     /// # Panics
     /// Where lists are to have no member at all.
-    pub fn new(options: TopKOptions<A, B, P>) -> Self {
+    pub fn new(options: TopKOptions<M, A, B, P>) -> Self {
         assert!(options.k > 0, "a list has room for a member");
         let (cells, members, groups) = (Table::default(), Table::default(), Table::default());
-        StageOne { options, cells, members, groups, lists: Vec::new(), touched: Vec::new() }
+        StageOne { options, cells, members, groups, lists: Vec::new(), told: Vec::new(), touched: Vec::new() }
     }
 
     /// How many cells, members and groups are held.
@@ -134,28 +156,28 @@ where
 
     fn add_score(&mut self, member: M, axis: A, diff: i64) {
         let key = (member, axis);
-        let found = self.cells.find(&key);
-        let cell = found.unwrap_or_else(|| self.new_cell(&key));
+        let cell = self.cells.find(&key).unwrap_or_else(|| self.new_cell(&key));
+        self.cells.get_mut(cell).1.score += diff;
+        self.tell(cell, News::Score);
+    }
+
+    /// Notes what a cell's groups are to be told.
+    fn tell(&mut self, cell: Slot, news: News) {
         let state = self.cells.get_mut(cell).1;
-        state.score += diff;
-        let is_gone = state.score == 0;
-        let open = self.members.get(state.member).1.open.is_some();
-        let score = if open { state.score.max(OUT) } else { OUT };
-        for (group, leaf) in &state.leaves {
-            if self.lists[*group as usize].set(*leaf, score) {
-                touch(&mut self.groups, &mut self.touched, *group);
-            }
+        if state.news == News::Nothing {
+            self.told.push(cell);
         }
-        if is_gone {
-            self.remove_cell(cell);
-        }
+        state.news = state.news.max(news);
     }
 
     fn new_cell(&mut self, key: &(M, A)) -> Slot {
         let member = self.member(&key.0);
-        let placed = self.members.get(member).1.places.iter().filter(|(_, count)| *count > 0).map(|(place, _)| place);
+        let state = self.members.get(member).1;
+        let placed = state.places.iter().filter(|(_, count)| *count > 0).map(|(place, _)| place);
         let places: Vec<B> = self.options.everywhere.iter().chain(placed).cloned().collect();
-        let cell = self.cells.find_or_insert(key, || Cell { score: 0, member, leaves: Vec::new() });
+        let is_open = state.open.is_some();
+        let fresh = || Cell { score: 0, member, is_open, news: News::Nothing, leaves: SmallVec::new() };
+        let cell = self.cells.find_or_insert(key, fresh);
         self.members.get_mut(member).1.cells.push(cell);
         for place in places {
             self.join(cell, &place);
@@ -171,11 +193,10 @@ where
         }
         let group = self.group(&(axis, place.clone()));
         let state = self.cells.get_mut(cell).1;
-        let leaf = self.lists[group as usize].add(Seat { member, slot: state.member });
+        let tie = (self.options.tie)(&member);
+        let leaf = self.lists[group as usize].add(Seat { member, slot: state.member }, tie);
         state.leaves.push((group, leaf));
-        let open = self.members.get(state.member).1.open.is_some();
-        let score = if open { state.score.max(OUT) } else { OUT };
-        if self.lists[group as usize].set(leaf, score) {
+        if self.lists[group as usize].set(leaf, state.ranked()) {
             touch(&mut self.groups, &mut self.touched, group);
         }
     }
@@ -261,32 +282,38 @@ where
         let live = state.gates.iter().filter(|(_, count)| *count > 0).map(|(gate, _)| gate);
         let open = live.min().cloned().unwrap_or(without_gate);
         if open != state.open {
+            let is_open = open.is_some();
             state.open = open;
-            let cells = state.cells.clone();
-            cells.into_iter().for_each(|cell| self.regate(cell));
+            for cell in state.cells.clone() {
+                self.cells.get_mut(cell).1.is_open = is_open;
+                self.tell(cell, News::Gate);
+            }
         }
         self.forget_if_unknown(slot);
     }
 
-    /// Puts a cell in or out of its lists, or notes that its payload changed.
-    fn regate(&mut self, cell: Slot) {
-        let state = self.cells.get(cell).1;
-        let open = self.members.get(state.member).1.open.is_some();
-        let score = if open { state.score.max(OUT) } else { OUT };
+    /// Tells a cell's groups its news.
+    fn pass_on(&mut self, cell: Slot) {
+        let state = self.cells.get_mut(cell).1;
+        let is_other = std::mem::replace(&mut state.news, News::Nothing) == News::Gate;
+        let (score, is_gone) = (state.ranked(), state.score == 0);
         for (group, leaf) in &state.leaves {
             let list = &mut self.lists[*group as usize];
-            if list.set(*leaf, score) || list.is_listed(*leaf) {
+            if list.set(*leaf, score) || (is_other && list.is_listed(*leaf)) {
                 touch(&mut self.groups, &mut self.touched, *group);
             }
+        }
+        if is_gone {
+            self.remove_cell(cell);
         }
     }
 
     /// The candidates of a group as they are now.
     fn candidates(&self, group: Slot) -> Vec<Ranked<M, P>> {
         let first = self.lists[group as usize].first().iter();
-        let with_payload = first.map(|(score, seat, _)| {
-            let open = self.members.get(seat.slot).1.open.clone();
-            (seat.member.clone(), *score, open.expect("a listed member is open"))
+        let with_payload = first.map(|(rank, _)| {
+            let open = self.members.get(rank.member.slot).1.open.clone();
+            (rank.member.member.clone(), rank.score, open.expect("a listed member is open"))
         });
         with_payload.collect()
     }
@@ -300,6 +327,29 @@ where
     let state = groups.get_mut(group).1;
     if !std::mem::replace(&mut state.touched, true) {
         touched.push(group);
+    }
+}
+
+/// Tells what makes `after` of `before`, both in the order of rank.
+fn differences<M: Ord, P: Ord>(
+    mut before: &[Ranked<M, P>],
+    mut after: &[Ranked<M, P>],
+    mut tell: impl FnMut(&Ranked<M, P>, isize),
+) {
+    loop {
+        match (before.split_first(), after.split_first()) {
+            (None, None) => return,
+            (Some((gone, rest)), new) if new.is_none_or(|(new, _)| by_rank(gone, new).is_lt()) => {
+                tell(gone, -1);
+                before = rest;
+            }
+            (gone, Some((new, rest))) if gone.is_none_or(|(gone, _)| by_rank(gone, new).is_gt()) => {
+                tell(new, 1);
+                after = rest;
+            }
+            (Some((_, rest)), Some((_, others))) => (before, after) = (rest, others),
+            _ => unreachable!("one of two has a first"),
+        }
     }
 }
 
@@ -327,16 +377,14 @@ where
     }
 
     fn settle(&mut self, tick: Tick, out: &mut Out<Self::Out, isize>) {
+        let mut told = std::mem::take(&mut self.told);
+        told.drain(..).for_each(|cell| self.pass_on(cell));
+        self.told = told;
         for group in std::mem::take(&mut self.touched) {
             let now = self.candidates(group);
             let (key, state) = self.groups.get_mut(group);
             state.touched = false;
-            for gone in state.emitted.iter().filter(|row| !now.contains(row)) {
-                out.push(((key.clone(), gone.clone()), tick, -1));
-            }
-            for new in now.iter().filter(|row| !state.emitted.contains(row)) {
-                out.push(((key.clone(), new.clone()), tick, 1));
-            }
+            differences(&state.emitted, &now, |row, diff| out.push(((key.clone(), row.clone()), tick, diff)));
             state.emitted = now;
             self.drop_if_empty(group);
         }

@@ -4,7 +4,7 @@ use std::hash::Hash;
 
 use differential_dataflow::ExchangeData;
 
-use super::Ranked;
+use super::{Ranked, by_rank};
 use crate::{
     Tick,
     shell::{Core, Out},
@@ -33,11 +33,6 @@ impl<G: ExchangeData + Hash, M: ExchangeData, P: ExchangeData> StageTwo<G, M, P>
     }
 }
 
-/// Score descending, then member ascending.
-fn rank<M: Ord, P: Ord>(a: &Ranked<M, P>, b: &Ranked<M, P>) -> std::cmp::Ordering {
-    b.1.cmp(&a.1).then_with(|| (&a.0, &a.2).cmp(&(&b.0, &b.2)))
-}
-
 impl<G: ExchangeData + Hash, M: ExchangeData, P: ExchangeData> Core for StageTwo<G, M, P> {
     type In = (G, Ranked<M, P>);
     type InDiff = isize;
@@ -51,7 +46,7 @@ impl<G: ExchangeData + Hash, M: ExchangeData, P: ExchangeData> Core for StageTwo
         let fresh = || Merge { rows: Vec::new(), emitted: Vec::new(), touched: false };
         let slot = self.groups.find_or_insert(&group, fresh);
         let state = self.groups.get_mut(slot).1;
-        match state.rows.binary_search_by(|(other, _)| rank(other, &row)) {
+        match state.rows.binary_search_by(|(other, _)| by_rank(other, &row)) {
             Ok(place) => {
                 state.rows[place].1 += diff;
                 if state.rows[place].1 == 0 {

@@ -49,13 +49,15 @@ impl Lists {
         !(self.axis_1_only_everywhere && axis == 1 && place != EVERYWHERE)
     }
 
-    fn options(&self) -> TopKOptions<Axis, Place, Payload> {
+    fn options(&self) -> TopKOptions<Member, Axis, Place, Payload> {
         let lists = self.clone();
         TopKOptions {
             k: self.k,
             everywhere: self.everywhere.clone(),
             is_group: Rc::new(move |axis, place| lists.is_group(*axis, *place)),
             without_gate: self.without_gate,
+            // Four members a tie.
+            tie: |member| u64::from(*member / 4),
         }
     }
 }

@@ -1,21 +1,33 @@
 //! A tournament over the leaves of a group: sixteen leaves to a block, sixteen blocks to the
-//! next, each knowing its best leaf. Changing a leaf looks at one block per level and stops where
-//! the winner stays; the best m leaves are found from the top without looking at the rest.
+//! next, each knowing its best leaf. The best m leaves are found from the top without looking at
+//! the rest.
+//!
+//! Changing a leaf writes its score and notes its block: who wins it is decided when the best are
+//! asked for, or when [`MAX_STALE_BLOCKS`] have been noted, once for all changes since. So a change
+//! costs at most one block per level, and mostly less, and no question has more than that to repair.
 
-use std::collections::BinaryHeap;
+use std::{cmp::Ordering, collections::BinaryHeap};
 
 /// How many children a block has: a cache line or two of scores.
 const FAN: usize = 16;
 
+/// How many blocks may be noted before they are looked at again.
+const MAX_STALE_BLOCKS: usize = 256;
+
 /// The score of a leaf that is not eligible. Eligible scores are above 0.
 pub(super) const OUT: i64 = 0;
 
-/// Leaves with a score and a member each; greater score first, then lesser member.
+/// Leaves with a score and a member each; greater score first, then lesser member. Members with
+/// different ties are ordered by these, so that mostly no member has to be fetched.
 pub(super) struct Tree<M> {
     scores: Vec<i64>,
+    ties: Vec<u64>,
     members: Vec<M>,
     /// `winners[level][block]`: the best leaf of that block.
     winners: Vec<Vec<u32>>,
+    /// Blocks of the lowest level whose winner may not be their best, and which those are.
+    stale: Vec<u32>,
+    is_stale: Vec<bool>,
     free: Vec<u32>,
     /// How many leaves, each by itself or as the best of its block, were looked at in blocks.
     #[cfg(test)]
@@ -26,23 +38,29 @@ impl<M: Ord + Clone> Tree<M> {
     pub(super) fn new() -> Self {
         Tree {
             scores: Vec::new(),
+            ties: Vec::new(),
             members: Vec::new(),
             winners: Vec::new(),
+            stale: Vec::new(),
+            is_stale: Vec::new(),
             free: Vec::new(),
             #[cfg(test)]
             looked_at: std::cell::Cell::new(0),
         }
     }
 
-    /// A leaf for `member`, not eligible yet.
-    pub(super) fn add(&mut self, member: M) -> u32 {
+    /// A leaf for `member`, not eligible yet. Of two members the lesser never has the greater `tie`.
+    pub(super) fn add(&mut self, member: M, tie: u64) -> u32 {
         if let Some(leaf) = self.free.pop() {
             self.members[leaf as usize] = member;
+            self.ties[leaf as usize] = tie;
             return leaf;
         }
         let leaf = self.scores.len() as u32;
         self.scores.push(OUT);
+        self.ties.push(tie);
         self.members.push(member);
+        self.is_stale.resize(self.scores.len().div_ceil(FAN), false);
         let (mut level, mut blocks) = (0, self.scores.len().div_ceil(FAN));
         loop {
             if self.winners.len() == level {
@@ -73,6 +91,10 @@ impl<M: Ord + Clone> Tree<M> {
         &self.members[leaf as usize]
     }
 
+    pub(super) fn tie(&self, leaf: u32) -> u64 {
+        self.ties[leaf as usize]
+    }
+
     /// How many leaves are in use.
     pub(super) fn len(&self) -> usize {
         self.scores.len() - self.free.len()
@@ -81,38 +103,48 @@ impl<M: Ord + Clone> Tree<M> {
     /// Sets a leaf's score.
     pub(super) fn set(&mut self, leaf: u32, score: i64) {
         self.scores[leaf as usize] = score;
-        let mut block = leaf as usize;
-        for level in 0..self.winners.len() {
-            block /= FAN;
-            let winner = self.winners[level][block];
-            let best = if winner == leaf {
-                self.best_of(level, block)
-            } else if self.beats(leaf, winner) {
-                leaf
-            } else {
-                return;
-            };
-            self.winners[level][block] = best;
+        let block = leaf as usize / FAN;
+        if !std::mem::replace(&mut self.is_stale[block], true) {
+            self.stale.push(block as u32);
+            if self.stale.len() == MAX_STALE_BLOCKS {
+                self.repair();
+            }
         }
     }
 
+    /// Lets every block know its best leaf again.
+    fn repair(&mut self) {
+        let mut blocks = std::mem::take(&mut self.stale);
+        blocks.iter().for_each(|block| self.is_stale[*block as usize] = false);
+        for level in 0..self.winners.len() {
+            for block in &blocks {
+                self.winners[level][*block as usize] = self.best_of(level, *block as usize);
+            }
+            blocks.iter_mut().for_each(|block| *block /= FAN as u32);
+            blocks.sort_unstable();
+            blocks.dedup();
+        }
+        blocks.clear();
+        self.stale = blocks;
+    }
+
     /// The best `most` eligible leaves, best first.
-    pub(super) fn best(&self, most: usize) -> Vec<u32> {
+    pub(super) fn best(&mut self, most: usize) -> Vec<u32> {
+        self.repair();
+        let tree = &*self;
         let mut found = Vec::with_capacity(most);
-        let Some(top) = self.winners.len().checked_sub(1) else { return found };
-        let mut heap = BinaryHeap::from([Entrant { tree: self, leaf: self.winners[top][0], block: Some((top, 0)) }]);
+        let Some(top) = tree.winners.len().checked_sub(1) else { return found };
+        let mut heap = BinaryHeap::from([Entrant { tree, leaf: tree.winners[top][0], block: Some((top, 0)) }]);
         while let Some(Entrant { leaf, block, .. }) = heap.pop() {
-            if found.len() == most || self.score(leaf) <= OUT {
+            if found.len() == most || tree.score(leaf) <= OUT {
                 break;
             }
             match block {
                 None => found.push(leaf),
-                Some((0, block)) => {
-                    heap.extend(self.leaves(block).map(|leaf| Entrant { tree: self, leaf, block: None }));
-                }
-                Some((level, block)) => heap.extend(self.children(level, block).map(|child| Entrant {
-                    tree: self,
-                    leaf: self.winners[level - 1][child],
+                Some((0, block)) => heap.extend(tree.leaves(block).map(|leaf| Entrant { tree, leaf, block: None })),
+                Some((level, block)) => heap.extend(tree.children(level, block).map(|child| Entrant {
+                    tree,
+                    leaf: tree.winners[level - 1][child],
                     block: Some((level - 1, child)),
                 })),
             }
@@ -148,8 +180,13 @@ impl<M: Ord + Clone> Tree<M> {
 
     fn beats(&self, a: u32, b: u32) -> bool {
         let (score_a, score_b) = (self.scores[a as usize], self.scores[b as usize]);
-        score_a > score_b
-            || (score_a == score_b && score_a > OUT && self.members[a as usize] < self.members[b as usize])
+        score_a > score_b || (score_a == score_b && score_a > OUT && self.order(a, b).is_lt())
+    }
+
+    /// The order of two leaves of one score.
+    fn order(&self, a: u32, b: u32) -> Ordering {
+        let (a, b) = (a as usize, b as usize);
+        self.ties[a].cmp(&self.ties[b]).then_with(|| self.members[a].cmp(&self.members[b]))
     }
 }
 
@@ -160,48 +197,50 @@ struct Entrant<'a, M> {
     block: Option<(usize, usize)>,
 }
 
-impl<M: Ord> Ord for Entrant<'_, M> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+impl<M: Ord + Clone> Ord for Entrant<'_, M> {
+    fn cmp(&self, other: &Self) -> Ordering {
         let score = |entrant: &Self| entrant.tree.scores[entrant.leaf as usize];
-        let member = |entrant: &Self| &entrant.tree.members[entrant.leaf as usize];
-        score(self).cmp(&score(other)).then_with(|| member(other).cmp(member(self)))
+        score(self).cmp(&score(other)).then_with(|| self.tree.order(other.leaf, self.leaf))
     }
 }
-impl<M: Ord> PartialOrd for Entrant<'_, M> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+impl<M: Ord + Clone> PartialOrd for Entrant<'_, M> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
-impl<M: Ord> PartialEq for Entrant<'_, M> {
+impl<M: Ord + Clone> PartialEq for Entrant<'_, M> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other).is_eq()
     }
 }
-impl<M: Ord> Eq for Entrant<'_, M> {}
+impl<M: Ord + Clone> Eq for Entrant<'_, M> {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What one change, or the best `most`, cost in a group of `leaves`, at the worst.
+    /// What the best `most` cost after one change, and what as many changes as there may be stale
+    /// blocks cost by themselves, in a group of `leaves`, at the worst.
     fn worst_costs(leaves: u32, most: usize) -> (usize, usize, usize) {
         let mut tree = Tree::new();
         for leaf in 0..leaves {
-            tree.add(leaf);
+            tree.add(leaf, 0);
             tree.set(leaf, 1 + i64::from(leaf.wrapping_mul(2_654_435_761) % 1_000));
         }
         let cost = |tree: &Tree<u32>| tree.looked_at.replace(0);
         let (mut set, mut best) = (0, 0);
         for round in 0..500u32 {
-            cost(&tree);
             // Every other change takes the best one out, which asks most of the tree.
             let leaf = if round % 2 == 0 { tree.best(1)[0] } else { round.wrapping_mul(7_919) % leaves };
             cost(&tree);
             tree.set(leaf, i64::from(round % 3) * 600);
-            set = set.max(cost(&tree));
             assert_eq!(tree.best(most).len(), most);
             best = best.max(cost(&tree));
+            for change in 0..MAX_STALE_BLOCKS as u32 {
+                tree.set((leaf + change * FAN as u32) % leaves, i64::from(1 + change));
+            }
+            set = set.max(cost(&tree));
         }
         (set, best, tree.winners.len())
     }
@@ -210,26 +249,35 @@ mod tests {
     /// leaves there are.
     #[test]
     fn the_cost_grows_with_the_levels_and_not_with_the_leaves() {
-        for (leaves, expected) in [(256, 2), (4_096, 3), (65_536, 4), (100_000, 5)] {
+        for (leaves, expected) in [(4_096, 3), (65_536, 4), (100_000, 5)] {
             let (set, best, levels) = worst_costs(leaves, 20);
             assert_eq!(levels, expected);
-            assert!((1..=FAN * levels).contains(&set), "{set} leaves for a change among {leaves}");
-            assert!((1..=FAN * 20 * levels).contains(&best), "{best} leaves for the best 20 among {leaves}");
+            let changes = MAX_STALE_BLOCKS * FAN * levels;
+            assert!((1..=changes).contains(&set), "{set} leaves for {MAX_STALE_BLOCKS} changes among {leaves}");
+            assert!((1..=FAN * 21 * levels).contains(&best), "{best} leaves for the best 20 among {leaves}");
         }
     }
 
     proptest! {
         #[test]
-        fn the_best_are_those_of_a_sort(changes in prop::collection::vec((0u32..400, 0i64..9), 1..900), most in 1usize..40) {
+        fn the_best_are_those_of_a_sort(
+            changes in prop::collection::vec((0u32..400, 0i64..9), 1..900),
+            most in 1usize..40,
+            members_a_tie in 1u64..2_000,
+        ) {
             let mut tree = Tree::new();
             let mut plain = vec![OUT; 400];
             // Members descend while leaves ascend, so that ties are not in the order of leaves.
             for leaf in 0..400u32 {
-                prop_assert_eq!(tree.add(1_000 - leaf), leaf);
+                let member = 1_000 - leaf;
+                prop_assert_eq!(tree.add(member, u64::from(member) / members_a_tie), leaf);
             }
-            for (leaf, score) in changes {
+            for (at, (leaf, score)) in changes.into_iter().enumerate() {
                 tree.set(leaf, score);
                 plain[leaf as usize] = score;
+                if at % 97 == 0 {
+                    tree.best(most);
+                }
             }
             let mut order: Vec<u32> = (0..400).filter(|leaf| plain[*leaf as usize] > OUT).collect();
             order.sort_by_key(|leaf| (-plain[*leaf as usize], 1_000 - leaf));

@@ -6,11 +6,12 @@
 //! brands, countries, locations, scopes, labels), never customers or message ids.
 
 use std::{
+    cmp::Ordering,
     fmt,
     hash::{Hash, Hasher},
     sync::{
         LazyLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -26,6 +27,7 @@ pub struct Sym(&'static Entry);
 
 struct Entry {
     hash: u64,
+    prefix: u64,
     text: Box<str>,
 }
 
@@ -42,7 +44,7 @@ static LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_MAX_SYMBOLS);
 
 /// Sets how many distinct texts [`Sym::admit`] takes (`[limits] max_symbols`).
 pub fn set_limit(max_symbols: usize) {
-    LIMIT.store(max_symbols, Ordering::Relaxed);
+    LIMIT.store(max_symbols, Relaxed);
 }
 
 impl Sym {
@@ -57,16 +59,16 @@ impl Sym {
         if let Some(entry) = table.find(hash, |e| &*e.text == text) {
             return Sym(entry);
         }
-        let entry: &'static Entry = Box::leak(Box::new(Entry { hash, text: text.into() }));
+        let entry: &'static Entry = Box::leak(Box::new(Entry { hash, prefix: prefix(text), text: text.into() }));
         table.insert_unique(hash, entry, |e| e.hash);
-        COUNT.fetch_add(1, Ordering::Relaxed);
+        COUNT.fetch_add(1, Relaxed);
         Sym(entry)
     }
 
     /// As [`Sym::new`], but refuses a text that is not known yet once [`set_limit`] texts are:
     /// what strangers send cannot fill the memory.
     pub fn admit(text: &str) -> Option<Sym> {
-        if COUNT.load(Ordering::Relaxed) < LIMIT.load(Ordering::Relaxed) {
+        if COUNT.load(Relaxed) < LIMIT.load(Relaxed) {
             return Some(Sym::new(text));
         }
         let hash = hash64(text.as_bytes());
@@ -85,10 +87,22 @@ impl Sym {
         self.0.hash
     }
 
+    /// The first eight bytes of the text as a number: of two texts the lesser never has the greater.
+    pub fn prefix(self) -> u64 {
+        self.0.prefix
+    }
+
     /// True for the symbol of the empty string.
     pub fn is_empty(self) -> bool {
         self.0.text.is_empty()
     }
+}
+
+fn prefix(text: &str) -> u64 {
+    let mut first = [0; 8];
+    let length = text.len().min(8);
+    first[..length].copy_from_slice(&text.as_bytes()[..length]);
+    u64::from_be_bytes(first)
 }
 
 impl PartialEq for Sym {
@@ -98,13 +112,16 @@ impl PartialEq for Sym {
 }
 impl Eq for Sym {}
 impl PartialOrd for Sym {
-    fn partial_cmp(&self, other: &Sym) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Sym) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 impl Ord for Sym {
-    fn cmp(&self, other: &Sym) -> std::cmp::Ordering {
-        if self == other { std::cmp::Ordering::Equal } else { self.0.text.cmp(&other.0.text) }
+    fn cmp(&self, other: &Sym) -> Ordering {
+        if self == other {
+            return Ordering::Equal;
+        }
+        self.0.prefix.cmp(&other.0.prefix).then_with(|| self.0.text.cmp(&other.0.text))
     }
 }
 impl Hash for Sym {
@@ -164,6 +181,14 @@ mod tests {
         assert_eq!(a, Sym::new("22086"));
         assert_ne!(a, b);
         assert!(a < b);
+        let texts = ["", "\0", "\0\0", "1", "22086", "85123A", "85123A-1", "85123A-10", "85123A-2", "ü"];
+        let syms = texts.map(Sym::new);
+        for (one, a) in texts.iter().zip(&syms) {
+            for (other, b) in texts.iter().zip(&syms) {
+                assert_eq!(a.cmp(b), one.cmp(other), "{one:?} and {other:?}");
+                assert!(a.prefix() <= b.prefix() || one > other);
+            }
+        }
         assert_eq!(a.stable_hash(), hash64(b"22086"));
         assert_eq!(codec_round_trip(a), a);
     }

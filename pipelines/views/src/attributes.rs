@@ -7,13 +7,14 @@
 use etalage_model::{Catalogue, CatalogueEntry, Message, Record, Sym};
 use etalage_operators::{
     Collection,
-    shell::Wiring,
+    reduce::ReduceSmall,
     upsert::{Op, Upsert, UpsertOptions},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     lines,
+    parts::Parts,
     scope::{Dimension, Part, Scopes},
 };
 
@@ -92,38 +93,39 @@ pub fn used(scopes: &Scopes) -> impl Iterator<Item = Attribute> {
 }
 
 /// The catalogue entry in force of each item.
-pub fn catalogue<'scope>(
-    changes: Collection<'scope, (Sym, (Order, Op<CatalogueEntry>))>,
-) -> Collection<'scope, (Sym, CatalogueEntry)> {
-    let scope = changes.scope();
+pub fn catalogue<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, CatalogueEntry)> {
     let options = UpsertOptions { keep_superseded: KEEP_SUPERSEDED, add: |_, _| {} };
-    changes.upsert(options, Wiring::fresh("Catalogue", scope), |item| *item)
+    parts.found_once(catalogue_changes).upsert(options, parts.wiring("Catalogue"), |item| *item)
 }
 
 /// The places of each item: the item parts of the scopes in which it stands.
-pub fn places<'scope>(
-    catalogue: Collection<'scope, (Sym, CatalogueEntry)>,
-    statements: Collection<'scope, ((Sym, Attribute), (Order, Op<Sym>))>,
-    scopes: Scopes,
-) -> Collection<'scope, (Sym, Part)> {
-    let scope = statements.scope();
-    let options = UpsertOptions { keep_superseded: KEEP_SUPERSEDED, add: |_, _| {} };
+pub fn places<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, Part)> {
+    let scopes = parts.options.scopes.clone();
     let attributes: Vec<Attribute> = used(&scopes).collect();
+    let statements = parts.found_once({
+        let scopes = scopes.clone();
+        move |batch| statements(batch, &scopes)
+    });
+    let options = UpsertOptions { keep_superseded: KEEP_SUPERSEDED, add: |_, _| {} };
     let stated = statements
-        .upsert(options, Wiring::fresh("Statements", scope), |(item, _)| *item)
-        .map(|((item, attribute), value)| (item, (attribute, 0u8, value)));
-    let listed = catalogue.flat_map(move |(item, entry)| {
-        let of_entry = |attribute: &Attribute| attribute.of_entry(&entry).map(|value| (item, (*attribute, 1u8, value)));
+        .upsert(options, parts.wiring("Statements"), |(item, _)| *item)
+        .map(|((item, attribute), value)| (item, (attribute, false, value)));
+    let listed = parts.catalogue().flat_map(move |(item, entry)| {
+        let of_entry = |attribute: &Attribute| attribute.of_entry(&entry).map(|value| (item, (*attribute, true, value)));
         attributes.iter().filter_map(of_entry).collect::<Vec<_>>()
     });
-    listed.concat(stated).reduce_named("Places", move |_item, facts, out| {
-        let best = |attribute: Attribute| {
-            let of_attribute = facts.iter().map(|(fact, _)| *fact).filter(|fact| fact.0 == attribute);
-            of_attribute.max_by_key(|fact| fact.1).map(|fact| fact.2)
-        };
-        let mut places = scopes.item_parts(best(Attribute::Category), best(Attribute::Brand));
-        places.sort_unstable();
-        places.dedup();
-        out.extend(places.into_iter().map(|place| (place, 1)));
-    })
+    let facts: Collection<'scope, (Sym, (Attribute, bool, Sym))> = listed.concat(stated);
+    facts.reduce_small(
+        parts.wiring("Places"),
+        |item| *item,
+        move |_item, facts, out| {
+            let best = |attribute: Attribute| {
+                let of_attribute = facts.iter().map(|(fact, _)| *fact).filter(|fact| fact.0 == attribute);
+                of_attribute.max_by_key(|(_, is_listed, _)| *is_listed).map(|(_, _, value)| value)
+            };
+            out.extend(scopes.item_parts(best(Attribute::Category), best(Attribute::Brand)));
+            out.sort_unstable();
+            out.dedup();
+        },
+    )
 }

@@ -12,7 +12,6 @@ use std::{cmp::Reverse, collections::BTreeMap, rc::Rc, sync::Arc};
 use etalage_model::{Group, Key, Sym, Value, ViewValue};
 use etalage_operators::{
     seal::seal_values,
-    shell::Wiring,
     top_k::{Ranked, TopK, TopKOptions},
 };
 use serde::Serialize;
@@ -71,6 +70,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         everywhere: vec![no_part()],
         is_group: Rc::new(move |(part, _): &Axis, place: &Part| scopes.is_scope(part, place)),
         without_gate: options.without_gate(),
+        tie: |item: &Sym| item.prefix(),
     };
     let scores = parts.scores().map(|(Cell { item, part }, window)| (item, (part, window)));
     let places = match options.scopes.has_item_parts() {
@@ -79,7 +79,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     };
     let ungated = options.ungated;
     let gates = parts.stock().map(move |(item, stock)| (item, (stock.sellable || ungated).then_some(stock.available)));
-    let sets = scores.top_k(places, gates, top_k, Wiring::fresh("Bestsellers", parts.scope()));
+    let sets = scores.top_k(places, gates, top_k, parts.wiring("Bestsellers"));
     let publish = move |((part, window), place): (Axis, Part), list: Option<Vec<Ranked<Sym, Option<i64>>>>| {
         let scope = options.scopes.scope(&part, &place).expect("a group is a scope");
         let entry = |(item_id, score, available)| Entry { item_id, score, available };

@@ -6,14 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use differential_dataflow::{AsCollection, VecCollection};
+use differential_dataflow::{AsCollection, ExchangeData, VecCollection};
 use etalage_model::{CatalogueEntry, Key, Record, Sym, Tick, Value};
 use etalage_operators::{
     Collection,
     expire::Expire,
     latest::Latest,
     seal::{Seal, Sealing},
-    shell::Wiring,
+    shell::{Steps, Wiring},
 };
 use timely::dataflow::{Scope, Stream, operators::vec::Map};
 
@@ -36,6 +36,7 @@ pub type Windowed<'scope, R> = Collection<'scope, (Cell, u8), R>;
 pub struct Parts<'scope> {
     /// The configuration.
     pub options: Rc<ShopOptions>,
+    steps: Steps,
     batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
     purchases: OnceCell<Collection<'scope, ((Cell, Transaction), u64)>>,
     cells: OnceCell<Collection<'scope, (Cell, u64), Sum>>,
@@ -47,10 +48,17 @@ pub struct Parts<'scope> {
 }
 
 impl<'scope> Parts<'scope> {
-    /// The parts that can be made of `batches`.
-    pub fn new(options: Rc<ShopOptions>, batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>) -> Self {
+    /// The parts that can be made of `batches`, all as of the ends of `steps`.
+    pub fn new(
+        options: Rc<ShopOptions>,
+        steps: Steps,
+        batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
+    ) -> Self {
+        let ends = steps.clone();
+        let batches = batches.map(move |(batch, tick, diff)| (batch, ends.end_of(tick), diff));
         Parts {
             options,
+            steps,
             batches,
             purchases: OnceCell::new(),
             cells: OnceCell::new(),
@@ -65,6 +73,11 @@ impl<'scope> Parts<'scope> {
     /// The dataflow's scope.
     pub fn scope(&self) -> Scope<'scope, Tick> {
         self.batches.scope()
+    }
+
+    /// The wiring of an operator that starts empty.
+    pub fn wiring<Row: ExchangeData>(&self, name: &'static str) -> Wiring<'scope, Row> {
+        Wiring::fresh(name, self.scope()).in_steps(&self.steps)
     }
 
     /// What `of` finds in each batch, as a collection.
@@ -100,7 +113,7 @@ impl<'scope> Parts<'scope> {
         let horizon_us = self.options.expiry(self.options.phase).horizon_us();
         let orders = self
             .purchases()
-            .latest(horizon_us, Wiring::fresh("Orders by item", self.scope()), |(cell, _)| cell.item)
+            .latest(horizon_us, self.wiring("Orders by item"), |(cell, _)| cell.item)
             .inner
             .map(move |(((cell, _), at), tick, diff)| {
                 let order = etalage_model::Measures { orders: diff as i64, ..Default::default() };
@@ -133,23 +146,18 @@ impl<'scope> Parts<'scope> {
 
     fn expire<R: Weighed>(&self, cells: Collection<'scope, (Cell, u64), R>, name: &'static str) -> Windowed<'scope, R> {
         let windows = self.options.expiry(self.options.phase);
-        cells.expire(windows, Wiring::fresh(name, self.scope()), |cell: &Cell| cell.item)
+        cells.expire(windows, self.wiring(name), |cell: &Cell| cell.item)
     }
 
     /// The catalogue entry in force of each item.
     pub fn catalogue(&self) -> Collection<'scope, (Sym, CatalogueEntry)> {
-        let build = || attributes::catalogue(self.found_once(attributes::catalogue_changes));
+        let build = || attributes::catalogue(self);
         self.catalogue.get_or_init(build).clone()
     }
 
     /// The item parts of the scopes in which each item stands.
     pub fn places(&self) -> Collection<'scope, (Sym, Part)> {
-        let build = || {
-            let scopes = self.options.scopes.clone();
-            let statements = self.found_once(move |batch| attributes::statements(batch, &scopes));
-            attributes::places(self.catalogue(), statements, self.options.scopes.clone())
-        };
-        self.places.get_or_init(build).clone()
+        self.places.get_or_init(|| attributes::places(self)).clone()
     }
 
     /// What decides about the sellability of each item.

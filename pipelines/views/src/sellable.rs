@@ -16,8 +16,8 @@ use std::{collections::BTreeMap, rc::Rc};
 use etalage_model::{CatalogueEntry, Group, Key, Message, Record, StockOp, Sym, Value, ViewValue};
 use etalage_operators::{
     Collection,
+    reduce::ReduceSmall,
     seal::seal_values,
-    shell::Wiring,
     upsert::{Op, Upsert, UpsertOptions},
 };
 use serde::{Deserialize, Serialize};
@@ -103,11 +103,12 @@ pub fn is_sellable(value: &dyn ViewValue) -> Option<bool> {
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let whole = parts.stock().map(|(item, stock)| ((item, None), stock));
     let options = Rc::clone(&parts.options);
-    let by_location = parts.facts().reduce_named("Stock by location", move |_item, facts, out| {
-        let (terms, at) = split(facts.iter().map(|(fact, _)| **fact));
-        let named = at.into_iter().filter_map(|(location, units)| location.map(|location| (location, units)));
-        out.extend(named.map(|(location, units)| ((location, Stock::of(Some(units), terms, &options)), 1)));
-    });
+    let of_locations = move |_item: &Sym, facts: &[(Fact, isize)], out: &mut Vec<(Sym, Stock)>| {
+        let (terms, at) = split(facts);
+        let named = at.filter_map(|(location, units)| location.map(|location| (location, units)));
+        out.extend(named.map(|(location, units)| (location, Stock::of(Some(units), terms, &options))));
+    };
+    let by_location = parts.facts().reduce_small(parts.wiring("Stock by location"), |item| *item, of_locations);
     let rows = whole.concat(by_location.map(|(item, (location, stock))| ((item, Some(location)), stock)));
     let publish = |(item, location): Place, stock: Option<Stock>| {
         let value = stock.map(|stock| std::sync::Arc::new(stock.row()) as Value);
@@ -126,10 +127,11 @@ fn key(item: Sym, location: Option<Sym>) -> Key {
 /// Stock and sellability of each item over the locations that sets count.
 pub fn stock<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, Stock)> {
     let options = Rc::clone(&parts.options);
-    parts.facts().reduce_named("Stock by item", move |_item, facts, out| {
-        let (terms, at) = split(facts.iter().map(|(fact, _)| **fact));
-        out.push((Stock::of(total(&at, &options), terms, &options), 1));
-    })
+    let of_item = move |_item: &Sym, facts: &[(Fact, isize)], out: &mut Vec<Stock>| {
+        let (terms, at) = split(facts);
+        out.push(Stock::of(total(at, &options), terms, &options));
+    };
+    parts.facts().reduce_small(parts.wiring("Stock by item"), |item| *item, of_item)
 }
 
 /// Terms and stock by location, per item.
@@ -138,7 +140,7 @@ pub(crate) fn facts<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, F
         keep_superseded: crate::attributes::KEEP_SUPERSEDED,
         add: |sum: &mut i64, more: &i64| *sum = sum.saturating_add(*more),
     };
-    let at = parts.found_once(stock_changes).upsert(options, Wiring::fresh("Stock", parts.scope()), |(item, _)| *item);
+    let at = parts.found_once(stock_changes).upsert(options, parts.wiring("Stock"), |(item, _)| *item);
     let terms = parts.catalogue().map(|(item, entry)| (item, Fact::Terms(Terms::of(&entry))));
     terms.concat(at.map(|((item, location), units)| (item, Fact::At(location, units))))
 }
@@ -149,25 +151,22 @@ impl Terms {
     }
 }
 
-fn split(facts: impl Iterator<Item = Fact>) -> (Option<Terms>, BTreeMap<Option<Sym>, i64>) {
-    let (mut terms, mut at) = (None, BTreeMap::new());
-    for fact in facts {
-        match fact {
-            Fact::Terms(known) => terms = Some(known),
-            Fact::At(location, units) => {
-                at.insert(location, units);
-            }
-        }
-    }
+/// An item's terms, and its stock by location: there is at most one fact of each.
+fn split(facts: &[(Fact, isize)]) -> (Option<Terms>, impl Iterator<Item = (Option<Sym>, i64)>) {
+    let terms = facts.iter().find_map(|(fact, _)| if let Fact::Terms(terms) = fact { Some(*terms) } else { None });
+    let at = facts.iter().filter_map(|(fact, _)| match fact {
+        Fact::At(location, units) => Some((*location, *units)),
+        Fact::Terms(_) => None,
+    });
     (terms, at)
 }
 
 /// The sum over the locations that count; unknown where none of them is known.
-fn total(at: &BTreeMap<Option<Sym>, i64>, options: &ShopOptions) -> Option<i64> {
+fn total(at: impl Iterator<Item = (Option<Sym>, i64)>, options: &ShopOptions) -> Option<i64> {
     let counts = |location: &Option<Sym>| {
         options.locations.is_empty() || location.is_some_and(|location| options.locations.contains(&location))
     };
-    at.iter().filter(|(location, _)| counts(location)).map(|(_, units)| *units).reduce(i64::saturating_add)
+    at.filter(|(location, _)| counts(location)).map(|(_, units)| units).reduce(i64::saturating_add)
 }
 
 fn stock_changes(batch: &[Record]) -> Vec<(Place, (Order, Op<i64>))> {
@@ -221,7 +220,7 @@ pub fn plain_stock(history: &History<'_>) -> BTreeMap<Sym, (Stock, BTreeMap<Sym,
     let items = terms.keys().chain(units.keys()).copied().collect::<std::collections::BTreeSet<Sym>>();
     let of_item = |item: Sym| {
         let (at, terms) = (units.get(&item).cloned().unwrap_or_default(), terms.get(&item).map(|known| known.2));
-        let whole = Stock::of(total(&at, history.options), terms, history.options);
+        let whole = Stock::of(total(at.iter().map(|(location, units)| (*location, *units)), history.options), terms, history.options);
         let named = at.iter().filter_map(|(location, units)| location.map(|location| (location, *units)));
         let by_location = named.map(|(location, units)| (location, Stock::of(Some(units), terms, history.options)));
         (item, (whole, by_location.collect()))

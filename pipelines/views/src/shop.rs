@@ -6,7 +6,7 @@ use differential_dataflow::AsCollection;
 use etalage_model::{Group, Key, SealedBatch, Tick, Value, hash::hash128};
 use etalage_operators::{
     dedup::{Dedup, Identity, Verdict},
-    shell::Wiring,
+    shell::{Steps, Wiring},
 };
 use timely::{
     dataflow::{
@@ -26,6 +26,7 @@ pub struct Shop {
     input: InputHandle<Tick, timely::container::CapacityContainerBuilder<Vec<(Batch, Tick, isize)>>>,
     probe: ProbeHandle<Tick>,
     cutters: Vec<(&'static str, Box<dyn Cutter>)>,
+    steps: Steps,
     lower: Tick,
 }
 
@@ -33,11 +34,12 @@ impl Shop {
     /// Builds the dataflow of the views that are switched on.
     pub fn build(worker: &mut Worker, options: ShopOptions) -> Shop {
         let options = Rc::new(options);
+        let steps = Steps::default();
         let probe = ProbeHandle::new();
         let (input, cutters) = worker.dataflow_named("shop", |scope| {
             let mut input = InputHandle::new();
             let batches = deduplicated(input.to_stream(scope), &options);
-            let parts = Parts::new(Rc::clone(&options), batches);
+            let parts = Parts::new(Rc::clone(&options), steps.clone(), batches);
             let mut cutters = Vec::new();
             for view in VIEWS.iter().filter(|view| view.group == Group::Shop && options.is_on(view.name)) {
                 let sealable = (view.build)(&parts);
@@ -46,7 +48,7 @@ impl Shop {
             }
             (input, cutters)
         });
-        Shop { input, probe, cutters, lower: 0 }
+        Shop { input, probe, cutters, steps, lower: 0 }
     }
 
     /// Hands a batch to the dataflow, at `tick`.
@@ -57,8 +59,9 @@ impl Shop {
         self.input.send((batch, tick, 1));
     }
 
-    /// Says that no more input comes below `upper`.
+    /// Says that no more input comes below `upper`, and that the next cut is there.
     pub fn advance(&mut self, upper: Tick) {
+        self.steps.announce(upper);
         self.input.advance_to(upper);
         self.input.flush();
     }
@@ -72,6 +75,7 @@ impl Shop {
     pub fn cut(&mut self, upper: Tick) -> Vec<SealedBatch> {
         assert!(self.has_passed(upper), "a tick is cut once it is complete");
         let lower = std::mem::replace(&mut self.lower, upper);
+        self.steps.forget_below(lower);
         let mut batches = Vec::new();
         for (view, cutter) in &mut self.cutters {
             let upserts: Vec<(Key, Option<Value>)> = cutter.cut(upper);

@@ -30,7 +30,6 @@ use etalage_operators::{
     expire::{Expire, Phase, Windows},
     latest::Latest,
     seal::seal_sums,
-    shell::Wiring,
 };
 use serde::Serialize;
 use timely::dataflow::operators::vec::Map;
@@ -109,12 +108,12 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let sold = sold(parts, &windows);
     let orders = sold.clone().map(|(scope, order, _item, at)| ((scope, order), at)).latest(
         horizon_us,
-        Wiring::fresh("Orders by scope", parts.scope()),
+        parts.wiring("Orders by scope"),
         |(_, order)| *order,
     );
     let items = sold.map(|(scope, _order, item, at)| ((scope, item), at)).latest(
         horizon_us,
-        Wiring::fresh("Items by scope", parts.scope()),
+        parts.wiring("Items by scope"),
         |(_, item)| *item,
     );
     let count = |measures: Measures| {
@@ -130,7 +129,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let items = items.inner.map(move |(((scope, _), at), tick, diff)| item(scope, at, tick, diff)).as_collection();
     let rows = lines(parts, &windows).concat(orders).concat(items).expire(
         windows,
-        Wiring::fresh("Windows by scope", parts.scope()),
+        parts.wiring("Windows by scope"),
         |scope: &Sym| *scope,
     );
     let publish = move |(scope, window): (Sym, u8), sum: Option<Sum>| {
@@ -186,7 +185,7 @@ fn lines<'scope>(parts: &Parts<'scope>, windows: &Windows) -> Collection<'scope,
         })
     };
     let live = by_item
-        .expire(longest(&parts.options), Wiring::fresh("Lines by item", parts.scope()), |(cell, _): &(Cell, u64)| {
+        .expire(longest(&parts.options), parts.wiring("Lines by item"), |(cell, _): &(Cell, u64)| {
             cell.item
         })
         .map(|((cell, at), _)| (cell.item, (cell.part, at)))
@@ -213,7 +212,7 @@ fn sold<'scope>(parts: &Parts<'scope>, windows: &Windows) -> Collection<'scope, 
         .map(move |((cell, order), at)| ((cell, order, bucketed(&windows, at)), at))
         .expire(
             longest(&parts.options),
-            Wiring::fresh("Purchases by item", parts.scope()),
+            parts.wiring("Purchases by item"),
             |(cell, ..): &(Cell, Transaction, u64)| cell.item,
         )
         .map(|((cell, order, at), _)| (cell.item, (cell.part, order, at)))

@@ -43,6 +43,19 @@ proptest! {
         }
     }
 
+    /// Where steps are announced, the output accumulates to the same at the end of each.
+    #[test]
+    fn the_sums_are_those_of_the_definition_at_the_ends_of_steps(history in history(), seed: u64) {
+        for workers in WORKERS {
+            let drive = history.drive(workers, seed).in_steps();
+            let ends = drive.ends();
+            let expected = ends.iter().map(|tick| (*tick, history.sums_at(*tick))).collect();
+            let out = drive.run(&expire(&history.windows)).out;
+            prop_assert!(out.iter().all(|(_, tick, _)| ends.contains(tick)), "nothing comes out in between");
+            assert_same(&at_ticks(&out, &ends), &expected, workers);
+        }
+    }
+
     /// The operator and the plain differential formulation agree at random ticks.
     #[test]
     fn explicit_future_retractions_accumulate_to_the_same(history in history(), seed: u64) {
@@ -70,8 +83,11 @@ proptest! {
         for (data, tick, diff) in input {
             core.advance(tick, &mut out);
             core.absorb(data, tick, diff, &mut out);
+            core.settle(tick, &mut out);
         }
-        core.advance(last.max(newest + windows.horizon_us()), &mut out);
+        let end = last.max(newest + windows.horizon_us());
+        core.advance(end, &mut out);
+        core.settle(end, &mut out);
         prop_assert_eq!((core.rows(), core.due()), (0, None));
         prop_assert!(at_ticks(&out, &[Tick::MAX].into()).into_values().all(|sums| sums.is_empty()));
     }

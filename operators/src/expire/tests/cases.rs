@@ -89,6 +89,7 @@ fn an_event_older_than_every_window_leaves_no_trace() {
     // Its bucket ends at 110 and leaves the longest window at this very tick.
     core.advance(710, &mut out);
     core.absorb((0, 100), 710, 1isize, &mut out);
+    core.settle(710, &mut out);
     assert_eq!((out.len(), core.rows(), core.due()), (0, 0, None));
 }
 
@@ -211,6 +212,7 @@ fn rows_are_rolled_up_when_the_finer_level_has_passed_them() {
         if tick < 80 {
             core.absorb((0, tick), tick, 1isize, &mut out);
         }
+        core.settle(tick, &mut out);
         core.rows()
     };
     // Eight events in eight buckets of 10; those that ended by tick - 20 lie in buckets of 20,

@@ -1,0 +1,169 @@
+//! Small groups: what a function makes of all values of a key.
+//!
+//! - **Input** `((key, value), tick, diff)`, to be added up.
+//! - **Output** `((key, out), tick, ±1)`: for each key that has values, what the function makes of
+//!   all of them with their counts. Outputs of one key are a multiset.
+//! - **Time** is the tick; nothing happens by time alone.
+//! - **State bound**: the values of each key, and its outputs.
+//! - **Late data**: any value may be retracted at any later tick.
+//! - **Cost**: a change of a key looks at all its values, once a tick: for groups of a few.
+//!
+//! Differential's own `reduce` says the same of groups of any size at all times at once, and pays
+//! for it with sorted batches: about 10 µs a change where this operator takes less than one.
+
+use std::hash::Hash;
+
+use differential_dataflow::ExchangeData;
+
+use crate::{
+    Collection, Tick,
+    shell::{Core, Out, Wiring, run},
+    table::{Slot, Table},
+};
+
+/// A key and its values with their counts, as exported.
+pub type ReduceRow<K, V> = (K, Vec<(V, isize)>);
+
+/// What becomes of a group: key, values in order with their counts, outputs to be pushed.
+pub type Logic<K, V, O> = dyn Fn(&K, &[(V, isize)], &mut Vec<O>);
+
+/// Reduction of small groups over a collection of `(key, value)`.
+pub trait ReduceSmall<'scope, K: ExchangeData + Hash, V: ExchangeData> {
+    /// What `logic` makes of each key's values; keys are partitioned by `route`.
+    ///
+    /// ```
+    /// use differential_dataflow::input::Input;
+    /// use etalage_operators::{reduce::ReduceSmall, shell::Wiring};
+    ///
+    /// timely::example(|scope| {
+    ///     let stock = vec![("shoe", ("Delft", 3u64)), ("shoe", ("Breda", 4))];
+    ///     let stock = scope.new_collection_from(stock).1;
+    ///     let stock = stock.map(|(item, (place, units))| (item.to_string(), (place.to_string(), units)));
+    ///     stock.reduce_small(Wiring::fresh("Units", scope), |item| item.clone(), |_item, stocks, out| {
+    ///         out.push(stocks.iter().map(|((_, units), _)| *units).sum::<u64>());
+    ///     });
+    /// });
+    /// ```
+    fn reduce_small<O: ExchangeData, P: Hash + 'static>(
+        self,
+        wiring: Wiring<'scope, ReduceRow<K, V>>,
+        route: impl Fn(&K) -> P + 'static,
+        logic: impl Fn(&K, &[(V, isize)], &mut Vec<O>) + 'static,
+    ) -> Collection<'scope, (K, O)>;
+}
+
+impl<'scope, K: ExchangeData + Hash, V: ExchangeData> ReduceSmall<'scope, K, V> for Collection<'scope, (K, V)> {
+    fn reduce_small<O: ExchangeData, P: Hash + 'static>(
+        self,
+        wiring: Wiring<'scope, ReduceRow<K, V>>,
+        route: impl Fn(&K) -> P + 'static,
+        logic: impl Fn(&K, &[(V, isize)], &mut Vec<O>) + 'static,
+    ) -> Collection<'scope, (K, O)> {
+        let by_data = std::rc::Rc::new(route);
+        let by_row = std::rc::Rc::clone(&by_data);
+        let core = ReduceCore::new(Box::new(logic));
+        run(self, wiring, core, move |(key, _)| by_data(key), move |(key, _)| by_row(key))
+    }
+}
+
+/// Reduction of small groups without a dataflow.
+pub struct ReduceCore<K, V, O> {
+    logic: Box<Logic<K, V, O>>,
+    keys: Table<K, Group<V, O>>,
+    touched: Vec<Slot>,
+}
+
+#[derive(Clone)]
+struct Group<V, O> {
+    /// In order. A count is 0, or below it, only within a tick.
+    values: Vec<(V, isize)>,
+    /// What was made of them when they were last settled, in order.
+    out: Vec<O>,
+    touched: bool,
+}
+
+impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> ReduceCore<K, V, O> {
+    /// A core without keys.
+    pub fn new(logic: Box<Logic<K, V, O>>) -> Self {
+        ReduceCore { logic, keys: Table::default(), touched: Vec::new() }
+    }
+}
+
+/// Tells what makes `after` of `before`, both in order: with each element -1 or 1.
+fn differences<O: Ord>(before: Vec<O>, after: &[O], mut tell: impl FnMut(O, isize))
+where
+    O: Clone,
+{
+    let mut after = after.iter().peekable();
+    for old in before {
+        while let Some(new) = after.next_if(|new| **new < old) {
+            tell(new.clone(), 1);
+        }
+        if after.next_if(|new| **new == old).is_none() {
+            tell(old, -1);
+        }
+    }
+    after.for_each(|new| tell(new.clone(), 1));
+}
+
+impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> Core for ReduceCore<K, V, O> {
+    type In = (K, V);
+    type InDiff = isize;
+    type Out = (K, O);
+    type OutDiff = isize;
+    type Row = ReduceRow<K, V>;
+
+    fn advance(&mut self, _tick: Tick, _out: &mut Out<(K, O), isize>) {}
+
+    fn absorb(&mut self, (key, value): (K, V), _tick: Tick, diff: isize, _out: &mut Out<(K, O), isize>) {
+        let slot = self.keys.find_or_insert(&key, || Group { values: Vec::new(), out: Vec::new(), touched: false });
+        let group = self.keys.get_mut(slot).1;
+        if !std::mem::replace(&mut group.touched, true) {
+            self.touched.push(slot);
+        }
+        match group.values.binary_search_by(|(other, _)| other.cmp(&value)) {
+            Ok(place) => group.values[place].1 += diff,
+            Err(place) => group.values.insert(place, (value, diff)),
+        }
+    }
+
+    fn settle(&mut self, tick: Tick, out: &mut Out<(K, O), isize>) {
+        for slot in std::mem::take(&mut self.touched) {
+            let (key, group) = self.keys.get_mut(slot);
+            group.touched = false;
+            group.values.retain(|(_, count)| *count != 0);
+            let mut now = Vec::new();
+            if !group.values.is_empty() {
+                (self.logic)(key, &group.values, &mut now);
+                now.sort();
+            }
+            let before = std::mem::take(&mut group.out);
+            differences(before, &now, |made, diff| out.push(((key.clone(), made), tick, diff)));
+            group.out = now;
+            if group.values.is_empty() {
+                self.keys.remove(slot);
+            }
+        }
+    }
+
+    fn begin_export(&mut self) {
+        self.keys.begin_export();
+    }
+
+    fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
+        let mut rows = Vec::new();
+        let done = self.keys.export_slice(max_rows, &mut rows);
+        out.extend(rows.into_iter().map(|(key, group)| (key, group.values)));
+        done
+    }
+
+    /// Values come back as if they had just arrived: what is made of them is emitted at `tick`.
+    fn import(&mut self, (key, values): Self::Row, tick: Tick, out: &mut Out<(K, O), isize>) {
+        for (value, count) in values {
+            self.absorb((key.clone(), value), tick, count, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
