@@ -14,6 +14,10 @@ mod workload;
 
 use clap::{Parser, Subcommand};
 
+/// The allocator of the binary that is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(name = "etalage-bench", about = "Benchmarks of etalage", max_term_width = 100)]
 struct Cli {

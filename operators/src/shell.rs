@@ -63,6 +63,17 @@ pub trait Core: 'static {
     fn advance(&mut self, tick: Tick, out: &mut Out<Self::Out, Self::OutDiff>);
     /// Takes one update of `tick`; `advance` was called for it.
     fn absorb(&mut self, data: Self::In, tick: Tick, diff: Self::InDiff, out: &mut Out<Self::Out, Self::OutDiff>);
+    /// Takes many updates of `tick`: a core may look ahead.
+    fn absorb_all(
+        &mut self,
+        updates: Vec<(Self::In, Self::InDiff)>,
+        tick: Tick,
+        out: &mut Out<Self::Out, Self::OutDiff>,
+    ) {
+        for (data, diff) in updates {
+            self.absorb(data, tick, diff, out);
+        }
+    }
     /// All updates of `tick` are in: emits what depends on all of them.
     fn settle(&mut self, _tick: Tick, _out: &mut Out<Self::Out, Self::OutDiff>) {}
     /// The least tick at which something falls due by time alone.
@@ -310,9 +321,7 @@ impl<C: Core> Instance<C> {
                 }
             }
             while let Some(data) = self.data.first_entry().filter(|entry| *entry.key() <= tick) {
-                for (data, diff) in data.remove() {
-                    self.core.absorb(data, tick, diff, &mut self.out);
-                }
+                self.core.absorb_all(data.remove(), tick, &mut self.out);
             }
             self.core.settle(tick, &mut self.out);
         }

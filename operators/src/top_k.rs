@@ -135,18 +135,21 @@ where
         let (scope, steps) = (self.scope(), wiring.steps.clone());
         let places = places.inner.map(|((member, place), tick, diff)| (Feed::Place(member, place), tick, diff as i64));
         let gates = gates.inner.map(|((member, gate), tick, diff)| (Feed::Gate(member, gate), tick, diff as i64));
-        let scores = self.map(|(member, axis)| Feed::Score(member, axis));
+        let scores = self.map(Feed::Score);
         let feed = scores.concat(places.as_collection()).concat(gates.as_collection());
-        let k = options.k;
-        let rows = run(
+        let (k, is_alone) = (options.k, scope.peers() == 1);
+        let candidates = run(
             feed,
             wiring,
-            StageOne::new(options),
+            StageOne::new(options, is_alone),
             |feed: &Feed<M, A, B, P>| feed.member().clone(),
             |(feed, _)| feed.member().clone(),
         );
+        if is_alone {
+            return candidates;
+        }
         run(
-            rows,
+            candidates,
             Wiring::fresh("TopK: merge", scope).in_steps(&steps),
             StageTwo::new(k),
             |(group, _)| group.clone(),

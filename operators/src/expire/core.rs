@@ -14,7 +14,7 @@ use super::{ExpireRow, Windows, bucket_end};
 use crate::{
     Tick,
     shell::{Core, Out},
-    table::{Slot, Table},
+    table::{Hint, Slot, Table},
 };
 
 /// A row: what happened to a key within one bucket of one level.
@@ -49,6 +49,7 @@ pub struct ExpireCore<K, R> {
     levels: Vec<Level>,
     keys: Table<K, Rows<R>>,
     changes: Changes<R>,
+    hints: Vec<Hint>,
     now: Tick,
 }
 
@@ -100,12 +101,19 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
             Level { bucket_us, windows, ends: BTreeMap::new() }
         });
         let changes = Changes { windows: windows_count, slots: Vec::new(), sums: Vec::new() };
-        ExpireCore { phase_of, levels: levels.collect(), keys: Table::default(), changes, now: 0 }
+        ExpireCore { phase_of, levels: levels.collect(), keys: Table::default(), changes, hints: Vec::new(), now: 0 }
     }
 
     /// How many rows the core holds.
     pub fn rows(&self) -> usize {
         self.keys.iter().map(|(_, rows)| rows.buckets.len()).sum()
+    }
+
+    /// Takes what happened to a key at an instant.
+    fn take(&mut self, hint: Hint, (key, at): (K, u64), diff: &R) {
+        let phase_us = (self.phase_of)(&key);
+        let slot = self.keys.find_or_insert_near(hint, &key, Rows::default);
+        self.write(slot, 0, |bucket_us| bucket_end(bucket_us, phase_us, at), diff);
     }
 
     /// Writes `diff` into the row of the finest level, from `finest` on, that still keeps that
@@ -126,8 +134,14 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
             }
         }
         let (rows, end) = (&mut rows.buckets, end_of(self.levels[at_level].bucket_us));
+        let is_it = |row: &Bucket<R>| row.end == end && usize::from(row.level) == at_level;
+        // Mostly it is the newest, or newer than that.
+        if let Some(newest) = rows.back_mut().filter(|row| is_it(row)) {
+            newest.sum.plus_equals(diff);
+            return;
+        }
         let place = rows.partition_point(|row| (row.end, usize::from(row.level)) < (end, at_level));
-        if let Some(row) = rows.get_mut(place).filter(|row| row.end == end && usize::from(row.level) == at_level) {
+        if let Some(row) = rows.get_mut(place).filter(|row| is_it(row)) {
             row.sum.plus_equals(diff);
             return;
         }
@@ -144,6 +158,7 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
     fn leave(&mut self, at: usize, window: u8, after: u64, until: u64) {
         let level = &self.levels[at];
         for (end, slots) in level.ends.range((Excluded(after), Included(until))) {
+            self.keys.fetch(slots.iter().copied(), |rows| rows.buckets.front().map_or(0, |bucket| bucket.end));
             for slot in slots {
                 let rows = self.keys.get_mut(*slot).1;
                 let mut bucket = within(&rows.buckets, at, *end, level.bucket_us).map(|row| row.sum.clone());
@@ -211,7 +226,10 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
 
 /// The rows, of level `at` or finer, within the bucket that ends at `end`.
 fn within<R>(rows: &VecDeque<Bucket<R>>, at: usize, end: u64, bucket_us: u64) -> impl Iterator<Item = &Bucket<R>> {
-    let first = rows.partition_point(|row| row.end + bucket_us <= end);
+    let is_before = |row: &Bucket<R>| row.end + bucket_us <= end;
+    // What leaves is mostly the oldest.
+    let is_first = rows.front().is_none_or(|row| !is_before(row));
+    let first = if is_first { 0 } else { rows.partition_point(is_before) };
     rows.range(first..).take_while(move |row| row.end <= end).filter(move |row| usize::from(row.level) <= at)
 }
 
@@ -238,10 +256,17 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
         }
     }
 
-    fn absorb(&mut self, (key, at): (K, u64), _tick: Tick, diff: R, _out: &mut Out<(K, u8), R>) {
-        let phase_us = (self.phase_of)(&key);
-        let slot = self.keys.find_or_insert(&key, Rows::default);
-        self.write(slot, 0, |bucket_us| bucket_end(bucket_us, phase_us, at), &diff);
+    fn absorb(&mut self, data: (K, u64), _tick: Tick, diff: R, _out: &mut Out<(K, u8), R>) {
+        self.take(Hint::NONE, data, &diff);
+    }
+
+    fn absorb_all(&mut self, updates: Vec<((K, u64), R)>, _tick: Tick, _out: &mut Out<(K, u8), R>) {
+        let mut hints = std::mem::take(&mut self.hints);
+        self.keys.look_ahead(updates.iter().map(|((key, _), _)| key), &mut hints);
+        for ((data, diff), hint) in updates.into_iter().zip(hints.drain(..)) {
+            self.take(hint, data, &diff);
+        }
+        self.hints = hints;
     }
 
     fn settle(&mut self, tick: Tick, out: &mut Out<(K, u8), R>) {

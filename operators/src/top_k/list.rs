@@ -4,33 +4,33 @@
 //! it holds all of them. It is refilled from the tree when it holds fewer than K and more are to
 //! be had, so a refill is paid for by the departures since the last one.
 
-use std::cmp::Ordering;
-
 use super::{
     BUFFER_FACTOR,
     tree::{OUT, Tree},
 };
 
-/// A place in the order: greater score first, then lesser member. Members with different ties are
-/// in the order of these.
-#[derive(Clone)]
-pub(super) struct Rank<M> {
-    pub(super) score: i64,
+/// A place in the order: greater score first, then lesser tie; where that too is the same, the
+/// members of the leaves decide.
+#[derive(Clone, Copy)]
+struct Rank {
+    score: i64,
     tie: u64,
-    pub(super) member: M,
-}
-
-impl<M: Ord> Rank<M> {
-    fn order(&self, score: i64, tie: u64, member: &M) -> Ordering {
-        score.cmp(&self.score).then_with(|| self.tie.cmp(&tie)).then_with(|| self.member.cmp(member))
-    }
+    leaf: u32,
 }
 
 pub(super) struct List<M> {
     k: usize,
     tree: Tree<M>,
-    buffer: Vec<(Rank<M>, u32)>,
-    floor: Option<Rank<M>>,
+    buffer: Vec<Rank>,
+    floor: Option<Floor<M>>,
+}
+
+/// The least rank that belongs into the buffer. Who had it may have left, and the leaf with it.
+#[derive(Clone)]
+struct Floor<M> {
+    score: i64,
+    tie: u64,
+    member: M,
 }
 
 impl<M: Ord + Clone> List<M> {
@@ -48,6 +48,11 @@ impl<M: Ord + Clone> List<M> {
         let changed = self.set(leaf, OUT);
         self.tree.remove(leaf);
         changed
+    }
+
+    /// A leaf's score, or [`OUT`].
+    pub(super) fn score(&self, leaf: u32) -> i64 {
+        self.tree.score(leaf)
     }
 
     /// True where the group has no member.
@@ -72,12 +77,12 @@ impl<M: Ord + Clone> List<M> {
         });
         let entered = self.covers(leaf, score).then(|| {
             let place = self.place(leaf, score).expect_err("a member is in the buffer once");
-            self.buffer.insert(place, (self.rank(leaf), leaf));
+            self.buffer.insert(place, self.rank(leaf));
             place
         });
         if self.buffer.len() > BUFFER_FACTOR * self.k {
             self.buffer.pop();
-            self.floor = self.buffer.last().map(|(rank, _)| rank.clone());
+            self.floor = self.last();
         }
         if self.buffer.len() < self.k && self.floor.is_some() {
             self.refill();
@@ -91,32 +96,47 @@ impl<M: Ord + Clone> List<M> {
         self.covers(leaf, score) && self.place(leaf, score).is_ok_and(|place| place < self.k)
     }
 
-    /// The first K, and the leaf of each.
-    pub(super) fn first(&self) -> &[(Rank<M>, u32)] {
-        &self.buffer[..self.buffer.len().min(self.k)]
+    /// The first K, each with its score.
+    pub(super) fn first(&self) -> impl Iterator<Item = (&M, i64)> {
+        self.buffer.iter().take(self.k).map(|rank| (self.tree.member(rank.leaf), rank.score))
     }
 
-    fn rank(&self, leaf: u32) -> Rank<M> {
-        Rank { score: self.tree.score(leaf), tie: self.tree.tie(leaf), member: self.tree.member(leaf).clone() }
+    fn rank(&self, leaf: u32) -> Rank {
+        Rank { score: self.tree.score(leaf), tie: self.tree.tie(leaf), leaf }
+    }
+
+    fn last(&self) -> Option<Floor<M>> {
+        let of = |rank: &Rank| Floor { score: rank.score, tie: rank.tie, member: self.tree.member(rank.leaf).clone() };
+        self.buffer.last().map(of)
     }
 
     /// True where the member of `leaf` belongs into the buffer if it has `score`.
     fn covers(&self, leaf: u32, score: i64) -> bool {
-        let above = |floor: &Rank<M>| floor.order(score, self.tree.tie(leaf), self.tree.member(leaf)).is_ge();
+        let (tie, member) = (self.tree.tie(leaf), self.tree.member(leaf));
+        let above = |floor: &Floor<M>| {
+            score > floor.score || (score == floor.score && (tie, member) <= (floor.tie, &floor.member))
+        };
         score > OUT && self.floor.as_ref().is_none_or(above)
     }
 
+    /// Where `leaf` stands in the buffer if it has `score`, or would.
     fn place(&self, leaf: u32, score: i64) -> Result<usize, usize> {
-        let (tie, member) = (self.tree.tie(leaf), self.tree.member(leaf));
-        self.buffer.binary_search_by(|(rank, _)| rank.order(score, tie, member))
+        let tie = self.tree.tie(leaf);
+        let order = |rank: &Rank| {
+            let by_tie = score.cmp(&rank.score).then_with(|| rank.tie.cmp(&tie));
+            if by_tie.is_ne() || rank.leaf == leaf {
+                return by_tie;
+            }
+            self.tree.member(rank.leaf).cmp(self.tree.member(leaf))
+        };
+        self.buffer.binary_search_by(order)
     }
 
     fn refill(&mut self) {
         let wanted = BUFFER_FACTOR * self.k * 2 / 3;
         let leaves = self.tree.best(wanted);
-        self.buffer = leaves.into_iter().map(|leaf| (self.rank(leaf), leaf)).collect();
-        let is_all = self.buffer.len() < wanted;
-        self.floor = self.buffer.last().filter(|_| !is_all).map(|(rank, _)| rank.clone());
+        self.buffer = leaves.into_iter().map(|leaf| self.rank(leaf)).collect();
+        self.floor = if self.buffer.len() < wanted { None } else { self.last() };
     }
 }
 
@@ -145,7 +165,7 @@ mod tests {
                 let mut order: Vec<(i64, u32)> = (0..60).map(|m| (-plain[m as usize], m)).filter(|(s, _)| *s < 0).collect();
                 order.sort();
                 order.truncate(k);
-                let first: Vec<(i64, u32)> = list.first().iter().map(|(rank, _)| (-rank.score, rank.member)).collect();
+                let first: Vec<(i64, u32)> = list.first().map(|(member, score)| (-score, *member)).collect();
                 prop_assert_eq!(&first, &order);
                 prop_assert!(reported || first == last);
                 prop_assert_eq!(list.is_listed(leaf), order.iter().any(|(_, m)| *m == leaf));

@@ -1,7 +1,8 @@
 //! Stage 1, partitioned by member: scores, places and gates of the members that are here, and the
-//! first K of every group among them. Its rows are the candidates for stage 2.
+//! first K of every group among them: the candidates for stage 2, or, where there is one worker
+//! alone, the lists.
 
-use std::hash::Hash;
+use std::{cmp::Ordering, hash::Hash};
 
 use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Serialize};
@@ -11,14 +12,14 @@ use super::{Ranked, TopKOptions, TopKRow, by_rank, list::List, tree::OUT};
 use crate::{
     Tick,
     shell::{Core, Out},
-    table::{Slot, Table},
+    table::{Hint, Slot, Table},
 };
 
 /// One of the three inputs; its difference says how often, or how much.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Feed<M, A, B, P> {
     /// The difference is added to the member's score on this axis.
-    Score(M, A),
+    Score((M, A)),
     /// The member stands at this place.
     Place(M, B),
     /// The member's gate: open with a payload, or closed.
@@ -29,7 +30,7 @@ impl<M, A, B, P> Feed<M, A, B, P> {
     /// Which member this is about.
     pub fn member(&self) -> &M {
         match self {
-            Feed::Score(member, _) | Feed::Place(member, _) | Feed::Gate(member, _) => member,
+            Feed::Score((member, _)) | Feed::Place(member, _) | Feed::Gate(member, _) => member,
         }
     }
 }
@@ -115,6 +116,9 @@ pub struct StageOne<M, A, B, P> {
     /// Cells with news, and groups whose candidates may be others.
     told: Vec<Slot>,
     touched: Vec<Slot>,
+    hints: Vec<Hint>,
+    /// True where no other worker has members: whole lists go out, and not what changes in them.
+    is_alone: bool,
 }
 
 impl<M, A, B, P> StageOne<M, A, B, P>
@@ -128,10 +132,11 @@ where
     ///
     /// # Panics
     /// Where lists are to have no member at all.
-    pub fn new(options: TopKOptions<M, A, B, P>) -> Self {
+    pub fn new(options: TopKOptions<M, A, B, P>, is_alone: bool) -> Self {
         assert!(options.k > 0, "a list has room for a member");
         let (cells, members, groups) = (Table::default(), Table::default(), Table::default());
-        StageOne { options, cells, members, groups, lists: Vec::new(), told: Vec::new(), touched: Vec::new() }
+        let (lists, told, touched, hints) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        StageOne { options, cells, members, groups, lists, told, touched, hints, is_alone }
     }
 
     /// How many cells, members and groups are held.
@@ -154,9 +159,8 @@ where
         slot
     }
 
-    fn add_score(&mut self, member: M, axis: A, diff: i64) {
-        let key = (member, axis);
-        let cell = self.cells.find(&key).unwrap_or_else(|| self.new_cell(&key));
+    fn add_score(&mut self, hint: Hint, key: (M, A), diff: i64) {
+        let cell = self.cells.find_near(hint, &key).unwrap_or_else(|| self.new_cell(&key));
         self.cells.get_mut(cell).1.score += diff;
         self.tell(cell, News::Score);
     }
@@ -310,12 +314,11 @@ where
 
     /// The candidates of a group as they are now.
     fn candidates(&self, group: Slot) -> Vec<Ranked<M, P>> {
-        let first = self.lists[group as usize].first().iter();
-        let with_payload = first.map(|(rank, _)| {
-            let open = self.members.get(rank.member.slot).1.open.clone();
-            (rank.member.member.clone(), rank.score, open.expect("a listed member is open"))
-        });
-        with_payload.collect()
+        let with_payload = |(seat, score): (&Seat<M>, i64)| {
+            let open = self.members.get(seat.slot).1.open.clone();
+            (seat.member.clone(), score, open.expect("a listed member is open"))
+        };
+        self.lists[group as usize].first().map(with_payload).collect()
     }
 }
 
@@ -330,27 +333,30 @@ where
     }
 }
 
-/// Tells what makes `after` of `before`, both in the order of rank.
-fn differences<M: Ord, P: Ord>(
-    mut before: &[Ranked<M, P>],
-    mut after: &[Ranked<M, P>],
-    mut tell: impl FnMut(&Ranked<M, P>, isize),
-) {
-    loop {
-        match (before.split_first(), after.split_first()) {
-            (None, None) => return,
-            (Some((gone, rest)), new) if new.is_none_or(|(new, _)| by_rank(gone, new).is_lt()) => {
-                tell(gone, -1);
-                before = rest;
-            }
-            (gone, Some((new, rest))) if gone.is_none_or(|(gone, _)| by_rank(gone, new).is_gt()) => {
-                tell(new, 1);
-                after = rest;
-            }
-            (Some((_, rest)), Some((_, others))) => (before, after) = (rest, others),
-            _ => unreachable!("one of two has a first"),
+/// What is in `before` alone, and in `after` alone, both in the order of rank.
+fn differences<M, P>(mut before: &[Ranked<M, P>], mut after: &[Ranked<M, P>]) -> (Vec<Ranked<M, P>>, Vec<Ranked<M, P>>)
+where
+    M: Ord + Clone,
+    P: Ord + Clone,
+{
+    let (mut gone, mut new) = (Vec::new(), Vec::new());
+    while let (Some((old, older)), Some((young, younger))) = (before.split_first(), after.split_first()) {
+        let order = by_rank(old, young);
+        if order.is_le() {
+            before = older;
+        }
+        if order.is_ge() {
+            after = younger;
+        }
+        match order {
+            Ordering::Less => gone.push(old.clone()),
+            Ordering::Greater => new.push(young.clone()),
+            Ordering::Equal => {}
         }
     }
+    gone.extend_from_slice(before);
+    new.extend_from_slice(after);
+    (gone, new)
 }
 
 impl<M, A, B, P> Core for StageOne<M, A, B, P>
@@ -362,7 +368,7 @@ where
 {
     type In = Feed<M, A, B, P>;
     type InDiff = i64;
-    type Out = ((A, B), Ranked<M, P>);
+    type Out = ((A, B), Vec<Ranked<M, P>>);
     type OutDiff = isize;
     type Row = TopKRow<M, A, B, P>;
 
@@ -370,22 +376,46 @@ where
 
     fn absorb(&mut self, feed: Self::In, _tick: Tick, diff: i64, _out: &mut Out<Self::Out, isize>) {
         match feed {
-            Feed::Score(member, axis) => self.add_score(member, axis, diff),
+            Feed::Score(key) => self.add_score(Hint::NONE, key, diff),
             Feed::Place(member, place) => self.place(&member, place, diff),
             Feed::Gate(member, gate) => self.gate(&member, gate, diff),
         }
     }
 
+    fn absorb_all(&mut self, updates: Vec<(Self::In, i64)>, tick: Tick, out: &mut Out<Self::Out, isize>) {
+        let scored = updates.iter().filter_map(|(feed, _)| if let Feed::Score(key) = feed { Some(key) } else { None });
+        let mut hints = std::mem::take(&mut self.hints);
+        self.cells.look_ahead(scored, &mut hints);
+        let mut each = hints.drain(..);
+        for (feed, diff) in updates {
+            match feed {
+                Feed::Score(key) => self.add_score(each.next().unwrap_or(Hint::NONE), key, diff),
+                other => self.absorb(other, tick, diff, out),
+            }
+        }
+        drop(each);
+        self.hints = hints;
+    }
+
     fn settle(&mut self, tick: Tick, out: &mut Out<Self::Out, isize>) {
         let mut told = std::mem::take(&mut self.told);
+        let score = |(group, leaf): &(Slot, u32)| self.lists[*group as usize].score(*leaf) as u64;
+        self.cells.fetch(told.iter().copied(), |cell| cell.leaves.iter().fold(0, |read, leaf| read ^ score(leaf)));
         told.drain(..).for_each(|cell| self.pass_on(cell));
         self.told = told;
         for group in std::mem::take(&mut self.touched) {
             let now = self.candidates(group);
             let (key, state) = self.groups.get_mut(group);
             state.touched = false;
-            differences(&state.emitted, &now, |row, diff| out.push(((key.clone(), row.clone()), tick, diff)));
-            state.emitted = now;
+            let (gone, new) = match self.is_alone {
+                true => (state.emitted.clone(), now.clone()),
+                false => differences(&state.emitted, &now),
+            };
+            if state.emitted != now {
+                out.extend((!gone.is_empty()).then(|| ((key.clone(), gone), tick, -1)));
+                out.extend((!new.is_empty()).then(|| ((key.clone(), new), tick, 1)));
+                state.emitted = now;
+            }
             self.drop_if_empty(group);
         }
     }
@@ -399,7 +429,7 @@ where
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
         let mut cells = Vec::new();
         let scored = self.cells.export_slice(max_rows, &mut cells);
-        out.extend(cells.into_iter().map(|((member, axis), cell)| (Feed::Score(member, axis), cell.score)));
+        out.extend(cells.into_iter().map(|(key, cell)| (Feed::Score(key), cell.score)));
         if !scored {
             return false;
         }

@@ -34,7 +34,7 @@ impl<G: ExchangeData + Hash, M: ExchangeData, P: ExchangeData> StageTwo<G, M, P>
 }
 
 impl<G: ExchangeData + Hash, M: ExchangeData, P: ExchangeData> Core for StageTwo<G, M, P> {
-    type In = (G, Ranked<M, P>);
+    type In = (G, Vec<Ranked<M, P>>);
     type InDiff = isize;
     type Out = (G, Vec<Ranked<M, P>>);
     type OutDiff = isize;
@@ -42,18 +42,20 @@ impl<G: ExchangeData + Hash, M: ExchangeData, P: ExchangeData> Core for StageTwo
 
     fn advance(&mut self, _tick: Tick, _out: &mut Out<Self::Out, isize>) {}
 
-    fn absorb(&mut self, (group, row): Self::In, _tick: Tick, diff: isize, _out: &mut Out<Self::Out, isize>) {
+    fn absorb(&mut self, (group, rows): Self::In, _tick: Tick, diff: isize, _out: &mut Out<Self::Out, isize>) {
         let fresh = || Merge { rows: Vec::new(), emitted: Vec::new(), touched: false };
         let slot = self.groups.find_or_insert(&group, fresh);
         let state = self.groups.get_mut(slot).1;
-        match state.rows.binary_search_by(|(other, _)| by_rank(other, &row)) {
-            Ok(place) => {
-                state.rows[place].1 += diff;
-                if state.rows[place].1 == 0 {
-                    state.rows.remove(place);
+        for row in rows {
+            match state.rows.binary_search_by(|(other, _)| by_rank(other, &row)) {
+                Ok(place) => {
+                    state.rows[place].1 += diff;
+                    if state.rows[place].1 == 0 {
+                        state.rows.remove(place);
+                    }
                 }
+                Err(place) => state.rows.insert(place, (row, diff)),
             }
-            Err(place) => state.rows.insert(place, (row, diff)),
         }
         if !std::mem::replace(&mut state.touched, true) {
             self.touched.push(slot);
@@ -94,7 +96,7 @@ impl<G: ExchangeData + Hash, M: ExchangeData, P: ExchangeData> Core for StageTwo
 
     fn import(&mut self, (group, rows): Self::Row, tick: Tick, out: &mut Out<Self::Out, isize>) {
         for (row, count) in rows {
-            self.absorb((group.clone(), row), tick, count, out);
+            self.absorb((group.clone(), vec![row]), tick, count, out);
         }
     }
 }

@@ -80,7 +80,7 @@ fn gates<'s>(input: &Collection<'s, Change, i64>) -> Collection<'s, (Member, Opt
 }
 
 fn scores<'s>(input: &Collection<'s, Change, i64>) -> Collection<'s, (Member, Axis), i64> {
-    input.clone().flat_map(|change| if let Feed::Score(member, axis) = change { Some((member, axis)) } else { None })
+    input.clone().flat_map(|change| if let Feed::Score(score) = change { Some(score) } else { None })
 }
 
 type Built = Arc<Build<Change, i64, Row, Listed, isize>>;
@@ -124,7 +124,7 @@ impl History {
         }
         let mut groups: BTreeMap<(Axis, Place), Vec<Ranked<Member, Payload>>> = BTreeMap::new();
         for (change, score) in state.iter().filter(|(_, score)| **score > 0) {
-            let Feed::Score(member, axis) = change else { continue };
+            let Feed::Score((member, axis)) = change else { continue };
             let Some(payload) = gates.get(member).copied().unwrap_or(self.lists.without_gate) else { continue };
             let placed = places.get(member).into_iter().flatten().chain(&self.lists.everywhere);
             for place in placed.collect::<BTreeSet<_>>() {
@@ -177,7 +177,7 @@ fn history() -> impl Strategy<Value = History> {
         for (member, later, event) in events {
             tick += later;
             match event {
-                Event::Scores(axis, more) => input.push((Feed::Score(member, axis), tick, more)),
+                Event::Scores(axis, more) => input.push((Feed::Score((member, axis)), tick, more)),
                 Event::Moves(place) => {
                     let is_new = placed.insert((member, place));
                     if !is_new {

@@ -10,7 +10,7 @@ use crate::{
 };
 
 fn score(member: Member, tick: Tick, more: i64) -> (Change, Tick, i64) {
-    (Feed::Score(member, 0), tick, more)
+    (Feed::Score((member, 0)), tick, more)
 }
 
 fn place(member: Member, place: u8, tick: Tick, diff: i64) -> (Change, Tick, i64) {
@@ -133,7 +133,7 @@ fn a_place_that_everyone_has_is_not_lost_by_being_placed_there_and_taken_away() 
 #[test]
 fn axes_and_places_that_make_no_group_have_no_list() {
     let lists = Lists { axis_1_only_everywhere: true, ..Lists::of(2) };
-    let input = [(Feed::Score(1, 1), 1, 5), place(1, 4, 1, 1)];
+    let input = [(Feed::Score((1, 1)), 1, 5), place(1, 4, 1, 1)];
     assert_eq!(told(lists, &input), [(((1, EVERYWHERE), vec![(1, 5, 0)]), 1, 1)]);
 }
 
@@ -168,7 +168,7 @@ fn when_the_best_close_one_after_another_the_list_stays_exact() {
 }
 
 fn stage() -> StageOne<Member, u8, u8, Payload> {
-    StageOne::new(Lists::of(2).options())
+    StageOne::new(Lists::of(2).options(), false)
 }
 
 /// Feeds a core all changes of one tick, in this order.
@@ -180,9 +180,9 @@ fn apply(core: &mut StageOne<Member, u8, u8, Payload>, changes: &[(Change, Tick,
     core.settle(changes[0].1, &mut out);
     let mut rows: Vec<_> = out
         .into_iter()
-        .map(|((group, (member, _, _)), _, diff)| {
+        .flat_map(|((group, candidates), _, diff)| {
             assert_eq!(diff, 1);
-            (group, member)
+            candidates.into_iter().map(move |(member, _, _)| (group, member))
         })
         .collect();
     rows.sort();
@@ -214,5 +214,5 @@ fn a_member_of_whom_everything_was_taken_back_takes_no_room() {
 #[test]
 #[should_panic(expected = "a list has room")]
 fn a_list_of_none_is_refused() {
-    StageOne::<Member, u8, u8, Payload>::new(Lists::of(0).options());
+    StageOne::<Member, u8, u8, Payload>::new(Lists::of(0).options(), true);
 }

@@ -40,11 +40,11 @@ fn an_export_in_many_slices_is_of_one_tick() {
     for member in 0..6 * EXPORT_SLICE_ROWS as u32 {
         let (scored, placed, gated) = (dice.below(600), dice.below(600), dice.below(600));
         let score = 1 + dice.below(500) as i64;
-        input.push((Feed::Score(member, 0), scored, score));
+        input.push((Feed::Score((member, 0)), scored, score));
         input.push((Feed::Place(member, dice.below(20) as u8), placed, 1));
         input.push((Feed::Gate(member, Some(1)), gated, 1));
         if dice.below(2) == 0 {
-            input.push((Feed::Score(member, 0), scored + dice.below(100), -score));
+            input.push((Feed::Score((member, 0)), scored + dice.below(100), -score));
         }
     }
     let lists = Lists { without_gate: None, ..Lists::of(10) };
