@@ -165,14 +165,15 @@ pub(crate) fn options() -> ShopOptions {
     }
 }
 
-/// Messages cut into ticks of `per_tick` clicks, each tick at the event time of its end.
-pub(crate) fn ticks(shape: &Shape, per_tick: u64) -> Vec<(Tick, Arc<Vec<Record>>)> {
+/// Messages cut into ticks of `per_tick` clicks, each tick at the event time of its end. The first
+/// is what the shop knows before.
+pub(crate) fn ticks(shape: &Shape, per_tick: u64) -> impl Iterator<Item = (Tick, Arc<Vec<Record>>)> + use<> {
     let mut workload = Workload::new(shape);
-    let mut ticks = vec![(START_US, Arc::new(workload.opening()))];
-    for tick in 1..=shape.events.div_ceil(per_tick) {
+    let opening = (START_US, Arc::new(workload.opening()));
+    let clicks = (1..=shape.events.div_ceil(per_tick)).map(move |tick| {
         let mut records = Vec::with_capacity(per_tick as usize + per_tick as usize / 16 + 1);
         (0..per_tick).for_each(|_| workload.next(&mut records));
-        ticks.push((START_US + tick * per_tick * 1_000_000 / EVENTS_PER_S, Arc::new(records)));
-    }
-    ticks
+        (START_US + tick * per_tick * 1_000_000 / EVENTS_PER_S, Arc::new(records))
+    });
+    std::iter::once(opening).chain(clicks)
 }

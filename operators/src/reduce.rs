@@ -14,6 +14,7 @@
 use std::hash::Hash;
 
 use differential_dataflow::ExchangeData;
+use smallvec::SmallVec;
 
 use crate::{
     Collection, Tick,
@@ -76,9 +77,9 @@ pub struct ReduceCore<K, V, O> {
 #[derive(Clone)]
 struct Group<V, O> {
     /// In order. A count is 0, or below it, only within a tick.
-    values: Vec<(V, isize)>,
+    values: SmallVec<[(V, isize); 1]>,
     /// What was made of them when they were last settled, in order.
-    out: Vec<O>,
+    out: SmallVec<[O; 1]>,
     touched: bool,
 }
 
@@ -90,10 +91,7 @@ impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> ReduceCore<K, V, 
 }
 
 /// Tells what makes `after` of `before`, both in order: with each element -1 or 1.
-fn differences<O: Ord>(before: Vec<O>, after: &[O], mut tell: impl FnMut(O, isize))
-where
-    O: Clone,
-{
+fn differences<O: Ord + Clone>(before: impl IntoIterator<Item = O>, after: &[O], mut tell: impl FnMut(O, isize)) {
     let mut after = after.iter().peekable();
     for old in before {
         while let Some(new) = after.next_if(|new| **new < old) {
@@ -116,7 +114,7 @@ impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> Core for ReduceCo
     fn advance(&mut self, _tick: Tick, _out: &mut Out<(K, O), isize>) {}
 
     fn absorb(&mut self, (key, value): (K, V), _tick: Tick, diff: isize, _out: &mut Out<(K, O), isize>) {
-        let slot = self.keys.find_or_insert(&key, || Group { values: Vec::new(), out: Vec::new(), touched: false });
+        let slot = self.keys.find_or_insert(&key, || Group { values: SmallVec::new(), out: SmallVec::new(), touched: false });
         let group = self.keys.get_mut(slot).1;
         if !std::mem::replace(&mut group.touched, true) {
             self.touched.push(slot);
@@ -139,7 +137,7 @@ impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> Core for ReduceCo
             }
             let before = std::mem::take(&mut group.out);
             differences(before, &now, |made, diff| out.push(((key.clone(), made), tick, diff)));
-            group.out = now;
+            group.out = now.into();
             if group.values.is_empty() {
                 self.keys.remove(slot);
             }
@@ -153,7 +151,7 @@ impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> Core for ReduceCo
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
         let mut rows = Vec::new();
         let done = self.keys.export_slice(max_rows, &mut rows);
-        out.extend(rows.into_iter().map(|(key, group)| (key, group.values)));
+        out.extend(rows.into_iter().map(|(key, group)| (key, group.values.into_vec())));
         done
     }
 

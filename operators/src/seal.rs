@@ -139,9 +139,12 @@ fn sink<'scope, D: ExchangeData, R: ExchangeData, P: Hash>(
 }
 
 /// Takes what is below `upper` out of `pending`, tick by tick.
-fn below<D>(pending: &mut BTreeMap<Tick, Vec<D>>, upper: Tick) -> impl Iterator<Item = D> {
+fn below<D>(pending: &mut BTreeMap<Tick, Vec<D>>, upper: Tick) -> Vec<D> {
     let above = pending.split_off(&upper);
-    std::mem::replace(pending, above).into_values().flatten()
+    let mut ticks = std::mem::replace(pending, above).into_values();
+    let mut all = ticks.next().unwrap_or_default();
+    ticks.for_each(|mut tick| all.append(&mut tick));
+    all
 }
 
 impl<K: ExchangeData + Hash, R: ExchangeData + Semigroup> Seal for Sums<K, R> {
@@ -150,8 +153,10 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Semigroup> Seal for Sums<K, R> {
 
     fn cut(&mut self, upper: Tick) -> Upserts<K, R> {
         let mut touched: Vec<(Slot, Option<R>)> = Vec::new();
-        for (key, diff) in below(&mut self.pending, upper) {
-            let slot = self.sums.find_or_insert(&key, || Summed { sum: None, touched: false });
+        let (changes, mut hints) = (below(&mut self.pending, upper), Vec::new());
+        self.sums.look_ahead(changes.iter().map(|(key, _)| key), |state| u64::from(state.touched), &mut hints);
+        for ((key, diff), hint) in changes.into_iter().zip(hints) {
+            let slot = self.sums.find_or_insert_near(hint, &key, || Summed { sum: None, touched: false });
             let state = self.sums.get_mut(slot).1;
             if !std::mem::replace(&mut state.touched, true) {
                 touched.push((slot, state.sum.clone()));
@@ -188,8 +193,10 @@ impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Values<K, V> {
 
     fn cut(&mut self, upper: Tick) -> Upserts<K, V> {
         let mut touched: Vec<(Slot, Option<V>)> = Vec::new();
-        for ((key, value), diff) in below(&mut self.pending, upper) {
-            let slot = self.values.find_or_insert(&key, || Counted { counts: Vec::new(), touched: false });
+        let (changes, mut hints) = (below(&mut self.pending, upper), Vec::new());
+        self.values.look_ahead(changes.iter().map(|((key, _), _)| key), |state| u64::from(state.touched), &mut hints);
+        for (((key, value), diff), hint) in changes.into_iter().zip(hints) {
+            let slot = self.values.find_or_insert_near(hint, &key, || Counted { counts: Vec::new(), touched: false });
             let state = self.values.get_mut(slot).1;
             if !std::mem::replace(&mut state.touched, true) {
                 touched.push((slot, state.counts.first().map(|(value, _)| value.clone())));

@@ -63,14 +63,14 @@ pub trait Core: 'static {
     fn advance(&mut self, tick: Tick, out: &mut Out<Self::Out, Self::OutDiff>);
     /// Takes one update of `tick`; `advance` was called for it.
     fn absorb(&mut self, data: Self::In, tick: Tick, diff: Self::InDiff, out: &mut Out<Self::Out, Self::OutDiff>);
-    /// Takes many updates of `tick`: a core may look ahead.
+    /// Takes many updates of `tick`, all that are in `updates`: a core may look ahead.
     fn absorb_all(
         &mut self,
-        updates: Vec<(Self::In, Self::InDiff)>,
+        updates: &mut Vec<(Self::In, Self::InDiff)>,
         tick: Tick,
         out: &mut Out<Self::Out, Self::OutDiff>,
     ) {
-        for (data, diff) in updates {
+        for (data, diff) in updates.drain(..) {
             self.absorb(data, tick, diff, out);
         }
     }
@@ -235,6 +235,8 @@ struct Instance<C: Core> {
     core: C,
     data: BTreeMap<Tick, Vec<(C::In, C::InDiff)>>,
     rows: BTreeMap<Tick, Vec<C::Row>>,
+    /// What was stashed last, emptied, to be used again.
+    spare: Vec<(C::In, C::InDiff)>,
     held: Option<Capability<Tick>>,
     exports: Exports<C::Row>,
     steps: Steps,
@@ -251,13 +253,14 @@ type Output<'a, C> = OutputBuilderSession<
 impl<C: Core> Instance<C> {
     fn new(core: C, exports: Exports<C::Row>, steps: Steps) -> Self {
         let (data, rows) = (BTreeMap::new(), BTreeMap::new());
-        Instance { core, data, rows, held: None, exports, steps, out: Vec::new(), frontier: 0 }
+        Instance { core, data, rows, spare: Vec::new(), held: None, exports, steps, out: Vec::new(), frontier: 0 }
     }
 
     fn stash_data(&mut self, capability: InputCapability<Tick>, batch: &mut Vec<(C::In, Tick, C::InDiff)>) {
         self.hold(&capability);
         let Some((_, first, _)) = batch.first() else { return };
-        let (mut tick, mut stash) = (*first, self.data.entry(*first).or_default());
+        let (spare, mut tick) = (&mut self.spare, *first);
+        let mut stash = self.data.entry(tick).or_insert_with(|| std::mem::take(spare));
         for (data, at, diff) in batch.drain(..) {
             if at != tick {
                 (tick, stash) = (at, self.data.entry(at).or_default());
@@ -321,7 +324,9 @@ impl<C: Core> Instance<C> {
                 }
             }
             while let Some(data) = self.data.first_entry().filter(|entry| *entry.key() <= tick) {
-                self.core.absorb_all(data.remove(), tick, &mut self.out);
+                let mut updates = data.remove();
+                self.core.absorb_all(&mut updates, tick, &mut self.out);
+                self.spare = updates;
             }
             self.core.settle(tick, &mut self.out);
         }

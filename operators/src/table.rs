@@ -67,15 +67,20 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
         self.index.find(hash_of(key), |slot| holds(slots, *slot, key)).copied()
     }
 
-    /// Looks for `keys` and pushes a hint for each. See the module's documentation.
-    pub fn look_ahead<'a>(&self, keys: impl Iterator<Item = &'a K>, hints: &mut Vec<Hint>)
-    where
+    /// Looks for `keys` and pushes a hint for each; reads of each state what `also` reads. See the
+    /// module's documentation.
+    pub fn look_ahead<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a K>,
+        also: impl Fn(&S) -> u64,
+        hints: &mut Vec<Hint>,
+    ) where
         K: 'a,
     {
         let hashes: Vec<u64> = keys.map(hash_of).collect();
         let first = hints.len();
         hints.extend(hashes.iter().map(|hash| Hint(self.index.find(*hash, |_| true).copied().unwrap_or(Slot::MAX))));
-        self.fetch(hints[first..].iter().map(|hint| hint.0), |_| 0);
+        self.fetch(hints[first..].iter().map(|hint| hint.0), also);
     }
 
     /// Reads the entries of `slots`, and of each what `also` reads, before they are needed.
@@ -274,7 +279,7 @@ mod tests {
             }
             let expected = plain.clone();
             let mut hints = Vec::new();
-            table.look_ahead(keys.iter(), &mut hints);
+            table.look_ahead(keys.iter(), |state| u64::from(*state), &mut hints);
             table.begin_export();
             let (mut rows, mut done) = (Vec::new(), false);
             for (key, value) in between {

@@ -17,6 +17,7 @@ use std::hash::Hash;
 
 use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use crate::{
     Collection, Tick,
@@ -98,8 +99,8 @@ pub struct UpsertCore<K, O, V> {
 
 #[derive(Clone)]
 struct Changes<O, V> {
-    /// In order; a change stays with count 0 only within a tick.
-    changes: Vec<(O, Op<V>, isize)>,
+    /// In order, mostly one; a change stays with count 0 only within a tick.
+    changes: SmallVec<[(O, Op<V>, isize); 1]>,
     /// What the changes make, unless they are to be folded anew.
     value: Option<V>,
     unfolded: bool,
@@ -158,7 +159,7 @@ impl<K: ExchangeData + Hash, O: ExchangeData, V: ExchangeData> Core for UpsertCo
     fn advance(&mut self, _tick: Tick, _out: &mut Out<(K, V), isize>) {}
 
     fn absorb(&mut self, (key, (order, op)): Self::In, _tick: Tick, diff: isize, _out: &mut Out<(K, V), isize>) {
-        let fresh = || Changes { changes: Vec::new(), value: None, unfolded: false, touched: false };
+        let fresh = || Changes { changes: SmallVec::new(), value: None, unfolded: false, touched: false };
         let slot = self.keys.find_or_insert(&key, fresh);
         let state = self.keys.get_mut(slot).1;
         if !std::mem::replace(&mut state.touched, true) {
@@ -191,7 +192,7 @@ impl<K: ExchangeData + Hash, O: ExchangeData, V: ExchangeData> Core for UpsertCo
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
         let mut rows = Vec::new();
         let done = self.keys.export_slice(max_rows, &mut rows);
-        out.extend(rows.into_iter().map(|(key, state)| (key, state.changes)));
+        out.extend(rows.into_iter().map(|(key, state)| (key, state.changes.into_vec())));
         done
     }
 

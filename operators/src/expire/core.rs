@@ -63,7 +63,7 @@ struct Rows<R> {
 
 impl<R> Default for Rows<R> {
     fn default() -> Self {
-        Rows { buckets: VecDeque::new(), change: None }
+        Rows { buckets: VecDeque::with_capacity(1), change: None }
     }
 }
 
@@ -260,10 +260,11 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
         self.take(Hint::NONE, data, &diff);
     }
 
-    fn absorb_all(&mut self, updates: Vec<((K, u64), R)>, _tick: Tick, _out: &mut Out<(K, u8), R>) {
+    fn absorb_all(&mut self, updates: &mut Vec<((K, u64), R)>, _tick: Tick, _out: &mut Out<(K, u8), R>) {
         let mut hints = std::mem::take(&mut self.hints);
-        self.keys.look_ahead(updates.iter().map(|((key, _), _)| key), &mut hints);
-        for ((data, diff), hint) in updates.into_iter().zip(hints.drain(..)) {
+        let newest = |rows: &Rows<R>| rows.buckets.back().map_or(0, |bucket| bucket.end);
+        self.keys.look_ahead(updates.iter().map(|((key, _), _)| key), newest, &mut hints);
+        for ((data, diff), hint) in updates.drain(..).zip(hints.drain(..)) {
             self.take(hint, data, &diff);
         }
         self.hints = hints;

@@ -66,10 +66,10 @@ impl Cell {
 /// What is known of a member apart from its scores.
 #[derive(Clone)]
 struct Member<B, P> {
-    cells: Vec<Slot>,
+    cells: SmallVec<[Slot; 2]>,
     /// Where it was placed. A count is below 0 only within a tick.
-    places: Vec<(B, i64)>,
-    gates: Vec<(Option<P>, i64)>,
+    places: SmallVec<[(B, i64); 1]>,
+    gates: SmallVec<[(Option<P>, i64); 1]>,
     /// The gate in force: open with a payload, or closed.
     open: Option<P>,
 }
@@ -147,7 +147,8 @@ where
 
     fn member(&mut self, member: &M) -> Slot {
         let open = &self.options.without_gate;
-        let fresh = || Member { cells: Vec::new(), places: Vec::new(), gates: Vec::new(), open: open.clone() };
+        let (cells, places, gates) = (SmallVec::new(), SmallVec::new(), SmallVec::new());
+        let fresh = || Member { cells, places, gates, open: open.clone() };
         self.members.find_or_insert(member, fresh)
     }
 
@@ -382,12 +383,12 @@ where
         }
     }
 
-    fn absorb_all(&mut self, updates: Vec<(Self::In, i64)>, tick: Tick, out: &mut Out<Self::Out, isize>) {
+    fn absorb_all(&mut self, updates: &mut Vec<(Self::In, i64)>, tick: Tick, out: &mut Out<Self::Out, isize>) {
         let scored = updates.iter().filter_map(|(feed, _)| if let Feed::Score(key) = feed { Some(key) } else { None });
         let mut hints = std::mem::take(&mut self.hints);
-        self.cells.look_ahead(scored, &mut hints);
+        self.cells.look_ahead(scored, |cell| cell.score as u64, &mut hints);
         let mut each = hints.drain(..);
-        for (feed, diff) in updates {
+        for (feed, diff) in updates.drain(..) {
             match feed {
                 Feed::Score(key) => self.add_score(each.next().unwrap_or(Hint::NONE), key, diff),
                 other => self.absorb(other, tick, diff, out),
