@@ -1,11 +1,16 @@
 //! Latency from HTTP to a reader of the event stream, open loop. The server is another process.
+//!
+//! What is visible is counted, not guessed: the last event of every request is a view of an item
+//! that only its connection ever names, alone of its brand. A connection sends one request after
+//! another, so the score of that brand's only bestseller is the number of its requests whose events
+//! the stream shows.
 
 use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{Arc, Mutex, mpsc},
-    time::{Duration, Instant, SystemTime},
+    sync::mpsc,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -15,6 +20,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 
 use crate::report;
+
+/// The brand of a connection's own item, and the scope that it makes.
+const PROBE_BRAND: &str = "probe-";
+const PROBE_SCOPE: &str = "brand:probe-";
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -77,14 +86,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     );
     report::latencies("noise", &report::noise(Duration::from_secs(2)));
     let began = Instant::now() + Duration::from_millis(200);
-    let stored: Arc<Mutex<Vec<(u64, u64)>>> = Arc::default();
     let (seen_tx, seen) = mpsc::channel();
     read_stream(&server.url, began, seen_tx)?;
     let requests = (options.warm_up_s + options.seconds) * options.rate / options.batch;
     let threads: Vec<_> = (0..options.connections)
         .map(|lane| {
-            let (options, url, stored) = (options.clone(), server.url.clone(), Arc::clone(&stored));
-            std::thread::spawn(move || load(&options, &url, lane as u64, requests, began, &stored))
+            let (options, url) = (options.clone(), server.url.clone());
+            std::thread::spawn(move || load(&options, &url, lane as u64, requests, began))
         })
         .collect();
     let mut acknowledged = report::histogram();
@@ -94,8 +102,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let elapsed_s = began.elapsed().as_secs_f64();
     std::thread::sleep(Duration::from_millis(500));
-    let messages: Vec<(u64, u64)> = seen.try_iter().collect();
-    let visible = visible(options, &stored.lock().unwrap_or_else(|lock| lock.into_inner()), &messages);
+    let visible = visible(options, requests, seen.try_iter());
+    let (asked, counted) = (acknowledged.len(), visible.len());
     let pid = server.child.id().to_string();
     let achieved = (requests * options.batch) as f64 / elapsed_s;
     println!("offered  {} events/s, achieved {achieved:.0}", options.rate);
@@ -104,6 +112,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     report::latencies("stored", &acknowledged);
     report::latencies("visible", &visible);
+    if counted < asked {
+        println!("NOT SEEN {} of {asked} requests had not been shown half a second after the end", asked - counted);
+    }
     let events = (requests * options.batch) as f64;
     println!(
         "server   peak RSS {:.0} MiB, {:.2} CPU s per million events",
@@ -116,7 +127,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 fn start(options: &Options, dir: &std::path::Path) -> anyhow::Result<Server> {
     let environment = [
         ("ETALAGE_WINDOWS__NAMES", "10m"),
-        ("ETALAGE_SCOPES__DIMENSIONS", "global"),
+        ("ETALAGE_SCOPES__DIMENSIONS", "global,brand"),
         ("ETALAGE_VIEWS__OFF", "item.popularity,scope.totals"),
         ("ETALAGE_STORE__DURABILITY", &options.durability),
     ];
@@ -141,46 +152,71 @@ fn start(options: &Options, dir: &std::path::Path) -> anyhow::Result<Server> {
     Ok(Server { child, url })
 }
 
-/// Sends the arrival and the tick of each message, both in microseconds.
-fn read_stream(url: &str, began: Instant, seen: mpsc::Sender<(u64, u64)>) -> anyhow::Result<()> {
+/// A message of the stream, as far as it matters here.
+#[derive(serde::Deserialize)]
+struct StreamMessage {
+    changes: Vec<SetChange>,
+}
+
+#[derive(serde::Deserialize)]
+struct SetChange {
+    key: SetKey,
+    value: Option<Set>,
+}
+
+#[derive(serde::Deserialize)]
+struct SetKey {
+    scope: String,
+}
+
+#[derive(serde::Deserialize)]
+struct Set {
+    items: Vec<SetEntry>,
+}
+
+#[derive(serde::Deserialize)]
+struct SetEntry {
+    score: u64,
+}
+
+/// How many requests of a connection a message showed, and when it arrived.
+struct Seen {
+    lane: u64,
+    requests: u64,
+    arrived_us: u64,
+}
+
+fn read_stream(url: &str, began: Instant, seen: mpsc::Sender<Seen>) -> anyhow::Result<()> {
     let answer = ureq::get(format!("{url}/v1/stream?sub=set.bestsellers")).call()?;
     std::thread::spawn(move || {
         let lines = BufReader::new(answer.into_body().into_reader()).lines();
         for line in lines.map_while(Result::ok) {
             let Some(data) = line.strip_prefix("data:") else { continue };
             let arrived_us = Instant::now().saturating_duration_since(began).as_micros() as u64;
-            let Some(tick) = field(data, "\"tick\":") else { continue };
-            if seen.send((arrived_us, tick)).is_err() {
-                return;
+            let Ok(message) = serde_json::from_str::<StreamMessage>(data) else { continue };
+            for change in message.changes {
+                let lane = change.key.scope.strip_prefix(PROBE_SCOPE).and_then(|lane| lane.parse().ok());
+                let score = change.value.and_then(|set| set.items.first().map(|entry| entry.score));
+                let (Some(lane), Some(requests)) = (lane, score) else { continue };
+                if seen.send(Seen { lane, requests, arrived_us }).is_err() {
+                    return;
+                }
             }
         }
     });
     Ok(())
 }
 
-fn field(data: &str, name: &str) -> Option<u64> {
-    let rest = &data[data.find(name)? + name.len()..];
-    rest[..rest.find(|c: char| !c.is_ascii_digit())?].parse().ok()
-}
-
 /// One connection's requests, each at its intended instant.
-fn load(
-    options: &Options,
-    url: &str,
-    lane: u64,
-    requests: u64,
-    began: Instant,
-    stored: &Mutex<Vec<(u64, u64)>>,
-) -> anyhow::Result<Histogram<u64>> {
+fn load(options: &Options, url: &str, lane: u64, requests: u64, began: Instant) -> anyhow::Result<Histogram<u64>> {
     let agent = ureq::Agent::new_with_defaults();
     let url = format!("{url}/v1/events");
     let mut random = ChaCha8Rng::seed_from_u64(options.seed + lane);
     let zipf = Zipf::new(options.items as f64, 1.05)?;
     let mut acknowledged = report::histogram();
-    let step_us = options.batch as f64 * 1e6 / options.rate as f64;
     for request in (lane..requests).step_by(options.connections) {
         let mut body = String::with_capacity(200 * options.batch as usize);
-        for at in 0..options.batch {
+        for at in 1..options.batch {
             let item = zipf.sample(&mut random) as u64;
             let name = ["view_item", "add_to_cart"][usize::from(random.random_bool(0.1))];
             body.push_str(&format!(
@@ -189,7 +225,11 @@ fn load(
                 random.random_range(0..1_000_000)
             ));
         }
-        let intended_us = (request as f64 * step_us) as u64;
+        body.push_str(&format!(
+            "{{\"messageId\":\"{request}-probe\",\"event\":\"view_item\",\"anonymousId\":\"probe\",\"properties\":\
+             {{\"items\":[{{\"item_id\":\"probe-{lane}\",\"item_brand\":\"{PROBE_BRAND}{lane}\",\"price\":9.99}}]}}}}\n"
+        ));
+        let intended_us = intended_us(options, request);
         let due = began + Duration::from_micros(intended_us);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         agent.post(&url).send(&body)?.body_mut().read_to_string()?;
@@ -197,23 +237,28 @@ fn load(
         if intended_us >= options.warm_up_s * 1_000_000 {
             acknowledged.saturating_record(stored_us - intended_us);
         }
-        let wall_us = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_micros() as u64;
-        let mut stored = stored.lock().unwrap_or_else(|lock| lock.into_inner());
-        stored.push((intended_us, wall_us));
     }
     Ok(acknowledged)
 }
 
-/// From the intended instant of each request to the first message of the stream that is as of its
-/// acknowledgement or later: its events are in it for certain, so this errs on the slow side.
-fn visible(options: &Options, stored: &[(u64, u64)], messages: &[(u64, u64)]) -> Histogram<u64> {
+/// The instant, fixed before the run, at which a request is to be sent.
+fn intended_us(options: &Options, request: u64) -> u64 {
+    request * options.batch * 1_000_000 / options.rate
+}
+
+/// From the intended instant of each request to the arrival of the message that shows its events.
+fn visible(options: &Options, requests: u64, seen: impl Iterator<Item = Seen>) -> Histogram<u64> {
     let mut histogram = report::histogram();
-    for (intended_us, wall_us) in stored.iter().filter(|(intended_us, _)| *intended_us >= options.warm_up_s * 1_000_000)
-    {
-        let at = messages.partition_point(|(_, tick)| tick < wall_us);
-        if let Some((arrived_us, _)) = messages.get(at) {
-            histogram.saturating_record(arrived_us.saturating_sub(*intended_us));
+    let lanes = options.connections as u64;
+    let mut shown = vec![0; options.connections];
+    for Seen { lane, requests: count, arrived_us } in seen {
+        let Some(before) = shown.get_mut(lane as usize) else { continue };
+        let newly = (*before..count).map(|at| lane + at * lanes).filter(|request| *request < requests);
+        let intended = newly.map(|request| intended_us(options, request));
+        for intended_us in intended.filter(|intended_us| *intended_us >= options.warm_up_s * 1_000_000) {
+            histogram.saturating_record(arrived_us.saturating_sub(intended_us));
         }
+        *before = count.max(*before);
     }
     histogram
 }

@@ -114,7 +114,8 @@ impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> Core for ReduceCo
     fn advance(&mut self, _tick: Tick, _out: &mut Out<(K, O), isize>) {}
 
     fn absorb(&mut self, (key, value): (K, V), _tick: Tick, diff: isize, _out: &mut Out<(K, O), isize>) {
-        let slot = self.keys.find_or_insert(&key, || Group { values: SmallVec::new(), out: SmallVec::new(), touched: false });
+        let slot =
+            self.keys.find_or_insert(&key, || Group { values: SmallVec::new(), out: SmallVec::new(), touched: false });
         let group = self.keys.get_mut(slot).1;
         if !std::mem::replace(&mut group.touched, true) {
             self.touched.push(slot);

@@ -69,12 +69,8 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
 
     /// Looks for `keys` and pushes a hint for each; reads of each state what `also` reads. See the
     /// module's documentation.
-    pub fn look_ahead<'a>(
-        &self,
-        keys: impl Iterator<Item = &'a K>,
-        also: impl Fn(&S) -> u64,
-        hints: &mut Vec<Hint>,
-    ) where
+    pub fn look_ahead<'a>(&self, keys: impl Iterator<Item = &'a K>, also: impl Fn(&S) -> u64, hints: &mut Vec<Hint>)
+    where
         K: 'a,
     {
         let hashes: Vec<u64> = keys.map(hash_of).collect();

@@ -177,13 +177,17 @@ fn a_step_is_taken_as_of_its_last_tick() {
         (0..7).for_each(|data| rig.data.update_at(data, data, 1));
         // A frontier in the middle of the second step, then one beyond the third.
         rig.advance(worker, 6);
-        assert_eq!(rig.out.borrow().iter().map(|(data, tick, _)| (*data, *tick)).collect::<Vec<_>>(), [
-            (0, 4), (1, 4), (2, 4), (3, 4), (4, 4), (5, 5)
-        ]);
+        assert_eq!(
+            rig.out.borrow().iter().map(|(data, tick, _)| (*data, *tick)).collect::<Vec<_>>(),
+            [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4), (5, 5)]
+        );
         rig.out.borrow_mut().clear();
         rig.advance(worker, 30);
         // What arrived at 4 is told at 14, with which the third step ends; the fourth has begun.
-        assert_eq!(*rig.out.borrow(), [(6, 7, 1), (0, 14, 1), (1, 14, 1), (2, 14, 1), (3, 14, 1), (4, 14, 1), (5, 29, 1), (6, 29, 1)]);
+        assert_eq!(
+            *rig.out.borrow(),
+            [(6, 7, 1), (0, 14, 1), (1, 14, 1), (2, 14, 1), (3, 14, 1), (4, 14, 1), (5, 29, 1), (6, 29, 1)]
+        );
         rig.steps.forget_below(15);
         assert_eq!((rig.steps.end_of(15), rig.steps.end_of(39), rig.steps.end_of(40)), (39, 39, 40));
     });

@@ -2,7 +2,10 @@
 
 mod support;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use etalage_model::{Micros, Quarantined, Refusal, codec};
 use etalage_store::{Durability, Frame, Log, LogOptions, Opened, frames};
@@ -59,18 +62,33 @@ fn a_quarantined_record_of_version_1_is_read() {
     assert_eq!(codec::decode::<Quarantined>(&bytes).unwrap(), v1_quarantined());
 }
 
+/// What this build writes is what the fixture holds, but for the epoch that is drawn. A new version
+/// gets its fixture from here: `ETALAGE_FIXTURE_DIR=fixtures/v2 cargo test -p etalage-store`.
 #[test]
-#[ignore = "writes the fixture of the version that this build writes; run it once for each new one"]
-fn write_fixture() {
-    fs::create_dir_all(v1()).unwrap();
+fn this_build_writes_version_1() {
+    let temporary = tempfile::tempdir().unwrap();
+    let dir = std::env::var_os("ETALAGE_FIXTURE_DIR").map_or(temporary.path().join("store"), PathBuf::from);
+    fs::create_dir_all(&dir).unwrap();
     let options = LogOptions { segment_bytes: 1_000, durability: Durability::Fsync, ..LogOptions::default() };
-    let (mut log, opened) = Log::open(&v1(), options).unwrap();
-    assert_eq!(opened.frames, 0, "the fixture is there already");
+    let (mut log, opened) = Log::open(&dir, options).unwrap();
+    assert_eq!(opened.frames, 0, "there is a store already");
     for frame in v1_frames() {
         log.append(frame.tick, &frame.records).unwrap();
     }
     drop(log);
-    fs::remove_file(v1().join("store.lock")).unwrap();
-    fs::write(v1().join("quarantined.bin"), codec::encode(&v1_quarantined()).unwrap()).unwrap();
-    eprintln!("written; its epoch is {:#x}", opened.epoch);
+    fs::remove_file(dir.join("store.lock")).unwrap();
+    let quarantined = codec::encode(&v1_quarantined()).unwrap();
+    fs::write(dir.join("quarantined.bin"), &quarantined).unwrap();
+
+    let names = |dir: &Path| {
+        let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(names(&dir), names(&v1()));
+    assert_eq!(quarantined, fs::read(v1().join("quarantined.bin")).unwrap());
+    for name in names(&dir).into_iter().filter(|name| name != "quarantined.bin") {
+        let (written, kept) = (fs::read(dir.join(&name)).unwrap(), fs::read(v1().join(&name)).unwrap());
+        assert_eq!(written.len(), kept.len(), "{}", name.display());
+    }
+    assert_eq!(collect(frames(&dir)).unwrap(), v1_frames());
 }

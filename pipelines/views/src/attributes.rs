@@ -111,7 +111,8 @@ pub fn places<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, Part)> 
         .upsert(options, parts.wiring("Statements"), |(item, _)| *item)
         .map(|((item, attribute), value)| (item, (attribute, false, value)));
     let listed = parts.catalogue().flat_map(move |(item, entry)| {
-        let of_entry = |attribute: &Attribute| attribute.of_entry(&entry).map(|value| (item, (*attribute, true, value)));
+        let of_entry =
+            |attribute: &Attribute| attribute.of_entry(&entry).map(|value| (item, (*attribute, true, value)));
         attributes.iter().filter_map(of_entry).collect::<Vec<_>>()
     });
     let facts: Collection<'scope, (Sym, (Attribute, bool, Sym))> = listed.concat(stated);

@@ -220,7 +220,11 @@ pub fn plain_stock(history: &History<'_>) -> BTreeMap<Sym, (Stock, BTreeMap<Sym,
     let items = terms.keys().chain(units.keys()).copied().collect::<std::collections::BTreeSet<Sym>>();
     let of_item = |item: Sym| {
         let (at, terms) = (units.get(&item).cloned().unwrap_or_default(), terms.get(&item).map(|known| known.2));
-        let whole = Stock::of(total(at.iter().map(|(location, units)| (*location, *units)), history.options), terms, history.options);
+        let whole = Stock::of(
+            total(at.iter().map(|(location, units)| (*location, *units)), history.options),
+            terms,
+            history.options,
+        );
         let named = at.iter().filter_map(|(location, units)| location.map(|location| (location, *units)));
         let by_location = named.map(|(location, units)| (location, Stock::of(Some(units), terms, history.options)));
         (item, (whole, by_location.collect()))

@@ -185,9 +185,7 @@ fn lines<'scope>(parts: &Parts<'scope>, windows: &Windows) -> Collection<'scope,
         })
     };
     let live = by_item
-        .expire(longest(&parts.options), parts.wiring("Lines by item"), |(cell, _): &(Cell, u64)| {
-            cell.item
-        })
+        .expire(longest(&parts.options), parts.wiring("Lines by item"), |(cell, _): &(Cell, u64)| cell.item)
         .map(|((cell, at), _)| (cell.item, (cell.part, at)))
         .arrange_by_key_named("Lines by item");
     let places = parts.places().arrange_by_key_named("Places for totals");
@@ -210,11 +208,9 @@ fn sold<'scope>(parts: &Parts<'scope>, windows: &Windows) -> Collection<'scope, 
     let live = parts
         .purchases()
         .map(move |((cell, order), at)| ((cell, order, bucketed(&windows, at)), at))
-        .expire(
-            longest(&parts.options),
-            parts.wiring("Purchases by item"),
-            |(cell, ..): &(Cell, Transaction, u64)| cell.item,
-        )
+        .expire(longest(&parts.options), parts.wiring("Purchases by item"), |(cell, ..): &(Cell, Transaction, u64)| {
+            cell.item
+        })
         .map(|((cell, order, at), _)| (cell.item, (cell.part, order, at)))
         .arrange_by_key_named("Purchases by item");
     let places = parts.places().arrange_by_key_named("Places for purchases");
