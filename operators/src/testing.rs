@@ -198,13 +198,21 @@ where
     let at_last = out.borrow().len();
     drop(input);
     wait(worker, &mut |worker| !worker.has_dataflows());
-    let mut out = out.take();
+    Driven { out: checked(out.take(), at_last, drive), rows: exported }
+}
+
+/// The output, which must be no more than it was before the inputs closed, and of no later tick.
+fn checked<D, R, Row, O, OR>(
+    mut out: Updates<O, OR>,
+    before_the_close: usize,
+    drive: &Drive<D, R, Row>,
+) -> Updates<O, OR> {
     if drive.goes_on {
         out.retain(|(_, tick, _)| *tick <= drive.last);
     }
-    assert_eq!(out.len(), at_last, "closing the inputs brings out nothing");
+    assert_eq!(out.len(), before_the_close, "closing the inputs brings out nothing");
     assert!(out.iter().all(|(_, tick, _)| *tick <= drive.last), "nothing comes out ahead of time");
-    Driven { out, rows: exported }
+    out
 }
 
 /// Steps until `is_over`; fails where another worker did, or where nothing moves any more.

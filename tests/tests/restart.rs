@@ -94,6 +94,21 @@ fn after_a_kill_everything_is_as_it_was() {
     restarted(Server::kill);
 }
 
+/// A part that panics takes the process with it, instead of leaving the others waiting.
+#[test]
+fn after_a_panic_the_process_ends_and_nothing_is_lost() {
+    let shop = Shop::new(CONFIG);
+    let file = shop.write("events.jsonl", format!("{}\n", purchase("p1", "item 1")));
+    let arguments = ["replay", file.to_str().expect("a path that is text"), "--format", "jsonl", "--append"];
+    let mut broken = shop.command(&arguments);
+    let ended = broken.env("ETALAGE_MUTANT", "broken-worker").output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(5), "{said}");
+    assert!(said.contains("broken on purpose") && said.contains("the process ends"), "{said}");
+    shop.ended(&arguments).with_code(0).says(&["0 messages stored, 1 duplicates"]);
+    shop.ended(&["verify"]).with_code(0);
+}
+
 #[test]
 fn as_of_rises_over_many_restarts() {
     let shop = Shop::new(CONFIG);

@@ -9,6 +9,7 @@ use std::{
 
 use differential_dataflow::{ExchangeData, difference::Abelian};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::{ExpireRow, Windows, bucket_end};
 use crate::{
@@ -113,27 +114,28 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
     fn take(&mut self, hint: Hint, (key, at): (K, u64), diff: &R) {
         let phase_us = (self.phase_of)(&key);
         let slot = self.keys.find_or_insert_near(hint, &key, Rows::default);
-        self.write(slot, 0, |bucket_us| bucket_end(bucket_us, phase_us, at), diff);
+        self.write(slot, 0, phase_us, at, diff);
     }
 
     /// Writes `diff` into the row of the finest level, from `finest` on, that still keeps that
     /// bucket, and adds it to each window, of those levels, that holds the bucket now.
-    fn write(&mut self, slot: Slot, finest: usize, end_of: impl Fn(u64) -> u64, diff: &R) {
+    fn write(&mut self, slot: Slot, finest: usize, phase_us: u64, at: u64, diff: &R) {
         let now = self.now;
         let rows = self.keys.get_mut(slot).1;
-        let open = |level: &Level| end_of(level.bucket_us) + level.longest_us() > now;
-        let Some(at_level) = (finest..self.levels.len()).find(|at| open(&self.levels[*at])) else {
+        let ends: SmallVec<[u64; 4]> =
+            self.levels.iter().map(|level| bucket_end(level.bucket_us, phase_us, at)).collect();
+        let is_open = |level: &usize| ends[*level] + self.levels[*level].longest_us() > now;
+        let Some(at_level) = (finest..self.levels.len()).find(is_open) else {
             self.forget_if_empty(slot);
             return;
         };
         let sums = self.changes.of(slot, &mut rows.change);
-        for level in &self.levels[finest..] {
-            let end = end_of(level.bucket_us);
+        for (level, end) in self.levels.iter().zip(&ends).skip(finest) {
             for (window, _) in level.windows.iter().filter(|(_, length_us)| end + length_us > now) {
                 sums[usize::from(*window)].plus_equals(diff);
             }
         }
-        let (rows, end) = (&mut rows.buckets, end_of(self.levels[at_level].bucket_us));
+        let (rows, end) = (&mut rows.buckets, ends[at_level]);
         let is_it = |row: &Bucket<R>| row.end == end && usize::from(row.level) == at_level;
         // Mostly it is the newest, or newer than that.
         if let Some(newest) = rows.back_mut().filter(|row| is_it(row)) {
@@ -146,7 +148,7 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
             return;
         }
         for (at, level) in self.levels.iter_mut().enumerate().skip(at_level) {
-            let end = end_of(level.bucket_us);
+            let end = ends[at];
             if within(rows, at, end, level.bucket_us).next().is_none() {
                 level.ends.entry(end).or_default().push(slot);
             }
@@ -316,7 +318,7 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
         for row in rows {
             let slot = self.keys.find_or_insert(&key, Rows::default);
             let finest = usize::from(row.level).min(self.levels.len() - 1);
-            self.write(slot, finest, |bucket_us| bucket_end(bucket_us, phase_us, row.end - 1), &row.sum);
+            self.write(slot, finest, phase_us, row.end - 1, &row.sum);
         }
     }
 }

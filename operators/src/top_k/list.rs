@@ -4,6 +4,8 @@
 //! it holds all of them. It is refilled from the tree when it holds fewer than K and more are to
 //! be had, so a refill is paid for by the departures since the last one.
 
+use std::cmp::Ordering;
+
 use super::{
     BUFFER_FACTOR,
     tree::{OUT, Tree},
@@ -70,16 +72,22 @@ impl<M: Ord + Clone> List<M> {
         if before.max(score) < self.floor.as_ref().map_or(OUT, |floor| floor.score) {
             return false;
         }
-        let left = self.covers(leaf, before).then(|| {
-            let place = self.place(leaf, before).expect("what the floor covers is in the buffer");
-            self.buffer.remove(place);
-            place
-        });
-        let entered = self.covers(leaf, score).then(|| {
-            let place = self.place(leaf, score).expect_err("a member is in the buffer once");
-            self.buffer.insert(place, self.rank(leaf));
-            place
-        });
+        let left = self
+            .covers(leaf, before)
+            .then(|| self.place(leaf, before).expect("what the floor covers is in the buffer"));
+        let entered = match (left, self.covers(leaf, score)) {
+            (Some(place), true) => Some(self.move_from(place)),
+            (Some(place), false) => {
+                self.buffer.remove(place);
+                None
+            }
+            (None, true) => {
+                let place = self.place(leaf, score).expect_err("a member is in the buffer once");
+                self.buffer.insert(place, self.rank(leaf));
+                Some(place)
+            }
+            (None, false) => None,
+        };
         if self.buffer.len() > BUFFER_FACTOR * self.k {
             self.buffer.pop();
             self.floor = self.last();
@@ -121,15 +129,32 @@ impl<M: Ord + Clone> List<M> {
 
     /// Where `leaf` stands in the buffer if it has `score`, or would.
     fn place(&self, leaf: u32, score: i64) -> Result<usize, usize> {
-        let tie = self.tree.tie(leaf);
-        let order = |rank: &Rank| {
-            let by_tie = score.cmp(&rank.score).then_with(|| rank.tie.cmp(&tie));
-            if by_tie.is_ne() || rank.leaf == leaf {
-                return by_tie;
-            }
-            self.tree.member(rank.leaf).cmp(self.tree.member(leaf))
-        };
-        self.buffer.binary_search_by(order)
+        let wanted = Rank { score, tie: self.tree.tie(leaf), leaf };
+        self.buffer.binary_search_by(|rank| self.order(rank, &wanted))
+    }
+
+    /// Moves the member at `place`, whose score has changed, to where it belongs now: mostly a few
+    /// places on.
+    fn move_from(&mut self, mut place: usize) -> usize {
+        let rank = self.rank(self.buffer[place].leaf);
+        while place > 0 && self.order(&rank, &self.buffer[place - 1]).is_lt() {
+            self.buffer[place] = self.buffer[place - 1];
+            place -= 1;
+        }
+        while place + 1 < self.buffer.len() && self.order(&self.buffer[place + 1], &rank).is_lt() {
+            self.buffer[place] = self.buffer[place + 1];
+            place += 1;
+        }
+        self.buffer[place] = rank;
+        place
+    }
+
+    fn order(&self, a: &Rank, b: &Rank) -> Ordering {
+        let by_tie = b.score.cmp(&a.score).then_with(|| a.tie.cmp(&b.tie));
+        if by_tie.is_ne() || a.leaf == b.leaf {
+            return by_tie;
+        }
+        self.tree.member(a.leaf).cmp(self.tree.member(b.leaf))
     }
 
     fn refill(&mut self) {

@@ -13,7 +13,8 @@ Exit codes:
   1  failed: nothing answers, a file cannot be read, …
   2  the command line or the configuration is wrong; nothing was opened
   3  the store refuses: damaged, in use, or of a newer version
-  4  `verify` found a difference";
+  4  `verify` found a difference
+  5  a part of it has panicked: a defect. What was acknowledged is stored";
 
 /// Why a command did not end well.
 #[derive(Debug, thiserror::Error)]

@@ -186,6 +186,28 @@ type Readers = Vec<Box<dyn Changes>>;
 type SharedClock = Mutex<Clock>;
 type Options = ShopOptions;
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.into()).spawn(body)
+fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(move || {
+        let _vital = Vital(name);
+        body();
+    })
+}
+
+/// The exit code of a process of which a part has panicked.
+pub const DEFECT: u8 = 5;
+
+/// Ends the process when a thread of the pipeline panics: the others would wait for it for ever.
+/// What was acknowledged is stored, and read back at the next start.
+struct Vital(&'static str);
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(
+                thread = self.0,
+                "a part of the pipeline has panicked, which is a defect; the process ends"
+            );
+            std::process::exit(i32::from(DEFECT));
+        }
+    }
 }

@@ -31,18 +31,18 @@ pub fn shop_options(config: &Config) -> ShopOptions {
         off: config.views_off.clone(),
         // The sequencer has deduplicated what the log holds.
         dedup: none,
-        ungated: is_ungated(),
+        ungated: is_mutant("ungated"),
     }
 }
 
-/// The mutant `ungated`, chosen at run time in builds that carry the tests' features.
+/// Whether the mutant `name` was chosen, at run time, in a build that carries the tests' features.
 #[cfg(feature = "mutants")]
-fn is_ungated() -> bool {
-    std::env::var("ETALAGE_MUTANT").is_ok_and(|mutant| mutant == "ungated")
+pub(super) fn is_mutant(name: &str) -> bool {
+    std::env::var("ETALAGE_MUTANT").is_ok_and(|mutant| mutant == name)
 }
 
 #[cfg(not(feature = "mutants"))]
-fn is_ungated() -> bool {
+pub(super) fn is_mutant(_name: &str) -> bool {
     false
 }
 

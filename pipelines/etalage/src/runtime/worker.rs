@@ -7,7 +7,7 @@ use etalage_model::{Record, Tick};
 use etalage_views::Shop;
 use timely::{Config, WorkerConfig, worker::Worker};
 
-use super::{Options, Signals, StartError, conductor::Signal};
+use super::{Options, Signals, StartError, Vital, conductor::Signal, options::is_mutant};
 
 /// How long a worker parks when it has nothing to do; it is woken for a round.
 const PARK: Duration = Duration::from_millis(100);
@@ -52,6 +52,7 @@ impl Workers {
         let config =
             Config { communication: timely::CommunicationConfig::Process(count), worker: WorkerConfig::default() };
         let guards = timely::execute(config, move |worker| {
+            let _vital = Vital("worker");
             let (orders, inbox) = unbounded();
             let shop = Shop::build(worker, options.clone());
             let handle = WorkerHandle { orders, thread: std::thread::current() };
@@ -82,10 +83,12 @@ impl Workers {
 
 fn run(worker: &mut Worker, mut shop: Shop, inbox: &Receiver<Order>, conductor: &Signals) {
     let mut uppers = VecDeque::new();
+    let is_broken = is_mutant("broken-worker");
     loop {
         for order in inbox.try_iter() {
             match order {
                 Order::Round { batches, upper } => {
+                    assert!(!is_broken || batches.is_empty(), "broken on purpose");
                     batches.into_iter().for_each(|(tick, batch)| shop.send(batch, tick));
                     shop.advance(upper);
                     uppers.push_back(upper);
