@@ -84,11 +84,12 @@ impl<K: ExchangeData + Hash> LatestCore<K> {
         move |at| (at + horizon_us).div_ceil(grid_us) * grid_us
     }
 
-    fn forget_times(&mut self, slot: Slot, tick: Tick, out: &mut Out<(K, u64), isize>) {
+    /// Forgets the times of a key that were due to be by `due`, as of `tick`.
+    fn forget_times(&mut self, slot: Slot, due: Tick, tick: Tick, out: &mut Out<(K, u64), isize>) {
         let forgotten_at = self.forgotten_at();
         let (key, times) = self.keys.get_mut(slot);
         let before = greatest(times);
-        times.retain(|(at, _)| forgotten_at(*at) > tick);
+        times.retain(|(at, _)| forgotten_at(*at) > due);
         let after = greatest(times);
         moved(key, before, after, tick, out);
         if times.is_empty() {
@@ -118,8 +119,9 @@ impl<K: ExchangeData + Hash> Core for LatestCore<K> {
 
     fn advance(&mut self, tick: Tick, out: &mut Out<(K, u64), isize>) {
         while let Some(entry) = self.forget.first_entry().filter(|entry| *entry.key() <= tick) {
-            for slot in entry.remove() {
-                self.forget_times(slot, tick, out);
+            let (due, slots) = entry.remove_entry();
+            for slot in slots {
+                self.forget_times(slot, due, tick, out);
             }
         }
     }

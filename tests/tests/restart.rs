@@ -98,7 +98,9 @@ fn after_a_kill_everything_is_as_it_was() {
 #[test]
 fn after_a_panic_the_process_ends_and_nothing_is_lost() {
     let shop = Shop::new(CONFIG);
-    let file = shop.write("events.jsonl", format!("{}\n", purchase("p1", "item 1")));
+    let mut event = purchase("p1", "item 1");
+    event["timestamp"] = json!("2024-01-01T00:00:00Z");
+    let file = shop.write("events.jsonl", format!("{event}\n"));
     let arguments = ["replay", file.to_str().expect("a path that is text"), "--format", "jsonl", "--append"];
     let mut broken = shop.command(&arguments);
     let ended = broken.env("ETALAGE_MUTANT", "broken-worker").output().expect("the binary starts");

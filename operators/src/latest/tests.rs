@@ -134,6 +134,10 @@ proptest! {
         for workers in WORKERS {
             let out = Drive::new(workers, seed, &input, last).run(&latest(horizon_us)).out;
             assert_same(&at_ticks(&out, &ticks), &expected, workers);
+            let drive = Drive::new(workers, seed, &input, last).in_steps();
+            let ends = drive.ends();
+            let expected = ends.iter().map(|tick| (*tick, plainly(horizon_us, &input, *tick))).collect();
+            assert_same(&at_ticks(&drive.run(&latest(horizon_us)).out, &ends), &expected, ("in steps", workers));
         }
     }
 

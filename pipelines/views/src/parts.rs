@@ -38,6 +38,7 @@ pub struct Parts<'scope> {
     pub options: Rc<ShopOptions>,
     steps: Steps,
     batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
+    as_of_steps: OnceCell<Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>>,
     purchases: OnceCell<Collection<'scope, ((Cell, Transaction), u64)>>,
     cells: OnceCell<Collection<'scope, (Cell, u64), Sum>>,
     windowed: OnceCell<Windowed<'scope, Sum>>,
@@ -54,12 +55,11 @@ impl<'scope> Parts<'scope> {
         steps: Steps,
         batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
     ) -> Self {
-        let ends = steps.clone();
-        let batches = batches.map(move |(batch, tick, diff)| (batch, ends.end_of(tick), diff));
         Parts {
             options,
             steps,
             batches,
+            as_of_steps: OnceCell::new(),
             purchases: OnceCell::new(),
             cells: OnceCell::new(),
             windowed: OnceCell::new(),
@@ -88,7 +88,10 @@ impl<'scope> Parts<'scope> {
         let found = move |(batch, tick, _): (Batch, Tick, isize)| {
             of(&batch).into_iter().map(move |(data, diff)| (data, tick, diff))
         };
-        self.batches.clone().flat_map(found).as_collection()
+        let steps = self.steps.clone();
+        let at_its_end = move |(batch, tick, diff)| (batch, steps.end_of(tick), diff);
+        let batches = self.as_of_steps.get_or_init(|| self.batches.clone().map(at_its_end));
+        batches.clone().flat_map(found).as_collection()
     }
 
     /// As [`Parts::found`], where each thing counts once.

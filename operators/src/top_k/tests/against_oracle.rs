@@ -46,6 +46,10 @@ proptest! {
         for workers in WORKERS {
             let out = history.drive(workers, seed).run(&top_k(&history.lists)).out;
             assert_same(&at_ticks(&out, &ticks), &expected, workers);
+            let drive = history.drive(workers, seed).in_steps();
+            let ends = drive.ends();
+            let expected = ends.iter().map(|tick| (*tick, history.lists_at(*tick))).collect();
+            assert_same(&at_ticks(&drive.run(&top_k(&history.lists)).out, &ends), &expected, ("in steps", workers));
         }
     }
 }

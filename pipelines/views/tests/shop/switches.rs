@@ -47,7 +47,6 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("Lines by item", &[totals::NAME]),
     ("Purchases by item", &[totals::NAME]),
     ("Bestsellers", &[bestsellers::NAME]),
-    ("TopK: merge", &[bestsellers::NAME]),
     ("Orders by item", &[popularity::NAME, bestsellers::NAME]),
     ("Stock", &[sellable::NAME, bestsellers::NAME]),
     ("Stock by item", &[sellable::NAME, bestsellers::NAME]),
@@ -70,6 +69,12 @@ fn an_operator_is_built_exactly_if_a_view_that_is_on_needs_it() {
             assert_eq!(built.contains_key(*operator), is_needed, "{operator} without {absent:?}");
         }
     }
+}
+
+#[test]
+fn a_lone_worker_merges_nothing() {
+    let (built, _) = operators(all_on());
+    assert_eq!((built.get("Bestsellers"), built.get("TopK: merge")), (Some(&1), None));
 }
 
 #[test]
