@@ -134,7 +134,10 @@ impl DedupCore {
         let arrived = self.ids.remove(slot).1.1;
         let start = arrived - arrived % self.slot_us();
         if let Some((_, slots)) = self.slots.iter_mut().rev().find(|(other, _)| *other == start) {
-            slots.retain(|other| *other != slot);
+            // It was remembered last, or not long ago.
+            if let Some(place) = slots.iter().rposition(|other| *other == slot) {
+                slots.swap_remove(place);
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //!   count.
 //! - **Time** is the tick. A key's times are forgotten, and its output taken back, once they lie
 //!   `horizon_us` behind (on a grid of [`GRID`] parts of it).
-//! - **State bound**: the distinct times of each key within the horizon; mostly one.
+//! - **State bound**: the distinct times of each key within the horizon.
 //! - **Late data** move nothing unless they are the greatest of their key.
 //!
 //! Every rolling window reaches up to now, so it holds *some* occurrence of a key exactly if it
@@ -140,7 +140,10 @@ impl<K: ExchangeData + Hash> Core for LatestCore<K> {
             Ok(place) => times[place].1 += diff,
             Err(place) => {
                 times.insert(place, (at, diff));
-                if !times.iter().any(|(other, _)| *other != at && on_grid(*other) == forgotten_at) {
+                // Times that are forgotten together lie together.
+                let beside = [place.checked_sub(1), Some(place + 1)];
+                let mut beside = beside.into_iter().flatten().filter_map(|place| times.get(place));
+                if !beside.any(|(other, _)| on_grid(*other) == forgotten_at) {
                     self.forget.entry(forgotten_at).or_default().push(slot);
                 }
             }

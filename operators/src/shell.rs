@@ -58,8 +58,8 @@ pub trait Core: 'static {
     /// A row of an export: key and state.
     type Row: ExchangeData;
 
-    /// Time has come to `tick`: emits what falls due up to and with it, as of `tick`. Time does not
-    /// leap over [`Core::due`], but to the end of its step.
+    /// Time has come to `tick`: emits everything that has fallen due since, as of `tick`. That may be
+    /// several instants at once: time goes from [`Core::due`] to the end of its step.
     fn advance(&mut self, tick: Tick, out: &mut Out<Self::Out, Self::OutDiff>);
     /// Takes one update of `tick`; `advance` was called for it.
     fn absorb(&mut self, data: Self::In, tick: Tick, diff: Self::InDiff, out: &mut Out<Self::Out, Self::OutDiff>);

@@ -18,6 +18,7 @@
 //!  places ─┼─exchange by member──> cells, trees, buffers ──rows──> merge of at most
 //!  gates ──┘                        K candidates a group            workers × K rows ──> lists
 //! ```
+//! (A worker that is alone has all members: stage 1 gives the lists themselves.)
 //!
 //! A change costs O(log n) of the group's members, never a look at all of them: most changes
 //! concern members far from the cut and write one score (`tree`); the order is kept only near the

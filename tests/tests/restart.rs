@@ -111,6 +111,47 @@ fn after_a_panic_the_process_ends_and_nothing_is_lost() {
     shop.ended(&["verify"]).with_code(0);
 }
 
+/// More messages of one instant than may wait for the dataflow: the instant is complete only when
+/// the file is, and they are read back all the same.
+#[test]
+fn very_many_messages_of_one_instant_are_replayed_and_read_back() {
+    const MESSAGES: usize = 80_000;
+    let shop = Shop::new("[views]\noff = [\"item.popularity\", \"scope.totals\", \"set.bestsellers\"]\n");
+    let line = |at: usize| {
+        let entry = json!({ "messageId": format!("s{at}"), "item_id": format!("item {}", at % 100), "op": "set",
+            "available": at, "occurred_at": "2024-01-01T00:00:00Z" });
+        format!("{entry}\n")
+    };
+    let file = shop.write("stock.jsonl", (0..MESSAGES).map(line).collect::<String>());
+    let arguments = ["replay", file.to_str().expect("a path that is text"), "--format", "jsonl", "--append"];
+    shop.ended(&arguments).with_code(0).says(&[&format!("{MESSAGES} messages stored, 0 duplicates, 0 refused")]);
+    let server = shop.run();
+    let greatest = (0..MESSAGES).filter(|at| at % 100 == 7).map(|at| format!("s{at}")).max().expect("one");
+    let row = server.http.value("item.sellable", &json!({ "item_id": "item 7" })).expect("it has stock");
+    assert_eq!(format!("s{}", row["available"]), greatest, "of one instant the greatest message id holds");
+    server.terminate().with_code(0);
+}
+
+/// Pipeline time passes while nothing comes in but what is known already.
+#[test]
+fn time_passes_under_duplicates() {
+    let shop = Shop::new(CONFIG);
+    let server = shop.run();
+    server.http.store("/v1/events", &[purchase("p1", "item 1")]);
+    let before = tick(&server.http);
+    let until = std::time::Instant::now() + std::time::Duration::from_millis(400);
+    while std::time::Instant::now() < until {
+        // Without a pause between them, so that the pipeline is never idle for long.
+        let bodies = std::thread::scope(|threads| {
+            let send = || server.http.post("/v1/events", purchase("p1", "item 1").to_string()).statuses();
+            let lanes: Vec<_> = (0..4).map(|_| threads.spawn(send)).collect();
+            lanes.into_iter().flat_map(|lane| lane.join().expect("a request is answered")).collect::<Vec<_>>()
+        });
+        assert!(bodies.iter().all(|status| status == "duplicate"), "{bodies:?}");
+    }
+    assert!(tick(&server.http) > before + 300_000, "as_of stands still at {before}");
+}
+
 #[test]
 fn as_of_rises_over_many_restarts() {
     let shop = Shop::new(CONFIG);

@@ -34,6 +34,16 @@ pub struct TickTimes {
     pub sealed_us: u64,
 }
 
+impl TickTimes {
+    /// The same, where a tick without causes keeps those of the tick before it.
+    pub fn after(self, before: &TickTimes) -> TickTimes {
+        if self.max_event_time.is_some() || self.first_arrival_us.is_some() {
+            return self;
+        }
+        TickTimes { sealed_us: self.sealed_us, ..*before }
+    }
+}
+
 /// Everything that changed in one group between two ticks: what is published by one swap.
 #[derive(Clone, Debug)]
 pub struct SealedTick {

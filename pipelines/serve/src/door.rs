@@ -18,7 +18,7 @@ pub trait Door: Send + Sync + 'static {
     fn decode(&self, kind: InputKind, body: &[u8]) -> Result<Vec<Result<Record, Rejected>>, BodyError>;
 
     /// Takes a decoded batch. The receiver answers when it is stored; its `Err` says why the
-    /// store failed, and then nothing of the batch was taken.
+    /// store failed, and whether it is known what became of the batch.
     ///
     /// # Errors
     /// Where it cannot be taken now.
@@ -26,7 +26,7 @@ pub trait Door: Send + Sync + 'static {
         &self,
         source: &str,
         batch: Vec<Result<Record, Rejected>>,
-    ) -> Result<oneshot::Receiver<Result<Vec<Outcome>, String>>, Busy>;
+    ) -> Result<oneshot::Receiver<Result<Vec<Outcome>, NotStored>>, Busy>;
 
     /// Totals since the process started.
     fn counts(&self) -> Counts;
@@ -42,6 +42,17 @@ pub trait Door: Send + Sync + 'static {
     /// # Errors
     /// What is being waited for, such as the log being read back.
     fn ready(&self) -> Result<(), String>;
+}
+
+/// The store failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotStored {
+    /// Nothing of the batch is stored.
+    #[error("{0}")]
+    Failed(String),
+    /// Some of the batch may be stored, or all of it. Sending it again is safe.
+    #[error("{0}")]
+    Unknown(String),
 }
 
 /// A batch cannot be taken now.

@@ -47,7 +47,7 @@ pub(crate) enum ApiError {
     #[error("not stored: {0}")]
     NotStored(String),
     #[error("it is unknown whether the batch was stored: {0}; send it again with the same message ids")]
-    Unknown(&'static str),
+    Unknown(String),
     #[error("all {limit} streams (max_streams) are taken")]
     TooManyStreams { limit: usize },
     #[error("the server is stopping")]

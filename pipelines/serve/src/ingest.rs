@@ -12,7 +12,7 @@ use axum::{
 use etalage_model::{InputKind, Outcome, Record, Rejected, decode::json::BodyError};
 use serde::Serialize;
 
-use crate::{ServeState, body, errors::ApiError, keys::Access, query::Params};
+use crate::{NotStored, ServeState, body, errors::ApiError, keys::Access, query::Params};
 
 /// `POST /v1/events`
 pub(crate) async fn events(
@@ -71,9 +71,13 @@ async fn take(
     }
     let stored = door.submit(source(kind), batch).map_err(ApiError::Busy)?;
     let outcomes = tokio::time::timeout(Duration::from_secs(options.store_timeout_s), stored).await;
-    let outcomes = outcomes.map_err(|_| ApiError::Unknown("the store did not answer in time"))?;
-    let outcomes = outcomes.map_err(|_| ApiError::Unknown("the store stopped"))?;
-    answer(&ids, &outcomes.map_err(ApiError::NotStored)?)
+    let outcomes = outcomes.map_err(|_| ApiError::Unknown("the store did not answer in time".into()))?;
+    let outcomes = outcomes.map_err(|_| ApiError::Unknown("the store stopped".into()))?;
+    let outcomes = outcomes.map_err(|error| match error {
+        NotStored::Failed(reason) => ApiError::NotStored(reason),
+        NotStored::Unknown(reason) => ApiError::Unknown(reason),
+    });
+    answer(&ids, &outcomes?)
 }
 
 fn source(kind: InputKind) -> &'static str {

@@ -3,11 +3,18 @@
 
 use std::io::Write;
 
-use etalage_model::{KeyText, Micros, Tick, TickTimes, Value, ViewInfo, key::write_json_str};
+use etalage_model::{Key, KeyText, Micros, Tick, TickTimes, Value, ViewInfo, key::write_json_str};
 
 /// `"as_of":"2010-12-01T08:26:00.000000Z"`
 pub(crate) fn as_of(tick: Tick, out: &mut Vec<u8>) {
     put(out, format_args!("\"as_of\":\"{}\"", Micros(tick)));
+}
+
+/// `,"window_start":"…"` where the view's windows are spread: from which instant on events count.
+pub(crate) fn window_start(view: &ViewInfo, key: &Key, as_of: Tick, out: &mut Vec<u8>) {
+    if let Some(at) = view.window_start.as_ref().and_then(|start| start(key, as_of)) {
+        put(out, format_args!(",\"window_start\":\"{at}\""));
+    }
 }
 
 /// `"times":{…}`: when the causes of a tick happened and arrived, when it was sealed, and when

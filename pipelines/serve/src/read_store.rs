@@ -156,7 +156,7 @@ impl ReadStore {
             let mut rows = self.0.groups[tick.group as usize].write();
             assert!(tick.upper > rows.upper, "sealed up to {} after {}", tick.upper, rows.upper);
             rows.upper = tick.upper;
-            rows.times = tick.times;
+            rows.times = tick.times.after(&rows.times);
             for batch in &tick.batches {
                 let Some(view) = self.0.views.iter().find(|view| view.name == batch.view && view.group == tick.group)
                 else {

@@ -68,7 +68,7 @@ pub(crate) async fn one(
     let body = |out: &mut Vec<u8>| {
         out.push(b',');
         json::key(view, &key, out);
-        window_start(view, &entry.key, read.as_of, out);
+        json::window_start(view, &entry.key, read.as_of, out);
         out.push(b',');
         json::value(entry.value.as_ref(), out);
     };
@@ -161,17 +161,11 @@ fn write_entry(
     out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
     json::key(view, key, out);
     if let Some((key, as_of)) = at_tick {
-        window_start(view, key, as_of, out);
+        json::window_start(view, key, as_of, out);
     }
     out.push(b',');
     value(out);
     out.push(b'}');
-}
-
-fn window_start(view: &ViewInfo, key: &Key, as_of: Tick, out: &mut Vec<u8>) {
-    if let Some(at) = view.window_start.as_ref().and_then(|start| start(key, as_of)) {
-        json::put(out, format_args!(",\"window_start\":\"{at}\""));
-    }
 }
 
 /// `{"view","as_of","times", …}` with its headers, or 304 where the client has it already.

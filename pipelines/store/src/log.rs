@@ -250,6 +250,8 @@ impl Log {
 
     /// Begins the next segment. Where that fails, the frame was not written anywhere.
     fn roll(&mut self) -> Result<(), StoreError> {
+        // A power cut must not leave a segment cut short under one that came after it.
+        self.file.sync_data().map_err(|error| self.poisoned("sync", Fate::Failed, error))?;
         let head = SegmentHead {
             epoch: self.head.epoch,
             first_seq: self.seq,

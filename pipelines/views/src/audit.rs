@@ -5,18 +5,30 @@ use std::collections::{HashMap, HashSet};
 
 use etalage_model::{Key, SealedTick, Sym};
 
-use crate::{bestsellers, sellable};
+use crate::{UnknownStock, bestsellers, sellable};
 
-/// Follows published ticks and counts broken promises.
-#[derive(Default)]
+/// Follows published ticks and counts broken promises. It needs `item.sellable` to be published.
 pub struct StockAudit {
-    unsellable: HashSet<Sym>,
+    /// Whether an item of which nothing was published may be shown.
+    unknown_is_sellable: bool,
+    /// The items that are not as the policy says: those that may not be shown, or those that may.
+    others: HashSet<Sym>,
     sets: HashMap<Key, Vec<Sym>>,
     /// In how many sets an item stands.
     listed: HashMap<Sym, usize>,
 }
 
 impl StockAudit {
+    /// A watch that has seen nothing yet.
+    pub fn new(unknown: UnknownStock) -> StockAudit {
+        StockAudit {
+            unknown_is_sellable: unknown == UnknownStock::Sellable,
+            others: HashSet::new(),
+            sets: HashMap::new(),
+            listed: HashMap::new(),
+        }
+    }
+
     /// Takes a tick and gives each item that stands in a set although it is not sellable, where
     /// this tick changed the set or the item.
     pub fn violations(&mut self, tick: &SealedTick) -> Vec<Sym> {
@@ -24,12 +36,13 @@ impl StockAudit {
         for batch in tick.batches.iter().filter(|batch| batch.view == sellable::NAME) {
             for (key, value) in batch.upserts.iter().filter(|(key, _)| key.field(1).is_none()) {
                 let Some(item) = key.field(0) else { continue };
-                if value.as_ref().and_then(|value| sellable::is_sellable(value.as_ref())) == Some(false) {
-                    self.unsellable.insert(item);
-                    suspects.insert(item);
+                let is_sellable = value.as_ref().and_then(|value| sellable::is_sellable(value.as_ref()));
+                if is_sellable.unwrap_or(self.unknown_is_sellable) == self.unknown_is_sellable {
+                    self.others.remove(&item);
                 } else {
-                    self.unsellable.remove(&item);
+                    self.others.insert(item);
                 }
+                suspects.insert(item);
             }
         }
         for batch in tick.batches.iter().filter(|batch| batch.view == bestsellers::NAME) {
@@ -39,7 +52,10 @@ impl StockAudit {
                 self.replace(*key, items);
             }
         }
-        let is_broken = |item: &Sym| self.unsellable.contains(item) && self.listed.contains_key(item);
+        let is_broken = |item: &Sym| {
+            let is_sellable = self.others.contains(item) != self.unknown_is_sellable;
+            !is_sellable && self.listed.contains_key(item)
+        };
         suspects.into_iter().filter(is_broken).collect()
     }
 

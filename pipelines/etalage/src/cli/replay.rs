@@ -9,6 +9,7 @@ use std::{
 };
 
 use etalage_model::{Key, KeyPrefix, Micros, Outcome, Tick, key::value_json};
+use etalage_serve::NotStored;
 use tokio::sync::oneshot;
 
 use super::{
@@ -120,7 +121,7 @@ struct Replayed {
     took: Duration,
 }
 
-type Answer = oneshot::Receiver<Result<Vec<Outcome>, String>>;
+type Answer = oneshot::Receiver<Result<Vec<Outcome>, NotStored>>;
 
 fn feed(
     door: &Door,
@@ -200,7 +201,7 @@ impl Replayed {
     fn count(&mut self, answer: Option<Answer>) -> Result<(), CliError> {
         let Some(answer) = answer else { return Ok(()) };
         let gone = |_| CliError::Failed("the pipeline ended before it answered".into());
-        for outcome in answer.blocking_recv().map_err(gone)?.map_err(CliError::Failed)? {
+        for outcome in answer.blocking_recv().map_err(gone)?.map_err(|error| CliError::Failed(error.to_string()))? {
             match outcome {
                 Outcome::Stored => self.stored += 1,
                 Outcome::Duplicate => self.duplicates += 1,

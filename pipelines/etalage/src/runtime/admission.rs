@@ -4,7 +4,7 @@
 //! Order of the checks: the date, the use of versions, then the id. A message that is refused is
 //! not remembered as seen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use etalage_model::{Message, Micros, Record, Refusal, Sym, Tick, hash::hash128};
 use etalage_operators::dedup::{DedupCore, DedupLimits, Verdict};
@@ -33,8 +33,10 @@ pub struct Admission {
     retention_us: u64,
     longest_window_us: u64,
     dedup: DedupCore,
-    /// Whether the messages of an (item, location) carry versions.
-    versions: HashMap<(Sym, Option<Sym>), bool>,
+    /// Whether the messages of an (item, location) carry versions, and how many there are.
+    versions: HashMap<(Sym, Option<Sym>), (bool, u64)>,
+    /// Whether an event was admitted.
+    has_event: bool,
 }
 
 /// When a message is judged.
@@ -69,6 +71,7 @@ impl Admission {
             longest_window_us: config.windows.names.iter().map(|window| window.length_us).max().unwrap_or(0),
             dedup: DedupCore::new(limits),
             versions: HashMap::new(),
+            has_event: false,
         }
     }
 
@@ -85,7 +88,7 @@ impl Admission {
                     self.dedup.take_back(id);
                     self.dedup.offer(id, record.content, arrives);
                 }
-                self.note_version(&record.message);
+                self.note(&record.message);
                 let late = record.message.at().0.saturating_add(self.longest_window_us) < moment.tick;
                 Decision::Admit { late }
             }
@@ -97,12 +100,19 @@ impl Admission {
     /// Forgets a record that was admitted but could not be stored: sent again, it is new.
     pub fn take_back(&mut self, record: &Record) {
         self.dedup.take_back(hash128(record.message.message_id().as_bytes()));
+        let Message::Inventory(stock) = &record.message else { return };
+        if let Entry::Occupied(mut used) = self.versions.entry((stock.item_id, stock.location_id)) {
+            used.get_mut().1 -= 1;
+            if used.get().1 == 0 {
+                used.remove();
+            }
+        }
     }
 
     /// Remembers a record that the log holds.
     pub fn restore(&mut self, record: &Record, tick: Tick) {
         self.dedup.offer(hash128(record.message.message_id().as_bytes()), record.content, tick);
-        self.note_version(&record.message);
+        self.note(&record.message);
     }
 
     /// For how long ids are known at present, in microseconds.
@@ -119,13 +129,13 @@ impl Admission {
         let at = message.at();
         let dated = || Micros(at.0).to_string();
         match moment.mode {
-            // Before the first event a replay's clock stands at 0 and nothing is a gap; but what
-            // is ahead of the wall clock has not happened.
+            // Before the first event nothing is a gap: stock and catalogue may be years old. But
+            // what is ahead of the wall clock has not happened.
             ClockMode::Replay => {
                 if at.0 > moment.wall_us.saturating_add(self.max_clock_skew_us) {
                     return Some(Refusal::Future(dated()));
                 }
-                if moment.tick > 0 && at.0 > moment.tick.saturating_add(self.max_replay_gap_us) {
+                if self.has_event && at.0 > moment.tick.saturating_add(self.max_replay_gap_us) {
                     return Some(Refusal::ReplayGap(dated()));
                 }
             }
@@ -142,14 +152,20 @@ impl Admission {
 
     fn mixed_versions(&self, message: &Message) -> Option<Refusal> {
         let Message::Inventory(stock) = message else { return None };
-        let used = *self.versions.get(&(stock.item_id, stock.location_id))?;
+        let (used, _) = *self.versions.get(&(stock.item_id, stock.location_id))?;
         let used_text = if used { "versions" } else { "no versions" };
         (used != stock.version.is_some()).then(|| Refusal::MixedVersions(used_text.into()))
     }
 
-    fn note_version(&mut self, message: &Message) {
-        if let Message::Inventory(stock) = message {
-            self.versions.entry((stock.item_id, stock.location_id)).or_insert(stock.version.is_some());
+    /// Remembers what later messages are judged by.
+    fn note(&mut self, message: &Message) {
+        match message {
+            Message::Inventory(stock) => {
+                let place = (stock.item_id, stock.location_id);
+                self.versions.entry(place).or_insert((stock.version.is_some(), 0)).1 += 1;
+            }
+            Message::Event(_) => self.has_event = true,
+            Message::Catalogue(_) => {}
         }
     }
 }

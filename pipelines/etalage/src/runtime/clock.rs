@@ -156,7 +156,7 @@ impl Clock {
         if since_us < 0.0 { start.minus((-since_us) as u64) } else { start.plus(since_us as u64) }
     }
 
-    /// How far the wall clock is ahead of what is followed, and whether it is too far.
+    /// True while the wall clock is too far away to be followed.
     pub fn is_astray(&self) -> bool {
         self.astray
     }

@@ -50,7 +50,8 @@ pub(super) struct Conductor {
     workers: Vec<WorkerHandle>,
     readers: Readers,
     backlog: Arc<Backlog>,
-    audit: StockAudit,
+    /// Absent where the stock that it needs is not published.
+    audit: Option<StockAudit>,
     pending: Pending,
     rounds: VecDeque<Round>,
     /// Upper end of the last round that was sent, and of the last that was published.
@@ -84,12 +85,17 @@ struct Round {
 }
 
 impl Conductor {
-    pub(super) fn new(workers: Vec<WorkerHandle>, readers: Readers, backlog: Arc<Backlog>) -> Conductor {
+    pub(super) fn new(
+        workers: Vec<WorkerHandle>,
+        readers: Readers,
+        backlog: Arc<Backlog>,
+        audit: Option<StockAudit>,
+    ) -> Conductor {
         Conductor {
             workers,
             readers,
             backlog,
-            audit: StockAudit::default(),
+            audit,
             pending: Pending::default(),
             rounds: VecDeque::new(),
             sent: 0,
@@ -179,7 +185,7 @@ impl Conductor {
     }
 
     fn check(&mut self, tick: &SealedTick) {
-        for item in self.audit.violations(tick) {
+        for item in self.audit.iter_mut().flat_map(|audit| audit.violations(tick)) {
             metrics::counter!("etalage_stock_violations_total").increment(1);
             tracing::error!(%item, as_of = %Micros(tick.as_of()), "a set holds an item that is not sellable");
         }

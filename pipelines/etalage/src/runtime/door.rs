@@ -10,11 +10,11 @@ use std::{
 
 use crossbeam_channel::Sender;
 use etalage_model::{
-    InputKind, Micros, Outcome, Quarantined, Record, Rejected,
+    InputKind, Micros, Outcome, Quarantined, Record, Rejected, Tick,
     decode::json::{self, BodyError},
     money::Currencies,
 };
-use etalage_serve::{Busy, Counts, monotonic_us};
+use etalage_serve::{Busy, Counts, NotStored, monotonic_us};
 use etalage_store::Quarantine;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
@@ -61,28 +61,48 @@ enum State {
 /// Records that the dataflow has not taken yet: whoever makes more waits for room.
 #[derive(Default)]
 pub(super) struct Backlog {
-    records: Mutex<usize>,
+    load: Mutex<Load>,
     shrunk: Condvar,
 }
 
+#[derive(Default)]
+struct Load {
+    records: usize,
+    /// Those among them that the dataflow cannot take yet, since their tick may still get more.
+    open: usize,
+    complete_below: Tick,
+}
+
 impl Backlog {
-    /// Adds `count` records; waits first while there are more than `most`. Gives up waiting when
-    /// `is_over` says so.
-    pub(super) fn add(&self, count: usize, most: usize, is_over: impl Fn() -> bool) {
-        let mut records = self.records.lock();
-        while *records > most && !is_over() {
-            self.shrunk.wait_for(&mut records, LOOK_AGAIN);
+    /// Everything below this tick is there.
+    pub(super) fn complete(&self, below: Tick) {
+        let mut load = self.load.lock();
+        if below > load.complete_below {
+            (load.complete_below, load.open) = (below, 0);
         }
-        *records += count;
+    }
+
+    /// Adds `count` records of `tick`; waits first while the dataflow has more than `most` to take.
+    /// What it cannot take yet is not waited for: only what comes after it completes its tick.
+    /// Gives up waiting when `is_over` says so.
+    pub(super) fn add(&self, count: usize, tick: Tick, most: usize, is_over: impl Fn() -> bool) {
+        let mut load = self.load.lock();
+        while load.records.saturating_sub(load.open) > most && !is_over() {
+            self.shrunk.wait_for(&mut load, LOOK_AGAIN);
+        }
+        load.records += count;
+        if tick >= load.complete_below {
+            load.open += count;
+        }
     }
 
     pub(super) fn take(&self, count: usize) {
-        *self.records.lock() -= count;
+        self.load.lock().records -= count;
         self.shrunk.notify_all();
     }
 
     pub(super) fn records(&self) -> usize {
-        *self.records.lock()
+        self.load.lock().records
     }
 }
 
@@ -156,7 +176,7 @@ pub struct Door {
 }
 
 type Batch = Vec<Result<Record, Rejected>>;
-type Answer = oneshot::Receiver<Result<Vec<Outcome>, String>>;
+type Answer = oneshot::Receiver<Result<Vec<Outcome>, NotStored>>;
 
 impl Door {
     pub(super) fn new(shared: Arc<Shared>) -> Door {

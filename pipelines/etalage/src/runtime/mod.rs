@@ -32,7 +32,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use etalage_model::{Changes, Record, Tick};
 use etalage_store::{Log, LogOptions, Quarantine, StoreError};
-use etalage_views::ShopOptions;
+use etalage_views::{ShopOptions, audit::StockAudit};
 use parking_lot::Mutex;
 
 pub use clock::{Clock, ClockMode};
@@ -112,7 +112,7 @@ impl Pipeline {
         let shared = Arc::new(Shared::new(config, clock, to_sequencer, quarantine.reader()));
         let (signals, inbox) = crossbeam_channel::unbounded();
         let workers = worker::Workers::start(config.workers, shop_options(config), signals.clone())?;
-        let conductor = Conductor::new(workers.handles(), options.readers, Arc::clone(&shared.backlog));
+        let conductor = Conductor::new(workers.handles(), options.readers, Arc::clone(&shared.backlog), audit(config));
         let conductor = spawn("conductor", move || conductor.run(inbox))?;
         let sequencer = Sequencer {
             log,
@@ -193,8 +193,15 @@ fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> std::io::R
     })
 }
 
-/// The exit code of a process of which a part has panicked.
-pub const DEFECT: u8 = 5;
+/// The watch over what is published; it needs the stock to be.
+fn audit(config: &Config) -> Option<StockAudit> {
+    let options = shop_options(config);
+    let audit = options.is_on(etalage_views::sellable::NAME).then(|| StockAudit::new(options.unknown_stock));
+    if audit.is_none() {
+        tracing::warn!("item.sellable is off: etalage_stock_violations_total is not counted");
+    }
+    audit
+}
 
 /// Ends the process when a thread of the pipeline panics: the others would wait for it for ever.
 /// What was acknowledged is stored, and read back at the next start.
@@ -207,7 +214,7 @@ impl Drop for Vital {
                 thread = self.0,
                 "a part of the pipeline has panicked, which is a defect; the process ends"
             );
-            std::process::exit(i32::from(DEFECT));
+            std::process::exit(i32::from(etalage_serve::DEFECT));
         }
     }
 }

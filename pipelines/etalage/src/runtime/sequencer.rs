@@ -13,7 +13,8 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use etalage_model::{Message, Micros, Outcome, Quarantined, Record, Rejected, Tick};
-use etalage_store::{Frames, Log};
+use etalage_serve::NotStored;
+use etalage_store::{Fate, Frames, Log};
 use tokio::sync::oneshot;
 
 use super::{
@@ -46,7 +47,7 @@ pub(super) struct Submission {
     pub(super) lines: Vec<u64>,
     pub(super) batch: Vec<Result<Record, Rejected>>,
     pub(super) arrived_us: u64,
-    pub(super) reply: oneshot::Sender<Result<Vec<Outcome>, String>>,
+    pub(super) reply: oneshot::Sender<Result<Vec<Outcome>, NotStored>>,
 }
 
 pub(super) struct Sequencer {
@@ -60,7 +61,7 @@ pub(super) struct Sequencer {
 
 /// A submission whose outcomes are decided but not yet stored.
 struct Answer {
-    reply: oneshot::Sender<Result<Vec<Outcome>, String>>,
+    reply: oneshot::Sender<Result<Vec<Outcome>, NotStored>>,
     outcomes: Vec<Outcome>,
 }
 
@@ -188,12 +189,16 @@ impl Sequencer {
         }
         let stored = self.store(&mut frames);
         self.answer(answers, &stored);
+        if frames.is_empty() && mode != ClockMode::Replay {
+            // Time passes although nothing was admitted.
+            self.signal(Signal::Complete { below: tick + 1 });
+        }
         frames.into_iter().for_each(|frame| self.pass_on(frame));
     }
 
     /// Appends the frames. Where one cannot be stored, neither it nor any after it counts: their
     /// ids are forgotten, and `frames` keeps those before it.
-    fn store(&mut self, frames: &mut Vec<StoredFrame>) -> Result<(), String> {
+    fn store(&mut self, frames: &mut Vec<StoredFrame>) -> Result<(), NotStored> {
         let began = Instant::now();
         for at in 0..frames.len() {
             let Err(error) = self.log.append(frames[at].tick, &frames[at].records) else { continue };
@@ -205,13 +210,17 @@ impl Sequencer {
             if !error.is_retryable() {
                 self.shared.set_failed(format!("the store failed: {reason}"));
             }
-            return Err(reason);
+            // Of several frames some may be stored: only a single one's fate is that of the whole.
+            return Err(match error.fate() {
+                Fate::Failed if at == 0 => NotStored::Failed(reason),
+                _ => NotStored::Unknown(reason),
+            });
         }
         metrics::histogram!("etalage_commit_seconds").record(began.elapsed().as_secs_f64());
         Ok(())
     }
 
-    fn answer(&self, answers: Vec<Answer>, stored: &Result<(), String>) {
+    fn answer(&self, answers: Vec<Answer>, stored: &Result<(), NotStored>) {
         for Answer { reply, outcomes } in answers {
             let answer = stored.clone().map(|()| {
                 let count = |outcome: &Outcome| outcomes.iter().filter(|other| *other == outcome).count() as u64;
@@ -276,7 +285,10 @@ impl Sequencer {
 
     fn pass_on(&self, frame: StoredFrame) {
         let is_over = || self.shared.stopping.load(Ordering::SeqCst);
-        self.shared.backlog.add(frame.records.len(), MAX_PENDING_RECORDS, is_over);
+        // The dataflow must be able to take what is complete while this waits.
+        self.signal(Signal::Complete { below: frame.complete_below });
+        self.shared.backlog.complete(frame.complete_below);
+        self.shared.backlog.add(frame.records.len(), frame.tick, MAX_PENDING_RECORDS, is_over);
         self.signal(Signal::Frame(frame));
     }
 

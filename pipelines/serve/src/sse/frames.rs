@@ -60,6 +60,9 @@ pub(crate) fn entries<'a>(
         write_json_str(view.name, &mut out);
         out.push(b',');
         json::key(view, key, &mut out);
+        if value.is_some() {
+            json::window_start(view, key, id.tick, &mut out);
+        }
         out.push(b',');
         json::value(value, &mut out);
         out.push(b'}');

@@ -63,7 +63,13 @@ impl Hub {
             streams: AtomicUsize::new(0),
         });
         let running = hub.clone();
-        std::thread::Builder::new().name("sse-hub".into()).spawn(move || running.run(&*door))?;
+        std::thread::Builder::new().name("sse-hub".into()).spawn(move || {
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| running.run(&*door)));
+            if ended.is_err() {
+                tracing::error!("the thread that feeds the streams has panicked, which is a defect; the process ends");
+                std::process::exit(i32::from(crate::DEFECT));
+            }
+        })?;
         Ok(hub)
     }
 
@@ -98,7 +104,8 @@ impl Hub {
             }
             for tick in &taken.ticks {
                 self.emit(tick);
-                newest[tick.group as usize] = Some((tick.as_of(), tick.times));
+                let before = newest[tick.group as usize].map_or_else(TickTimes::default, |(_, times)| times);
+                newest[tick.group as usize] = Some((tick.as_of(), tick.times.after(&before)));
             }
             if taken.closed {
                 return;

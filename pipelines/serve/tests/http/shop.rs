@@ -16,7 +16,7 @@ use etalage_model::{
     decode::json::{self, BodyError, Context, Limits},
     money::Currencies,
 };
-use etalage_serve::{Busy, Counts, Door, ReadStore, ServeOptions, ServeState, StoreOptions, monotonic_us};
+use etalage_serve::{Busy, Counts, Door, NotStored, ReadStore, ServeOptions, ServeState, StoreOptions, monotonic_us};
 use parking_lot::Mutex;
 use serde_json::Value as Json;
 use tokio::sync::oneshot;
@@ -76,7 +76,7 @@ impl Door for TestDoor {
         &self,
         source: &str,
         batch: Vec<Result<Record, Rejected>>,
-    ) -> Result<oneshot::Receiver<Result<Vec<Outcome>, String>>, Busy> {
+    ) -> Result<oneshot::Receiver<Result<Vec<Outcome>, NotStored>>, Busy> {
         let (answer, receiver) = oneshot::channel();
         match self.mood.lock().clone() {
             Mood::Takes => {
@@ -94,7 +94,7 @@ impl Door for TestDoor {
                 answer.send(Ok(outcomes.collect())).expect("the handler waits");
             }
             Mood::Busy(busy) => return Err(busy),
-            Mood::Fails => answer.send(Err("the disk is full".into())).expect("the handler waits"),
+            Mood::Fails => answer.send(Err(NotStored::Failed("the disk is full".into()))).expect("the handler waits"),
             Mood::Stops => drop(answer),
         }
         Ok(receiver)

@@ -38,7 +38,10 @@ static EMPTY: std::collections::BTreeMap<etalage_model::Key, String> = std::coll
 
 /// How many violations the audit counts.
 pub(crate) fn audited(ticks: &[SealedTick]) -> usize {
-    let mut audit = StockAudit::default();
+    audited_by(StockAudit::new(plain().unknown_stock), ticks)
+}
+
+fn audited_by(mut audit: StockAudit, ticks: &[SealedTick]) -> usize {
     ticks.iter().map(|tick| audit.violations(tick).len()).sum()
 }
 
@@ -77,6 +80,7 @@ fn with_the_gate_taken_out_the_checks_notice() {
 fn with_the_gate_taken_out_unknown_stock_is_noticed() {
     let mut story = Story::new(ShopOptions { unknown_stock: UnknownStock::Hidden, ungated: true, ..plain() });
     story.view("boot").cut();
-    let rows = follow(&play(1, &story.options, &story.arrivals, &story.uppers));
-    assert_eq!(broken(&rows[0], &story.options).len(), 2);
+    let ticks = play(1, &story.options, &story.arrivals, &story.uppers);
+    assert_eq!(broken(&follow(&ticks)[0], &story.options).len(), 2);
+    assert_eq!(audited_by(StockAudit::new(UnknownStock::Hidden), &ticks), 1, "boot");
 }
