@@ -198,7 +198,7 @@ fn audit(config: &Config) -> Option<StockAudit> {
     let options = shop_options(config);
     let audit = options.is_on(etalage_views::sellable::NAME).then(|| StockAudit::new(options.unknown_stock));
     if audit.is_none() {
-        tracing::warn!("item.sellable is off: etalage_stock_violations_total is not counted");
+        tracing::info!("item.sellable is off: etalage_stock_violations_total is not counted");
     }
     audit
 }
