@@ -251,6 +251,11 @@ fn limits(values: &Values, errors: &mut Vec<ConfigError>) -> Limits {
         max_keys: values.size("limits.max_keys"),
         max_list: values.size("limits.max_list"),
         max_streams: values.size("limits.max_streams"),
+        max_snapshot_keys: values.size("limits.max_snapshot_keys"),
+        max_lag_frames: values.size("limits.max_lag_frames"),
+        max_lag_bytes: values.size("limits.max_lag_bytes"),
+        body_timeout_s: values.size("limits.body_timeout_s") as u64,
+        store_timeout_s: values.size("limits.store_timeout_s") as u64,
     };
     if limits.max_event_bytes > limits.max_body_bytes {
         let message = format!(

@@ -29,6 +29,11 @@ impl Config {
             max_keys: self.limits.max_keys,
             max_limit: self.limits.max_list,
             max_streams: self.limits.max_streams,
+            max_snapshot_keys: self.limits.max_snapshot_keys,
+            max_lag_frames: self.limits.max_lag_frames,
+            max_lag_bytes: self.limits.max_lag_bytes,
+            body_timeout_s: self.limits.body_timeout_s,
+            store_timeout_s: self.limits.store_timeout_s,
             keys: Keys::parse(&self.keys.publishable, &self.keys.secret).expect("hashes that were checked"),
             ..ServeOptions::default()
         }

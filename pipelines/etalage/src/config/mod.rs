@@ -199,6 +199,16 @@ pub struct Limits {
     pub max_list: usize,
     /// Streams open at once.
     pub max_streams: usize,
+    /// Keys that a stream starts from.
+    pub max_snapshot_keys: usize,
+    /// Messages that a reader of a stream may be behind.
+    pub max_lag_frames: usize,
+    /// Bytes that a reader of a stream may be behind.
+    pub max_lag_bytes: usize,
+    /// How long a request body may take to arrive.
+    pub body_timeout_s: u64,
+    /// How long a request waits for its messages to be stored.
+    pub store_timeout_s: u64,
 }
 
 /// `[server]`

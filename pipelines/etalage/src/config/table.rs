@@ -246,6 +246,21 @@ pub const TABLE: &[Entry] = &[
     entry("limits.max_keys", Kind::Int(1, 100_000), "1_000", "Keys in one read."),
     entry("limits.max_list", Kind::Int(1, 1_000_000), "10_000", "Entries in one page of a list."),
     entry("limits.max_streams", Kind::Int(1, 1_000_000), "2_000", "Streams (Server-Sent Events) open at once."),
+    entry("limits.max_snapshot_keys", Kind::Int(1, 100_000_000), "250_000", "Keys that a stream starts from."),
+    entry("limits.max_lag_frames", Kind::Int(1, 1_000_000), "512", "Messages that a reader of a stream may be behind."),
+    entry(
+        "limits.max_lag_bytes",
+        Kind::Int(1_024, 1 << 30),
+        "16_777_216",
+        "Bytes that a reader of a stream may be behind; beyond it the stream starts again from a snapshot.",
+    ),
+    entry("limits.body_timeout_s", Kind::Int(1, 3_600), "30", "Seconds that a request body may take to arrive."),
+    entry(
+        "limits.store_timeout_s",
+        Kind::Int(1, 3_600),
+        "30",
+        "Seconds after which a request whose messages are not stored yet is told that their fate is unknown.",
+    ),
     entry(
         "server.listen",
         Kind::Address,
