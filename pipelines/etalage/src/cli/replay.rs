@@ -22,7 +22,7 @@ use super::{
 use crate::{
     config::Config,
     input::{Batch, Format, Opened, Progress, Source, SourceOptions},
-    runtime::{ClockMode, Door, Pipeline, PipelineOptions, collect::Collector},
+    runtime::{ClockMode, Door, Pipeline, PipelineOptions, Reading, collect::Collector},
 };
 
 /// Batches whose outcomes are still to come.
@@ -106,6 +106,7 @@ fn source_options(config: &Config, format: Format) -> SourceOptions {
         limits: config.decode_limits(),
         currencies: config.shop.currencies.clone(),
         non_items: config.non_items.clone(),
+        not_after: Micros(Reading::now().wall_us + config.time.max_clock_skew_us),
     }
 }
 

@@ -49,6 +49,8 @@ pub struct SourceOptions {
     pub currencies: Currencies,
     /// `online-retail`: codes that are no products.
     pub non_items: BTreeSet<String>,
+    /// What is dated later has not happened: it will be refused, and lends its time to nothing.
+    pub not_after: Micros,
 }
 
 /// Messages in the order of the input, each with its line.
@@ -210,8 +212,10 @@ impl Jsonl {
                     let message_id = Some(record.message.message_id().to_owned());
                     result = Err(Rejected { message_id, raw: line.text.to_vec(), reason: Refusal::Invalid(reason) });
                 }
-                Ok(record) => self.newest = self.newest.max(Some(record.message.at())),
-                Err(_) => {}
+                Ok(record) if record.message.at() <= self.options.not_after => {
+                    self.newest = self.newest.max(Some(record.message.at()));
+                }
+                _ => {}
             }
             return Some((line.number, result));
         }

@@ -26,6 +26,7 @@ fn options(format: Format) -> SourceOptions {
         limits: decode::json::Limits::default(),
         currencies: Currencies::only("GBP"),
         non_items: BTreeSet::from(["POST".to_owned()]),
+        not_after: Micros(1_800_000_000_000_000),
     }
 }
 
@@ -155,13 +156,15 @@ fn bad_lines_come_out_at_their_place() {
 fn a_message_without_time_has_the_greatest_one_before_it() {
     let dir = TempDir::new().unwrap();
     let later = EVENT.replace("08:26", "09:00").replace("m1", "m3");
-    let text = format!("{STOCK}\n{later}\n{EVENT}\n{STOCK}\n");
+    let ahead = EVENT.replace("2010-", "3000-").replace("m1", "m4");
+    let text = format!("{STOCK}\n{later}\n{EVENT}\n{ahead}\n{STOCK}\n");
     let path = written(&dir, "mixed.jsonl", text.as_bytes());
     let mut source = Source::new(Opened::path(&path).unwrap(), options(Format::Jsonl)).unwrap();
     let batch = source.next_batch().unwrap().unwrap();
     let first = batch.results[0].as_ref().unwrap_err();
     assert_eq!((first.reason.code(), first.message_id.as_deref()), ("invalid", Some("m2")));
-    let Ok(Record { message: Message::Inventory(stock), .. }) = &batch.results[3] else { panic!("a stock message") };
+    let Ok(Record { message: Message::Inventory(stock), .. }) = &batch.results[4] else { panic!("a stock message") };
+    // One from the year 3000, which will be refused, lends its time to none.
     assert_eq!(stock.occurred_at, Micros::parse("2010-12-01T09:00:00Z").unwrap());
 }
 

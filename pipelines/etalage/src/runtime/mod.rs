@@ -35,7 +35,7 @@ use etalage_store::{Log, LogOptions, Quarantine, StoreError};
 use etalage_views::{ShopOptions, audit::StockAudit};
 use parking_lot::Mutex;
 
-pub use clock::{Clock, ClockMode};
+pub use clock::{Clock, ClockMode, Reading};
 pub use conductor::{MAX_PENDING_RECORDS, MAX_ROUND_LINES, MAX_ROUNDS_IN_FLIGHT};
 pub use door::Door;
 pub use options::shop_options;
