@@ -123,7 +123,10 @@ impl Conductor {
 
     fn take(&mut self, signal: Signal) {
         match signal {
-            Signal::Frame(frame) => self.pending.add(frame),
+            Signal::Frame(frame) => {
+                assert!(frame.tick >= self.sent, "a tick that was sent gets no more records");
+                self.pending.add(frame);
+            }
             Signal::Complete { below } => self.pending.complete(below),
             Signal::Seal { below, reply } => {
                 self.pending.complete(below);

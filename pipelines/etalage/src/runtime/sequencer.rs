@@ -285,9 +285,10 @@ impl Sequencer {
 
     fn pass_on(&self, frame: StoredFrame) {
         let is_over = || self.shared.stopping.load(Ordering::SeqCst);
-        // The dataflow must be able to take what is complete while this waits.
-        self.signal(Signal::Complete { below: frame.complete_below });
-        self.shared.backlog.complete(frame.complete_below);
+        // The dataflow must be able to take what came before while this waits. The frame itself is
+        // not there yet, so its own tick is not complete, whatever it will complete.
+        self.signal(Signal::Complete { below: frame.tick });
+        self.shared.backlog.complete(frame.tick);
         self.shared.backlog.add(frame.records.len(), frame.tick, MAX_PENDING_RECORDS, is_over);
         self.signal(Signal::Frame(frame));
     }
