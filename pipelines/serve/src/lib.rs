@@ -33,15 +33,14 @@ mod rows;
 mod sse;
 mod state;
 mod status;
+mod vital;
 
 pub use app::{app, serve};
 pub use clock::monotonic_us;
 pub use door::{Busy, Counts, Door, NotStored};
 
-/// The exit code of a process of which a part has panicked.
-pub const DEFECT: u8 = 5;
-
 pub use keys::{Keys, hash_key};
 pub use options::ServeOptions;
 pub use read_store::{ReadStore, StoreOptions};
 pub use state::ServeState;
+pub use vital::{DEFECT, Vital};

@@ -31,6 +31,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use etalage_model::{Changes, Record, Tick};
+use etalage_serve::Vital;
 use etalage_store::{Log, LogOptions, Quarantine, StoreError};
 use etalage_views::{ShopOptions, audit::StockAudit};
 use parking_lot::Mutex;
@@ -201,20 +202,4 @@ fn audit(config: &Config) -> Option<StockAudit> {
         tracing::info!("item.sellable is off: etalage_stock_violations_total is not counted");
     }
     audit
-}
-
-/// Ends the process when a thread of the pipeline panics: the others would wait for it for ever.
-/// What was acknowledged is stored, and read back at the next start.
-struct Vital(&'static str);
-
-impl Drop for Vital {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!(
-                thread = self.0,
-                "a part of the pipeline has panicked, which is a defect; the process ends"
-            );
-            std::process::exit(i32::from(etalage_serve::DEFECT));
-        }
-    }
 }

@@ -18,6 +18,7 @@ use etalage_model::{Group, Key, KeyFields, KeyText, SealedTick, Tick, TickTimes,
 use parking_lot::Mutex;
 
 use crate::{
+    Vital,
     clock::monotonic_us,
     door::Door,
     errors::ApiError,
@@ -64,11 +65,8 @@ impl Hub {
         });
         let running = hub.clone();
         std::thread::Builder::new().name("sse-hub".into()).spawn(move || {
-            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| running.run(&*door)));
-            if ended.is_err() {
-                tracing::error!("the thread that feeds the streams has panicked, which is a defect; the process ends");
-                std::process::exit(i32::from(crate::DEFECT));
-            }
+            let _vital = Vital("sse-hub");
+            running.run(&*door);
         })?;
         Ok(hub)
     }
