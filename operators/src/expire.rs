@@ -41,9 +41,9 @@ use crate::{
 /// The most buckets that a window has: a longer window gets coarser buckets. A week of minutes.
 pub const DEFAULT_MAX_BUCKETS: u64 = 10_080;
 
-/// How many different phases the buckets of spread keys have: each is an instant at which some
-/// bucket ends, and so a tick that every operator behind has to settle. 64 make the load of an edge
-/// a sixty-fourth, and no more ticks than an idle pipeline has.
+/// How many different phases the buckets of spread keys have: the load of an edge is so many times
+/// less. Each is an instant at which some bucket ends, and where steps are not announced
+/// ([`crate::shell::Steps`]) a tick by itself.
 pub const PHASES: u64 = 64;
 
 /// Where the edges of a key's buckets lie.

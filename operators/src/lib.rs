@@ -23,5 +23,32 @@ pub type Tick = u64;
 /// A differential collection of `D` with differences `R`.
 pub type Collection<'scope, D, R = isize> = differential_dataflow::VecCollection<'scope, Tick, D, R>;
 
+/// What is in `before` alone, and in `after` alone: multisets, both in `order`.
+fn differences<T: Clone>(
+    mut before: &[T],
+    mut after: &[T],
+    order: impl Fn(&T, &T) -> std::cmp::Ordering,
+) -> (Vec<T>, Vec<T>) {
+    let (mut gone, mut new) = (Vec::new(), Vec::new());
+    while let (Some((old, older)), Some((young, younger))) = (before.split_first(), after.split_first()) {
+        let order = order(old, young);
+        if order.is_le() {
+            before = older;
+        }
+        if order.is_ge() {
+            after = younger;
+        }
+        if order.is_lt() {
+            gone.push(old.clone());
+        }
+        if order.is_gt() {
+            new.push(young.clone());
+        }
+    }
+    gone.extend_from_slice(before);
+    new.extend_from_slice(after);
+    (gone, new)
+}
+
 #[cfg(test)]
 mod testing;

@@ -17,7 +17,7 @@ use differential_dataflow::ExchangeData;
 use smallvec::SmallVec;
 
 use crate::{
-    Collection, Tick,
+    Collection, Tick, differences,
     shell::{Core, Out, Wiring, run},
     table::{Slot, Table},
 };
@@ -90,20 +90,6 @@ impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> ReduceCore<K, V, 
     }
 }
 
-/// Tells what makes `after` of `before`, both in order: with each element -1 or 1.
-fn differences<O: Ord + Clone>(before: impl IntoIterator<Item = O>, after: &[O], mut tell: impl FnMut(O, isize)) {
-    let mut after = after.iter().peekable();
-    for old in before {
-        while let Some(new) = after.next_if(|new| **new < old) {
-            tell(new.clone(), 1);
-        }
-        if after.next_if(|new| **new == old).is_none() {
-            tell(old, -1);
-        }
-    }
-    after.for_each(|new| tell(new.clone(), 1));
-}
-
 impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> Core for ReduceCore<K, V, O> {
     type In = (K, V);
     type InDiff = isize;
@@ -136,8 +122,9 @@ impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> Core for ReduceCo
                 (self.logic)(key, &group.values, &mut now);
                 now.sort();
             }
-            let before = std::mem::take(&mut group.out);
-            differences(before, &now, |made, diff| out.push(((key.clone(), made), tick, diff)));
+            let (gone, new) = differences(&group.out, &now, O::cmp);
+            out.extend(gone.into_iter().map(|made| ((key.clone(), made), tick, -1)));
+            out.extend(new.into_iter().map(|made| ((key.clone(), made), tick, 1)));
             group.out = now.into();
             if group.values.is_empty() {
                 self.keys.remove(slot);
@@ -150,10 +137,7 @@ impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> Core for ReduceCo
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        let mut rows = Vec::new();
-        let done = self.keys.export_slice(max_rows, &mut rows);
-        out.extend(rows.into_iter().map(|(key, group)| (key, group.values.into_vec())));
-        done
+        self.keys.export_slice(max_rows, out, |key, group| (key, group.values.into_vec()))
     }
 
     /// Values come back as if they had just arrived: what is made of them is emitted at `tick`.

@@ -153,8 +153,8 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Semigroup> Seal for Sums<K, R> {
 
     fn cut(&mut self, upper: Tick) -> Upserts<K, R> {
         let mut touched: Vec<(Slot, Option<R>)> = Vec::new();
-        let (changes, mut hints) = (below(&mut self.pending, upper), Vec::new());
-        self.sums.look_ahead(changes.iter().map(|(key, _)| key), |state| u64::from(state.touched), &mut hints);
+        let changes = below(&mut self.pending, upper);
+        let hints = self.sums.look_ahead(changes.iter().map(|(key, _)| key), |state| u64::from(state.touched));
         for ((key, diff), hint) in changes.into_iter().zip(hints) {
             let slot = self.sums.find_or_insert_near(hint, &key, || Summed { sum: None, touched: false });
             let state = self.sums.get_mut(slot).1;
@@ -193,8 +193,8 @@ impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Values<K, V> {
 
     fn cut(&mut self, upper: Tick) -> Upserts<K, V> {
         let mut touched: Vec<(Slot, Option<V>)> = Vec::new();
-        let (changes, mut hints) = (below(&mut self.pending, upper), Vec::new());
-        self.values.look_ahead(changes.iter().map(|((key, _), _)| key), |state| u64::from(state.touched), &mut hints);
+        let changes = below(&mut self.pending, upper);
+        let hints = self.values.look_ahead(changes.iter().map(|((key, _), _)| key), |state| u64::from(state.touched));
         for (((key, value), diff), hint) in changes.into_iter().zip(hints) {
             let slot = self.values.find_or_insert_near(hint, &key, || Counted { counts: Vec::new(), touched: false });
             let state = self.values.get_mut(slot).1;

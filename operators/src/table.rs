@@ -67,16 +67,17 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
         self.index.find(hash_of(key), |slot| holds(slots, *slot, key)).copied()
     }
 
-    /// Looks for `keys` and pushes a hint for each; reads of each state what `also` reads. See the
+    /// Looks for `keys` and gives a hint for each; reads of each state what `also` reads. See the
     /// module's documentation.
-    pub fn look_ahead<'a>(&self, keys: impl Iterator<Item = &'a K>, also: impl Fn(&S) -> u64, hints: &mut Vec<Hint>)
+    pub fn look_ahead<'a>(&self, keys: impl Iterator<Item = &'a K>, also: impl Fn(&S) -> u64) -> Vec<Hint>
     where
         K: 'a,
     {
         let hashes: Vec<u64> = keys.map(hash_of).collect();
-        let first = hints.len();
-        hints.extend(hashes.iter().map(|hash| Hint(self.index.find(*hash, |_| true).copied().unwrap_or(Slot::MAX))));
-        self.fetch(hints[first..].iter().map(|hint| hint.0), also);
+        let likely = |hash: &u64| self.index.find(*hash, |_| true).map_or(Hint::NONE, |slot| Hint(*slot));
+        let hints: Vec<Hint> = hashes.iter().map(likely).collect();
+        self.fetch(hints.iter().map(|hint| hint.0), also);
+        hints
     }
 
     /// Reads the entries of `slots`, and of each what `also` reads, before they are needed.
@@ -159,14 +160,15 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
         self.walk = Some(Walk { cursor: 0, end, copied: vec![false; end], rows: Vec::new() });
     }
 
-    /// Appends the next rows of the export, about `max_rows`; true when there are no more.
-    pub fn export_slice(&mut self, max_rows: usize, out: &mut Vec<(K, S)>) -> bool {
+    /// Appends the next rows of the export, about `max_rows`, as `row` makes them of key and state;
+    /// true when there are no more.
+    pub fn export_slice<R>(&mut self, max_rows: usize, out: &mut Vec<R>, row: impl Fn(K, S) -> R) -> bool {
         let Some(walk) = &mut self.walk else { return true };
-        out.append(&mut walk.rows);
+        out.extend(walk.rows.drain(..).map(|(key, state)| row(key, state)));
         let until = walk.end.min(walk.cursor + max_rows);
         for at in walk.cursor..until {
-            if let (false, Some(entry)) = (walk.copied[at], &self.slots[at]) {
-                out.push(entry.clone());
+            if let (false, Some((key, state))) = (walk.copied[at], &self.slots[at]) {
+                out.push(row(key.clone(), state.clone()));
             }
         }
         walk.cursor = until;
@@ -274,12 +276,11 @@ mod tests {
                 change(&mut table, &mut plain, key, value);
             }
             let expected = plain.clone();
-            let mut hints = Vec::new();
-            table.look_ahead(keys.iter(), |state| u64::from(*state), &mut hints);
+            let hints = table.look_ahead(keys.iter(), |state| u64::from(*state));
             table.begin_export();
             let (mut rows, mut done) = (Vec::new(), false);
             for (key, value) in between {
-                done = done || table.export_slice(slice, &mut rows);
+                done = done || table.export_slice(slice, &mut rows, |key, state| (key, state));
                 change(&mut table, &mut plain, key, value);
                 // However old a hint is, and of whatever key: it never misleads.
                 for hint in hints.iter().chain([&Hint::NONE]) {
@@ -287,7 +288,7 @@ mod tests {
                 }
             }
             while !done {
-                done = table.export_slice(slice, &mut rows);
+                done = table.export_slice(slice, &mut rows, |key, state| (key, state));
             }
             let count = rows.len();
             prop_assert_eq!(rows.into_iter().collect::<BTreeMap<_, _>>(), expected.clone());

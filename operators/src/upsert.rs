@@ -190,10 +190,7 @@ impl<K: ExchangeData + Hash, O: ExchangeData, V: ExchangeData> Core for UpsertCo
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        let mut rows = Vec::new();
-        let done = self.keys.export_slice(max_rows, &mut rows);
-        out.extend(rows.into_iter().map(|(key, state)| (key, state.changes.into_vec())));
-        done
+        self.keys.export_slice(max_rows, out, |key, state| (key, state.changes.into_vec()))
     }
 
     /// Changes come back as if they had just arrived: the values are emitted at `tick`.

@@ -50,7 +50,6 @@ pub struct ExpireCore<K, R> {
     levels: Vec<Level>,
     keys: Table<K, Rows<R>>,
     changes: Changes<R>,
-    hints: Vec<Hint>,
     now: Tick,
 }
 
@@ -91,7 +90,6 @@ impl<R: Abelian> Changes<R> {
 impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
     /// The core of `windows`; `phase_of` gives the phase of a key in microseconds.
     pub fn new(windows: Windows, phase_of: Box<dyn Fn(&K) -> u64>) -> Self {
-        let windows_count = windows.len();
         let mut levels: BTreeMap<u64, Vec<(u8, u64)>> = BTreeMap::new();
         for (window, bucket_us) in windows.buckets_us.iter().enumerate() {
             let number = u8::try_from(window).expect("at most 256 windows");
@@ -101,8 +99,8 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
             windows.sort_by_key(|(_, length_us)| *length_us);
             Level { bucket_us, windows, ends: BTreeMap::new() }
         });
-        let changes = Changes { windows: windows_count, slots: Vec::new(), sums: Vec::new() };
-        ExpireCore { phase_of, levels: levels.collect(), keys: Table::default(), changes, hints: Vec::new(), now: 0 }
+        let changes = Changes { windows: windows.lengths_us.len(), slots: Vec::new(), sums: Vec::new() };
+        ExpireCore { phase_of, levels: levels.collect(), keys: Table::default(), changes, now: 0 }
     }
 
     /// How many rows the core holds.
@@ -263,13 +261,11 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
     }
 
     fn absorb_all(&mut self, updates: &mut Vec<((K, u64), R)>, _tick: Tick, _out: &mut Out<(K, u8), R>) {
-        let mut hints = std::mem::take(&mut self.hints);
         let newest = |rows: &Rows<R>| rows.buckets.back().map_or(0, |bucket| bucket.end);
-        self.keys.look_ahead(updates.iter().map(|((key, _), _)| key), newest, &mut hints);
-        for ((data, diff), hint) in updates.drain(..).zip(hints.drain(..)) {
+        let hints = self.keys.look_ahead(updates.iter().map(|((key, _), _)| key), newest);
+        for ((data, diff), hint) in updates.drain(..).zip(hints) {
             self.take(hint, data, &diff);
         }
-        self.hints = hints;
     }
 
     fn settle(&mut self, tick: Tick, out: &mut Out<(K, u8), R>) {
@@ -306,10 +302,7 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        let mut rows = Vec::new();
-        let done = self.keys.export_slice(max_rows, &mut rows);
-        out.extend(rows.into_iter().map(|(key, rows)| (key, Vec::from(rows.buckets))));
-        done
+        self.keys.export_slice(max_rows, out, |key, rows| (key, Vec::from(rows.buckets)))
     }
 
     /// Rows come back as they were; what they add to each window is emitted at `tick`.

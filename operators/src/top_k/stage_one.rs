@@ -2,7 +2,7 @@
 //! first K of every group among them: the candidates for stage 2, or, where there is one worker
 //! alone, the lists.
 
-use std::{cmp::Ordering, hash::Hash};
+use std::hash::Hash;
 
 use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::{Ranked, TopKOptions, TopKRow, by_rank, list::List, tree::OUT};
 use crate::{
-    Tick,
+    Tick, differences,
     shell::{Core, Out},
     table::{Hint, Slot, Table},
 };
@@ -116,7 +116,6 @@ pub struct StageOne<M, A, B, P> {
     /// Cells with news, and groups whose candidates may be others.
     told: Vec<Slot>,
     touched: Vec<Slot>,
-    hints: Vec<Hint>,
     /// True where no other worker has members: whole lists go out, and not what changes in them.
     is_alone: bool,
 }
@@ -135,8 +134,8 @@ where
     pub fn new(options: TopKOptions<M, A, B, P>, is_alone: bool) -> Self {
         assert!(options.k > 0, "a list has room for a member");
         let (cells, members, groups) = (Table::default(), Table::default(), Table::default());
-        let (lists, told, touched, hints) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        StageOne { options, cells, members, groups, lists, told, touched, hints, is_alone }
+        let (lists, told, touched) = (Vec::new(), Vec::new(), Vec::new());
+        StageOne { options, cells, members, groups, lists, told, touched, is_alone }
     }
 
     /// How many cells, members and groups are held.
@@ -334,32 +333,6 @@ where
     }
 }
 
-/// What is in `before` alone, and in `after` alone, both in the order of rank.
-fn differences<M, P>(mut before: &[Ranked<M, P>], mut after: &[Ranked<M, P>]) -> (Vec<Ranked<M, P>>, Vec<Ranked<M, P>>)
-where
-    M: Ord + Clone,
-    P: Ord + Clone,
-{
-    let (mut gone, mut new) = (Vec::new(), Vec::new());
-    while let (Some((old, older)), Some((young, younger))) = (before.split_first(), after.split_first()) {
-        let order = by_rank(old, young);
-        if order.is_le() {
-            before = older;
-        }
-        if order.is_ge() {
-            after = younger;
-        }
-        match order {
-            Ordering::Less => gone.push(old.clone()),
-            Ordering::Greater => new.push(young.clone()),
-            Ordering::Equal => {}
-        }
-    }
-    gone.extend_from_slice(before);
-    new.extend_from_slice(after);
-    (gone, new)
-}
-
 impl<M, A, B, P> Core for StageOne<M, A, B, P>
 where
     M: ExchangeData + Hash,
@@ -385,17 +358,13 @@ where
 
     fn absorb_all(&mut self, updates: &mut Vec<(Self::In, i64)>, tick: Tick, out: &mut Out<Self::Out, isize>) {
         let scored = updates.iter().filter_map(|(feed, _)| if let Feed::Score(key) = feed { Some(key) } else { None });
-        let mut hints = std::mem::take(&mut self.hints);
-        self.cells.look_ahead(scored, |cell| cell.score as u64, &mut hints);
-        let mut each = hints.drain(..);
+        let mut hints = self.cells.look_ahead(scored, |cell| cell.score as u64).into_iter();
         for (feed, diff) in updates.drain(..) {
             match feed {
-                Feed::Score(key) => self.add_score(each.next().unwrap_or(Hint::NONE), key, diff),
+                Feed::Score(key) => self.add_score(hints.next().unwrap_or(Hint::NONE), key, diff),
                 other => self.absorb(other, tick, diff, out),
             }
         }
-        drop(each);
-        self.hints = hints;
     }
 
     fn settle(&mut self, tick: Tick, out: &mut Out<Self::Out, isize>) {
@@ -408,14 +377,14 @@ where
             let now = self.candidates(group);
             let (key, state) = self.groups.get_mut(group);
             state.touched = false;
-            let (gone, new) = match self.is_alone {
-                true => (state.emitted.clone(), now.clone()),
-                false => differences(&state.emitted, &now),
-            };
             if state.emitted != now {
+                let before = std::mem::replace(&mut state.emitted, now);
+                let (gone, new) = match self.is_alone {
+                    true => (before, state.emitted.clone()),
+                    false => differences(&before, &state.emitted, by_rank),
+                };
                 out.extend((!gone.is_empty()).then(|| ((key.clone(), gone), tick, -1)));
                 out.extend((!new.is_empty()).then(|| ((key.clone(), new), tick, 1)));
-                state.emitted = now;
             }
             self.drop_if_empty(group);
         }
@@ -428,14 +397,11 @@ where
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        let mut cells = Vec::new();
-        let scored = self.cells.export_slice(max_rows, &mut cells);
-        out.extend(cells.into_iter().map(|(key, cell)| (Feed::Score(key), cell.score)));
-        if !scored {
+        if !self.cells.export_slice(max_rows, out, |key, cell| (Feed::Score(key), cell.score)) {
             return false;
         }
         let mut members = Vec::new();
-        let done = self.members.export_slice(max_rows, &mut members);
+        let done = self.members.export_slice(max_rows, &mut members, |member, state| (member, state));
         for (member, state) in members {
             out.extend(state.places.into_iter().map(|(place, count)| (Feed::Place(member.clone(), place), count)));
             out.extend(state.gates.into_iter().map(|(gate, count)| (Feed::Gate(member.clone(), gate), count)));

@@ -88,10 +88,7 @@ impl<G: ExchangeData + Hash, M: ExchangeData, P: ExchangeData> Core for StageTwo
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        let mut rows = Vec::new();
-        let done = self.groups.export_slice(max_rows, &mut rows);
-        out.extend(rows.into_iter().map(|(group, state)| (group, state.rows)));
-        done
+        self.groups.export_slice(max_rows, out, |group, state| (group, state.rows))
     }
 
     fn import(&mut self, (group, rows): Self::Row, tick: Tick, out: &mut Out<Self::Out, isize>) {
