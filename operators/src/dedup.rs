@@ -233,7 +233,7 @@ impl<D: ExchangeData> Core for Arrivals<D> {
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        self.core.ids.export_slice(max_rows, out, |id, known| (id, known))
+        self.core.ids.export_slice(max_rows, out, |id, known| Some((id, known)))
     }
 
     fn import(&mut self, (id, (content, arrived)): Self::Row, _tick: Tick, _out: &mut Out<Self::Out, isize>) {

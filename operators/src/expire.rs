@@ -25,6 +25,7 @@
 //! into the next coarser bucket when the last window of the finer level has passed them.
 
 mod core;
+mod ends;
 
 pub use core::{Bucket, ExpireCore, Level};
 

@@ -161,7 +161,7 @@ impl<K: ExchangeData + Hash> Core for LatestCore<K> {
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        self.keys.export_slice(max_rows, out, |key, times| (key, times))
+        self.keys.export_slice(max_rows, out, |key, times| Some((key, times)))
     }
 
     /// Times come back silently: what they made downstream is imported there.

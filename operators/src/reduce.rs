@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 use crate::{
     Collection, Tick, differences,
     shell::{Core, Out, Wiring, run},
-    table::{Slot, Table},
+    table::{Hint, Slot, Table},
 };
 
 /// A key and its values with their counts, as exported.
@@ -88,6 +88,19 @@ impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> ReduceCore<K, V, 
     pub fn new(logic: Box<Logic<K, V, O>>) -> Self {
         ReduceCore { logic, keys: Table::default(), touched: Vec::new() }
     }
+
+    fn take(&mut self, hint: Hint, (key, value): (K, V), diff: isize) {
+        let fresh = || Group { values: SmallVec::new(), out: SmallVec::new(), touched: false };
+        let slot = self.keys.find_or_insert_near(hint, &key, fresh);
+        let group = self.keys.get_mut(slot).1;
+        if !std::mem::replace(&mut group.touched, true) {
+            self.touched.push(slot);
+        }
+        match group.values.binary_search_by(|(other, _)| other.cmp(&value)) {
+            Ok(place) => group.values[place].1 += diff,
+            Err(place) => group.values.insert(place, (value, diff)),
+        }
+    }
 }
 
 impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> Core for ReduceCore<K, V, O> {
@@ -99,16 +112,14 @@ impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> Core for ReduceCo
 
     fn advance(&mut self, _tick: Tick, _out: &mut Out<(K, O), isize>) {}
 
-    fn absorb(&mut self, (key, value): (K, V), _tick: Tick, diff: isize, _out: &mut Out<(K, O), isize>) {
-        let slot =
-            self.keys.find_or_insert(&key, || Group { values: SmallVec::new(), out: SmallVec::new(), touched: false });
-        let group = self.keys.get_mut(slot).1;
-        if !std::mem::replace(&mut group.touched, true) {
-            self.touched.push(slot);
-        }
-        match group.values.binary_search_by(|(other, _)| other.cmp(&value)) {
-            Ok(place) => group.values[place].1 += diff,
-            Err(place) => group.values.insert(place, (value, diff)),
+    fn absorb(&mut self, data: (K, V), _tick: Tick, diff: isize, _out: &mut Out<(K, O), isize>) {
+        self.take(Hint::NONE, data, diff);
+    }
+
+    fn absorb_all(&mut self, updates: &mut Vec<((K, V), isize)>, _tick: Tick, _out: &mut Out<(K, O), isize>) {
+        let hints = self.keys.look_ahead(updates.iter().map(|((key, _), _)| key), |group| u64::from(group.touched));
+        for ((data, diff), hint) in updates.drain(..).zip(hints) {
+            self.take(hint, data, diff);
         }
     }
 
@@ -137,7 +148,7 @@ impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> Core for ReduceCo
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        self.keys.export_slice(max_rows, out, |key, group| (key, group.values.into_vec()))
+        self.keys.export_slice(max_rows, out, |key, group| Some((key, group.values.into_vec())))
     }
 
     /// Values come back as if they had just arrived: what is made of them is emitted at `tick`.

@@ -10,9 +10,15 @@
 //! at once, in passes so short that the processor has a dozen of them under way together; the
 //! look-ups that follow then find what they need at hand.
 //!
+//! A key that comes and goes costs far more than one that stays: whoever forgets keys may let them
+//! wait in an [`Idle`] first.
+//!
 //! **State bound**: one slot per live key; freed slots are used again.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, Hash, Hasher},
+};
 
 use hashbrown::HashTable;
 
@@ -34,6 +40,23 @@ pub struct Table<K, S> {
     slots: Vec<Option<(K, S)>>,
     free: Vec<Slot>,
     walk: Option<Walk<K, S>>,
+}
+
+/// Slots of keys that could be forgotten but may come back, in the order in which they fell idle.
+#[derive(Default)]
+pub struct Idle(VecDeque<Slot>);
+
+impl Idle {
+    /// Lets a slot wait. It may wait several times, and be in use again meanwhile.
+    pub fn add(&mut self, slot: Slot) {
+        self.0.push_back(slot);
+    }
+
+    /// The slot that has waited longest, as long as more are waiting than half of `keys`: so that no
+    /// more are kept idle than are in use.
+    pub fn pop(&mut self, keys: usize) -> Option<Slot> {
+        if self.0.len() > keys / 2 { self.0.pop_front() } else { None }
+    }
 }
 
 /// An export under way.
@@ -138,6 +161,11 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
         (key, state)
     }
 
+    /// The state of a slot, if it is a live one.
+    pub fn peek(&self, slot: Slot) -> Option<&S> {
+        self.slots.get(slot as usize)?.as_ref().map(|(_, state)| state)
+    }
+
     /// Forgets the key of a live slot.
     pub fn remove(&mut self, slot: Slot) -> (K, S) {
         self.keep_for_walk(slot);
@@ -160,15 +188,15 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
         self.walk = Some(Walk { cursor: 0, end, copied: vec![false; end], rows: Vec::new() });
     }
 
-    /// Appends the next rows of the export, about `max_rows`, as `row` makes them of key and state;
-    /// true when there are no more.
-    pub fn export_slice<R>(&mut self, max_rows: usize, out: &mut Vec<R>, row: impl Fn(K, S) -> R) -> bool {
+    /// Appends the next rows of the export, of about `max_rows` keys, as `row` makes them of key and
+    /// state, if any; true when there are no more.
+    pub fn export_slice<R>(&mut self, max_rows: usize, out: &mut Vec<R>, row: impl Fn(K, S) -> Option<R>) -> bool {
         let Some(walk) = &mut self.walk else { return true };
-        out.extend(walk.rows.drain(..).map(|(key, state)| row(key, state)));
+        out.extend(walk.rows.drain(..).filter_map(|(key, state)| row(key, state)));
         let until = walk.end.min(walk.cursor + max_rows);
         for at in walk.cursor..until {
             if let (false, Some((key, state))) = (walk.copied[at], &self.slots[at]) {
-                out.push(row(key.clone(), state.clone()));
+                out.extend(row(key.clone(), state.clone()));
             }
         }
         walk.cursor = until;
@@ -179,9 +207,17 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
         done
     }
 
+    #[inline]
+    fn keep_for_walk(&mut self, slot: Slot) {
+        if self.walk.is_some() {
+            self.copy_for_walk(slot);
+        }
+    }
+
     /// Copies a slot that changes before the export has reached it. A slot that was empty or
     /// not there when the export began is no part of it.
-    fn keep_for_walk(&mut self, slot: Slot) {
+    #[cold]
+    fn copy_for_walk(&mut self, slot: Slot) {
         let Some(walk) = &mut self.walk else { return };
         let at = slot as usize;
         if at >= walk.cursor && at < walk.end && !walk.copied[at] {
@@ -225,6 +261,9 @@ impl Hasher for Mix {
         }
     }
     fn write_u8(&mut self, value: u8) {
+        self.write_u64(u64::from(value));
+    }
+    fn write_u32(&mut self, value: u32) {
         self.write_u64(u64::from(value));
     }
     fn write_u64(&mut self, value: u64) {
@@ -280,7 +319,7 @@ mod tests {
             table.begin_export();
             let (mut rows, mut done) = (Vec::new(), false);
             for (key, value) in between {
-                done = done || table.export_slice(slice, &mut rows, |key, state| (key, state));
+                done = done || table.export_slice(slice, &mut rows, |key, state| Some((key, state)));
                 change(&mut table, &mut plain, key, value);
                 // However old a hint is, and of whatever key: it never misleads.
                 for hint in hints.iter().chain([&Hint::NONE]) {
@@ -288,7 +327,7 @@ mod tests {
                 }
             }
             while !done {
-                done = table.export_slice(slice, &mut rows, |key, state| (key, state));
+                done = table.export_slice(slice, &mut rows, |key, state| Some((key, state)));
             }
             let count = rows.len();
             prop_assert_eq!(rows.into_iter().collect::<BTreeMap<_, _>>(), expected.clone());

@@ -136,8 +136,7 @@ where
         let (scope, steps) = (self.scope(), wiring.steps.clone());
         let places = places.inner.map(|((member, place), tick, diff)| (Feed::Place(member, place), tick, diff as i64));
         let gates = gates.inner.map(|((member, gate), tick, diff)| (Feed::Gate(member, gate), tick, diff as i64));
-        let scores = self.map(Feed::Score);
-        let feed = scores.concat(places.as_collection()).concat(gates.as_collection());
+        let feed = self.map(Feed::Score).concatenate([places.as_collection(), gates.as_collection()]);
         let (k, is_alone) = (options.k, scope.peers() == 1);
         let candidates = run(
             feed,

@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 use crate::{
     Collection, Tick,
     shell::{Core, Out, Wiring, run},
-    table::{Slot, Table},
+    table::{Hint, Slot, Table},
 };
 
 /// A change of a value.
@@ -112,6 +112,16 @@ impl<K: ExchangeData + Hash, O: ExchangeData, V: ExchangeData> UpsertCore<K, O, 
     pub fn new(options: UpsertOptions<V>) -> Self {
         UpsertCore { options, keys: Table::default(), touched: Vec::new() }
     }
+
+    fn take(&mut self, hint: Hint, (key, (order, op)): (K, (O, Op<V>)), diff: isize) {
+        let fresh = || Changes { changes: SmallVec::new(), value: None, unfolded: false, touched: false };
+        let slot = self.keys.find_or_insert_near(hint, &key, fresh);
+        let state = self.keys.get_mut(slot).1;
+        if !std::mem::replace(&mut state.touched, true) {
+            self.touched.push((slot, state.value.clone()));
+        }
+        state.update(order, op, diff, self.options.add);
+    }
 }
 
 impl<O: Ord, V: Ord + Clone> Changes<O, V> {
@@ -158,14 +168,15 @@ impl<K: ExchangeData + Hash, O: ExchangeData, V: ExchangeData> Core for UpsertCo
 
     fn advance(&mut self, _tick: Tick, _out: &mut Out<(K, V), isize>) {}
 
-    fn absorb(&mut self, (key, (order, op)): Self::In, _tick: Tick, diff: isize, _out: &mut Out<(K, V), isize>) {
-        let fresh = || Changes { changes: SmallVec::new(), value: None, unfolded: false, touched: false };
-        let slot = self.keys.find_or_insert(&key, fresh);
-        let state = self.keys.get_mut(slot).1;
-        if !std::mem::replace(&mut state.touched, true) {
-            self.touched.push((slot, state.value.clone()));
+    fn absorb(&mut self, data: Self::In, _tick: Tick, diff: isize, _out: &mut Out<(K, V), isize>) {
+        self.take(Hint::NONE, data, diff);
+    }
+
+    fn absorb_all(&mut self, updates: &mut Vec<(Self::In, isize)>, _tick: Tick, _out: &mut Out<(K, V), isize>) {
+        let hints = self.keys.look_ahead(updates.iter().map(|((key, _), _)| key), |state| u64::from(state.touched));
+        for ((data, diff), hint) in updates.drain(..).zip(hints) {
+            self.take(hint, data, diff);
         }
-        state.update(order, op, diff, self.options.add);
     }
 
     fn settle(&mut self, tick: Tick, out: &mut Out<(K, V), isize>) {
@@ -190,7 +201,7 @@ impl<K: ExchangeData + Hash, O: ExchangeData, V: ExchangeData> Core for UpsertCo
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        self.keys.export_slice(max_rows, out, |key, state| (key, state.changes.into_vec()))
+        self.keys.export_slice(max_rows, out, |key, state| Some((key, state.changes.into_vec())))
     }
 
     /// Changes come back as if they had just arrived: the values are emitted at `tick`.

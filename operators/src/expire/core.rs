@@ -4,18 +4,17 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     hash::Hash,
-    ops::Bound::{Excluded, Included, Unbounded},
+    ops::Bound::{Excluded, Unbounded},
 };
 
 use differential_dataflow::{ExchangeData, difference::Abelian};
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
-use super::{ExpireRow, Windows, bucket_end};
+use super::{ExpireRow, Windows, bucket_end, ends::Ends};
 use crate::{
     Tick,
     shell::{Core, Out},
-    table::{Hint, Slot, Table},
+    table::{Hint, Idle, Slot, Table},
 };
 
 /// A row: what happened to a key within one bucket of one level.
@@ -34,13 +33,18 @@ pub struct Level {
     bucket_us: u64,
     /// Window and length, shortest first.
     windows: Vec<(u8, u64)>,
-    /// Bucket end → the slots of the keys that have something in that bucket.
-    ends: BTreeMap<u64, Vec<Slot>>,
+    /// Which keys have something in a bucket.
+    ends: Ends,
 }
 
 impl Level {
     fn longest_us(&self) -> u64 {
         self.windows.last().map_or(0, |(_, length_us)| *length_us)
+    }
+
+    /// The windows of that length.
+    fn longest(&self) -> impl Iterator<Item = &(u8, u64)> {
+        self.windows.iter().filter(|(_, length_us)| *length_us == self.longest_us())
     }
 }
 
@@ -49,6 +53,8 @@ pub struct ExpireCore<K, R> {
     phase_of: Box<dyn Fn(&K) -> u64>,
     levels: Vec<Level>,
     keys: Table<K, Rows<R>>,
+    /// Keys without rows.
+    idle: Idle,
     changes: Changes<R>,
     now: Tick,
 }
@@ -64,6 +70,12 @@ struct Rows<R> {
 impl<R> Default for Rows<R> {
     fn default() -> Self {
         Rows { buckets: VecDeque::with_capacity(1), change: None }
+    }
+}
+
+impl<R> Rows<R> {
+    fn is_idle(&self) -> bool {
+        self.buckets.is_empty() && self.change.is_none()
     }
 }
 
@@ -97,10 +109,17 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
         }
         let levels = levels.into_iter().map(|(bucket_us, mut windows)| {
             windows.sort_by_key(|(_, length_us)| *length_us);
-            Level { bucket_us, windows, ends: BTreeMap::new() }
+            Level { bucket_us, windows, ends: Ends::default() }
         });
         let changes = Changes { windows: windows.lengths_us.len(), slots: Vec::new(), sums: Vec::new() };
-        ExpireCore { phase_of, levels: levels.collect(), keys: Table::default(), changes, now: 0 }
+        ExpireCore {
+            phase_of,
+            levels: levels.collect(),
+            keys: Table::default(),
+            idle: Idle::default(),
+            changes,
+            now: 0,
+        }
     }
 
     /// How many rows the core holds.
@@ -120,35 +139,39 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
     fn write(&mut self, slot: Slot, finest: usize, phase_us: u64, at: u64, diff: &R) {
         let now = self.now;
         let rows = self.keys.get_mut(slot).1;
-        let ends: SmallVec<[u64; 4]> =
-            self.levels.iter().map(|level| bucket_end(level.bucket_us, phase_us, at)).collect();
-        let is_open = |level: &usize| ends[*level] + self.levels[*level].longest_us() > now;
-        let Some(at_level) = (finest..self.levels.len()).find(is_open) else {
-            self.forget_if_empty(slot);
-            return;
-        };
-        let sums = self.changes.of(slot, &mut rows.change);
-        for (level, end) in self.levels.iter().zip(&ends).skip(finest) {
+        let mut written = None;
+        for (at_level, level) in self.levels.iter().enumerate().skip(finest) {
+            let end = bucket_end(level.bucket_us, phase_us, at);
+            if written.is_none() && end + level.longest_us() <= now {
+                continue;
+            }
+            written = written.or(Some((at_level, end)));
+            let sums = self.changes.of(slot, &mut rows.change);
             for (window, _) in level.windows.iter().filter(|(_, length_us)| end + length_us > now) {
                 sums[usize::from(*window)].plus_equals(diff);
             }
         }
-        let (rows, end) = (&mut rows.buckets, ends[at_level]);
+        let Some((at_level, end)) = written else {
+            self.forget_if_empty(slot);
+            return;
+        };
+        let rows = &mut rows.buckets;
         let is_it = |row: &Bucket<R>| row.end == end && usize::from(row.level) == at_level;
         // Mostly it is the newest, or newer than that.
         if let Some(newest) = rows.back_mut().filter(|row| is_it(row)) {
             newest.sum.plus_equals(diff);
             return;
         }
-        let place = rows.partition_point(|row| (row.end, usize::from(row.level)) < (end, at_level));
+        let is_before = |row: &Bucket<R>| (row.end, usize::from(row.level)) < (end, at_level);
+        let place = if rows.back().is_none_or(is_before) { rows.len() } else { rows.partition_point(is_before) };
         if let Some(row) = rows.get_mut(place).filter(|row| is_it(row)) {
             row.sum.plus_equals(diff);
             return;
         }
-        for (at, level) in self.levels.iter_mut().enumerate().skip(at_level) {
-            let end = ends[at];
-            if within(rows, at, end, level.bucket_us).next().is_none() {
-                level.ends.entry(end).or_default().push(slot);
+        for (level_number, level) in self.levels.iter_mut().enumerate().skip(at_level) {
+            let end = bucket_end(level.bucket_us, phase_us, at);
+            if within(rows, level_number, end, level.bucket_us).next().is_none() {
+                level.ends.add(end, slot);
             }
         }
         rows.insert(place, Bucket { end, level: at_level as u8, sum: diff.clone() });
@@ -157,11 +180,11 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
     /// Takes what ended in (`after`, `until`] out of one window.
     fn leave(&mut self, at: usize, window: u8, after: u64, until: u64) {
         let level = &self.levels[at];
-        for (end, slots) in level.ends.range((Excluded(after), Included(until))) {
-            self.keys.fetch(slots.iter().copied(), |rows| rows.buckets.front().map_or(0, |bucket| bucket.end));
+        for (end, slots) in level.ends.between(after, until) {
+            self.keys.fetch(slots.iter().copied(), oldest);
             for slot in slots {
                 let rows = self.keys.get_mut(*slot).1;
-                let mut bucket = within(&rows.buckets, at, *end, level.bucket_us).map(|row| row.sum.clone());
+                let mut bucket = within(&rows.buckets, at, end, level.bucket_us).map(|row| row.sum.clone());
                 let Some(mut sum) = bucket.next() else { continue };
                 bucket.for_each(|other| sum.plus_equals(&other));
                 sum.negate();
@@ -170,17 +193,24 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
         }
     }
 
+    /// Lets a key without rows wait for more, and forgets the one that has waited longest.
     fn forget_if_empty(&mut self, slot: Slot) {
-        let rows = self.keys.get(slot).1;
-        if rows.buckets.is_empty() && rows.change.is_none() {
-            self.keys.remove(slot);
+        if !self.keys.peek(slot).is_some_and(Rows::is_idle) {
+            return;
+        }
+        self.idle.add(slot);
+        while let Some(slot) = self.idle.pop(self.keys.len()) {
+            if self.keys.peek(slot).is_some_and(Rows::is_idle) {
+                self.keys.remove(slot);
+            }
         }
     }
 
-    /// Rolls up, or drops, the buckets that the longest window of a level has passed.
+    /// Takes the buckets that end by `until` out of the longest windows of a level, and rolls them up
+    /// or drops them.
     fn retire(&mut self, at: usize, until: u64) {
-        while let Some(entry) = self.levels[at].ends.first_entry().filter(|entry| *entry.key() <= until) {
-            let (end, slots) = entry.remove_entry();
+        while let Some((end, slots)) = self.levels[at].ends.take_first(until) {
+            self.keys.fetch(slots.iter().copied(), oldest);
             for slot in slots {
                 self.retire_bucket(at, end, slot);
             }
@@ -188,48 +218,54 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
     }
 
     fn retire_bucket(&mut self, at: usize, end: u64, slot: Slot) {
-        let bucket_us = self.levels[at].bucket_us;
-        let coarser_us = self.levels.get(at + 1).map(|level| level.bucket_us);
-        let (key, Rows { buckets: rows, .. }) = self.keys.get_mut(slot);
-        let phase_us = (self.phase_of)(key);
-        let first = rows.partition_point(|row| row.end + bucket_us <= end);
-        let last = rows.partition_point(|row| row.end <= end);
-        let mine = |row: &Bucket<R>| usize::from(row.level) <= at;
+        let level = &self.levels[at];
+        let (key, rows) = self.keys.get_mut(slot);
+        let buckets = &mut rows.buckets;
+        let mut place = first_within(buckets, end, level.bucket_us);
         let mut sum: Option<R> = None;
-        let kept: Vec<Bucket<R>> = rows
-            .drain(first..last)
-            .filter_map(|row| {
-                if !mine(&row) {
-                    return Some(row);
-                }
-                match &mut sum {
-                    Some(sum) => sum.plus_equals(&row.sum),
-                    None => sum = Some(row.sum),
-                }
-                None
-            })
-            .collect();
-        for (offset, row) in kept.into_iter().enumerate() {
-            rows.insert(first + offset, row);
-        }
-        if let (Some(coarser_us), Some(sum)) = (coarser_us, sum) {
-            let (end, level) = (bucket_end(coarser_us, phase_us, end - 1), at as u8 + 1);
-            let place = rows.partition_point(|row| (row.end, row.level) < (end, level));
-            match rows.get_mut(place).filter(|row| row.end == end && row.level == level) {
-                Some(row) => row.sum.plus_equals(&sum),
-                None => rows.insert(place, Bucket { end, level, sum }),
+        while let Some(row) = buckets.get(place).filter(|row| row.end <= end) {
+            if usize::from(row.level) > at {
+                place += 1;
+                continue;
+            }
+            let row = buckets.remove(place).expect("it was just looked at");
+            match &mut sum {
+                Some(sum) => sum.plus_equals(&row.sum),
+                None => sum = Some(row.sum),
             }
         }
-        self.forget_if_empty(slot);
+        let Some(mut sum) = sum else { return };
+        if let Some(coarser) = self.levels.get(at + 1) {
+            let end = bucket_end(coarser.bucket_us, (self.phase_of)(key), end - 1);
+            let level = at as u8 + 1;
+            let place = buckets.partition_point(|row| (row.end, row.level) < (end, level));
+            match buckets.get_mut(place).filter(|row| row.end == end && row.level == level) {
+                Some(row) => row.sum.plus_equals(&sum),
+                None => buckets.insert(place, Bucket { end, level, sum: sum.clone() }),
+            }
+        }
+        sum.negate();
+        let sums = self.changes.of(slot, &mut rows.change);
+        for (window, _) in level.longest() {
+            sums[usize::from(*window)].plus_equals(&sum);
+        }
     }
+}
+
+/// What is to be read of rows that something leaves: mostly it is the oldest.
+fn oldest<R>(rows: &Rows<R>) -> u64 {
+    rows.buckets.front().map_or(0, |bucket| bucket.end)
+}
+
+/// The place of the first row within the bucket that ends at `end`, if there is one.
+fn first_within<R>(rows: &VecDeque<Bucket<R>>, end: u64, bucket_us: u64) -> usize {
+    let is_before = |row: &Bucket<R>| row.end + bucket_us <= end;
+    if rows.front().is_none_or(|row| !is_before(row)) { 0 } else { rows.partition_point(is_before) }
 }
 
 /// The rows, of level `at` or finer, within the bucket that ends at `end`.
 fn within<R>(rows: &VecDeque<Bucket<R>>, at: usize, end: u64, bucket_us: u64) -> impl Iterator<Item = &Bucket<R>> {
-    let is_before = |row: &Bucket<R>| row.end + bucket_us <= end;
-    // What leaves is mostly the oldest.
-    let is_first = rows.front().is_none_or(|row| !is_before(row));
-    let first = if is_first { 0 } else { rows.partition_point(is_before) };
+    let first = first_within(rows, end, bucket_us);
     rows.range(first..).take_while(move |row| row.end <= end).filter(move |row| usize::from(row.level) <= at)
 }
 
@@ -244,13 +280,14 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
         let before = self.now;
         self.now = before.max(tick);
         for at in 0..self.levels.len() {
+            let longest_us = self.levels[at].longest_us();
             for place in 0..self.levels[at].windows.len() {
                 let (window, length_us) = self.levels[at].windows[place];
-                if let Some(until) = self.now.checked_sub(length_us) {
+                if let Some(until) = self.now.checked_sub(length_us).filter(|_| length_us < longest_us) {
                     self.leave(at, window, before.saturating_sub(length_us), until);
                 }
             }
-            if let Some(until) = self.now.checked_sub(self.levels[at].longest_us()) {
+            if let Some(until) = self.now.checked_sub(longest_us) {
                 self.retire(at, until);
             }
         }
@@ -290,7 +327,7 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
         let of_level = |level: &Level| {
             let next = |length_us: u64| {
                 let passed = self.now.checked_sub(length_us).map_or(Unbounded, Excluded);
-                level.ends.range((passed, Unbounded)).next().map(|(end, _)| end + length_us)
+                level.ends.first_after(passed).map(|end| end + length_us)
             };
             level.windows.iter().filter_map(|(_, length_us)| next(*length_us)).min()
         };
@@ -302,7 +339,8 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        self.keys.export_slice(max_rows, out, |key, rows| (key, Vec::from(rows.buckets)))
+        self.keys
+            .export_slice(max_rows, out, |key, rows| (!rows.buckets.is_empty()).then(|| (key, Vec::from(rows.buckets))))
     }
 
     /// Rows come back as they were; what they add to each window is emitted at `tick`.

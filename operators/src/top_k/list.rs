@@ -1,33 +1,30 @@
-//! A group: a tournament over all its members, and the members near the cut in order.
+//! A group: a tournament over all its members, and the members near the cut at hand.
 //!
-//! The buffer holds exactly the eligible members that rank at or above its floor; without a floor
-//! it holds all of them. It is refilled from the tree when it holds fewer than K and more are to
-//! be had, so a refill is paid for by the departures since the last one.
-
-use std::cmp::Ordering;
+//! The first K are kept in order. Behind them stands a reserve in no order: together they are
+//! exactly the eligible members that rank at or above a floor; without a floor, all of them. Most
+//! changes move a member within the reserve or below the floor and write nothing but its score.
+//! When fewer than K are left the two are refilled from the tree, so a refill is paid for by the
+//! departures since the last one; when the reserve is full its lesser part is let go.
 
 use super::{
     BUFFER_FACTOR,
     tree::{OUT, Tree},
 };
 
-/// A place in the order: greater score first, then lesser tie; where that too is the same, the
-/// members of the leaves decide.
-#[derive(Clone, Copy)]
-struct Rank {
-    score: i64,
-    tie: u64,
-    leaf: u32,
-}
-
 pub(super) struct List<M> {
     k: usize,
     tree: Tree<M>,
-    buffer: Vec<Rank>,
+    /// The leaves of the first K, best first.
+    first: Vec<u32>,
+    /// The score of the last of the first, or [`OUT`] where there are fewer than K.
+    last_score: i64,
+    /// Further leaves at or above the floor; none where there are fewer than K.
+    reserve: Vec<u32>,
     floor: Option<Floor<M>>,
 }
 
-/// The least rank that belongs into the buffer. Who had it may have left, and the leaf with it.
+/// The least rank that belongs to the first or the reserve. Who had it may have left, and the leaf
+/// with it.
 #[derive(Clone)]
 struct Floor<M> {
     score: i64,
@@ -35,9 +32,22 @@ struct Floor<M> {
     member: M,
 }
 
+impl<M: Ord + Clone> Floor<M> {
+    fn of(tree: &Tree<M>, leaf: u32) -> Self {
+        Floor { score: tree.score(leaf), tie: tree.tie(leaf), member: tree.member(leaf).clone() }
+    }
+}
+
+/// Where a member stands.
+enum Standing {
+    First,
+    Reserve,
+    Below,
+}
+
 impl<M: Ord + Clone> List<M> {
     pub(super) fn new(k: usize) -> Self {
-        List { k, tree: Tree::new(), buffer: Vec::new(), floor: None }
+        List { k, tree: Tree::new(), first: Vec::new(), last_score: OUT, reserve: Vec::new(), floor: None }
     }
 
     /// A leaf for `member`, not eligible yet. Of two members the lesser never has the greater `tie`.
@@ -52,9 +62,14 @@ impl<M: Ord + Clone> List<M> {
         changed
     }
 
-    /// A leaf's score, or [`OUT`].
-    pub(super) fn score(&self, leaf: u32) -> i64 {
-        self.tree.score(leaf)
+    /// The member of a leaf. Its order among members must stay what it is.
+    pub(super) fn member_mut(&mut self, leaf: u32) -> &mut M {
+        self.tree.member_mut(leaf)
+    }
+
+    /// Reads what [`List::set`] will need of a leaf, so that it is at hand then.
+    pub(super) fn peek(&self, leaf: u32) -> u64 {
+        self.tree.score(leaf) as u64 ^ u64::from(self.first.first().copied().unwrap_or(0))
     }
 
     /// True where the group has no member.
@@ -68,100 +83,153 @@ impl<M: Ord + Clone> List<M> {
         if before == score {
             return false;
         }
+        let (was, is) = (self.standing(leaf, before), self.standing(leaf, score));
         self.tree.set(leaf, score);
-        if before.max(score) < self.floor.as_ref().map_or(OUT, |floor| floor.score) {
-            return false;
+        let is_other = self.move_to(leaf, was, is, score < before);
+        if is_other {
+            self.last_score = self.first.get(self.k - 1).map_or(OUT, |last| self.tree.score(*last));
         }
-        let left = self
-            .covers(leaf, before)
-            .then(|| self.place(leaf, before).expect("what the floor covers is in the buffer"));
-        let entered = match (left, self.covers(leaf, score)) {
-            (Some(place), true) => Some(self.move_from(place)),
-            (Some(place), false) => {
-                self.buffer.remove(place);
-                None
+        is_other
+    }
+
+    /// Takes a leaf that has got a score from where it stood to where it stands; true where the first
+    /// K changed.
+    fn move_to(&mut self, leaf: u32, was: Standing, is: Standing, has_lost: bool) -> bool {
+        match (was, is) {
+            (Standing::First, Standing::Below) => {
+                let place = self.place_in_first(leaf);
+                self.first.remove(place);
+                if let Some(next) = self.best_of_reserve() {
+                    self.first.push(self.reserve.swap_remove(next));
+                } else if self.floor.is_some() {
+                    self.refill();
+                }
             }
-            (None, true) => {
-                let place = self.place(leaf, score).expect_err("a member is in the buffer once");
-                self.buffer.insert(place, self.rank(leaf));
-                Some(place)
+            (Standing::First, _) => {
+                let place = self.settle_from(self.place_in_first(leaf));
+                if has_lost && place + 1 == self.k {
+                    self.let_the_best_in();
+                }
             }
-            (None, false) => None,
-        };
-        if self.buffer.len() > BUFFER_FACTOR * self.k {
-            self.buffer.pop();
-            self.floor = self.last();
+            (Standing::Reserve, Standing::First) => {
+                let place = self.place_in_reserve(leaf);
+                let last = std::mem::replace(&mut self.first[self.k - 1], leaf);
+                self.reserve[place] = last;
+                self.settle_from(self.k - 1);
+            }
+            (Standing::Reserve, Standing::Below) => {
+                let place = self.place_in_reserve(leaf);
+                self.reserve.swap_remove(place);
+                return false;
+            }
+            (Standing::Below, Standing::First) => {
+                self.first.push(leaf);
+                self.settle_from(self.first.len() - 1);
+                if self.first.len() > self.k {
+                    self.reserve.extend(self.first.pop());
+                    self.trim();
+                }
+            }
+            (Standing::Below, Standing::Reserve) => {
+                self.reserve.push(leaf);
+                self.trim();
+                return false;
+            }
+            (Standing::Reserve, Standing::Reserve) | (Standing::Below, Standing::Below) => return false,
         }
-        if self.buffer.len() < self.k && self.floor.is_some() {
-            self.refill();
-        }
-        left.into_iter().chain(entered).any(|place| place < self.k)
+        true
     }
 
     /// True where `leaf` is among the first K.
     pub(super) fn is_listed(&self, leaf: u32) -> bool {
-        let score = self.tree.score(leaf);
-        self.covers(leaf, score) && self.place(leaf, score).is_ok_and(|place| place < self.k)
+        matches!(self.standing(leaf, self.tree.score(leaf)), Standing::First)
     }
 
     /// The first K, each with its score.
     pub(super) fn first(&self) -> impl Iterator<Item = (&M, i64)> {
-        self.buffer.iter().take(self.k).map(|rank| (self.tree.member(rank.leaf), rank.score))
+        self.first.iter().map(|leaf| (self.tree.member(*leaf), self.tree.score(*leaf)))
     }
 
-    fn rank(&self, leaf: u32) -> Rank {
-        Rank { score: self.tree.score(leaf), tie: self.tree.tie(leaf), leaf }
-    }
-
-    fn last(&self) -> Option<Floor<M>> {
-        let of = |rank: &Rank| Floor { score: rank.score, tie: rank.tie, member: self.tree.member(rank.leaf).clone() };
-        self.buffer.last().map(of)
-    }
-
-    /// True where the member of `leaf` belongs into the buffer if it has `score`.
-    fn covers(&self, leaf: u32, score: i64) -> bool {
-        let (tie, member) = (self.tree.tie(leaf), self.tree.member(leaf));
-        let above = |floor: &Floor<M>| {
-            score > floor.score || (score == floor.score && (tie, member) <= (floor.tie, &floor.member))
+    /// Where the member of `leaf` stands with `score`. One of the first that loses is said to stay
+    /// among them as long as it is not below the last of them as that one is now.
+    fn standing(&self, leaf: u32, score: i64) -> Standing {
+        if score <= OUT || self.floor.as_ref().is_some_and(|floor| self.is_below(leaf, score, floor)) {
+            return Standing::Below;
+        }
+        let ties_and_loses = || {
+            let last = self.first.get(self.k - 1).copied().unwrap_or(leaf);
+            last != leaf && !self.tree.would_beat(leaf, score, last)
         };
-        score > OUT && self.floor.as_ref().is_none_or(above)
+        match score < self.last_score || (score == self.last_score && ties_and_loses()) {
+            true => Standing::Reserve,
+            false => Standing::First,
+        }
     }
 
-    /// Where `leaf` stands in the buffer if it has `score`, or would.
-    fn place(&self, leaf: u32, score: i64) -> Result<usize, usize> {
-        let wanted = Rank { score, tie: self.tree.tie(leaf), leaf };
-        self.buffer.binary_search_by(|rank| self.order(rank, &wanted))
+    fn is_below(&self, leaf: u32, score: i64, floor: &Floor<M>) -> bool {
+        let is_after = || (self.tree.tie(leaf), self.tree.member(leaf)) > (floor.tie, &floor.member);
+        score < floor.score || (score == floor.score && is_after())
     }
 
-    /// Moves the member at `place`, whose score has changed, to where it belongs now: mostly a few
-    /// places on.
-    fn move_from(&mut self, mut place: usize) -> usize {
-        let rank = self.rank(self.buffer[place].leaf);
-        while place > 0 && self.order(&rank, &self.buffer[place - 1]).is_lt() {
-            self.buffer[place] = self.buffer[place - 1];
+    fn place_in_first(&self, leaf: u32) -> usize {
+        self.first.iter().position(|other| *other == leaf).expect("who is ranked among the first is there")
+    }
+
+    fn place_in_reserve(&self, leaf: u32) -> usize {
+        self.reserve.iter().position(|other| *other == leaf).expect("who is ranked in the reserve is there")
+    }
+
+    /// Moves the one at `place` of the first, whose score has changed, to where it belongs among them.
+    fn settle_from(&mut self, mut place: usize) -> usize {
+        while place > 0 && self.tree.beats(self.first[place], self.first[place - 1]) {
+            self.first.swap(place, place - 1);
             place -= 1;
         }
-        while place + 1 < self.buffer.len() && self.order(&self.buffer[place + 1], &rank).is_lt() {
-            self.buffer[place] = self.buffer[place + 1];
+        while place + 1 < self.first.len() && self.tree.beats(self.first[place + 1], self.first[place]) {
+            self.first.swap(place, place + 1);
             place += 1;
         }
-        self.buffer[place] = rank;
         place
     }
 
-    fn order(&self, a: &Rank, b: &Rank) -> Ordering {
-        let by_tie = b.score.cmp(&a.score).then_with(|| a.tie.cmp(&b.tie));
-        if by_tie.is_ne() || a.leaf == b.leaf {
-            return by_tie;
+    fn best_of_reserve(&self) -> Option<usize> {
+        let better = |best: usize, other: usize| {
+            if self.tree.beats(self.reserve[other], self.reserve[best]) { other } else { best }
+        };
+        (0..self.reserve.len()).reduce(better)
+    }
+
+    /// Lets the best of the reserve take the place of the last of the first, where it is better.
+    fn let_the_best_in(&mut self) {
+        let Some(best) = self.best_of_reserve() else { return };
+        if self.tree.beats(self.reserve[best], self.first[self.k - 1]) {
+            std::mem::swap(&mut self.first[self.k - 1], &mut self.reserve[best]);
         }
-        self.tree.member(a.leaf).cmp(self.tree.member(b.leaf))
+    }
+
+    /// How many are kept when some are let go, or fetched when some are missing.
+    fn wanted(&self) -> usize {
+        BUFFER_FACTOR * self.k * 2 / 3
+    }
+
+    /// Lets the lesser part of a full reserve go.
+    fn trim(&mut self) {
+        if self.first.len() + self.reserve.len() <= BUFFER_FACTOR * self.k {
+            return;
+        }
+        let kept = self.wanted() - self.k;
+        let tree = &self.tree;
+        let (_, least, _) = self.reserve.select_nth_unstable_by(kept - 1, |a, b| tree.by_rank(*a, *b));
+        self.floor = Some(Floor::of(tree, *least));
+        self.reserve.truncate(kept);
     }
 
     fn refill(&mut self) {
-        let wanted = BUFFER_FACTOR * self.k * 2 / 3;
-        let leaves = self.tree.best(wanted);
-        self.buffer = leaves.into_iter().map(|leaf| self.rank(leaf)).collect();
-        self.floor = if self.buffer.len() < wanted { None } else { self.last() };
+        let wanted = self.wanted();
+        self.first = self.tree.best(wanted);
+        let least = self.first.last().filter(|_| self.first.len() == wanted);
+        self.floor = least.map(|least| Floor::of(&self.tree, *least));
+        self.reserve = self.first.split_off(self.k.min(self.first.len()));
     }
 }
 

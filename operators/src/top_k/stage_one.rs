@@ -12,7 +12,7 @@ use super::{Ranked, TopKOptions, TopKRow, by_rank, list::List, tree::OUT};
 use crate::{
     Tick, differences,
     shell::{Core, Out},
-    table::{Hint, Slot, Table},
+    table::{Hint, Idle, Slot, Table},
 };
 
 /// One of the three inputs; its difference says how often, or how much.
@@ -61,6 +61,14 @@ impl Cell {
     fn ranked(&self) -> i64 {
         if self.is_open { self.score.max(OUT) } else { OUT }
     }
+
+    /// Notes what the groups of the cell, which is that of `slot`, are to be told.
+    fn tell(&mut self, slot: Slot, news: News, told: &mut Vec<Slot>) {
+        if self.news == News::Nothing {
+            told.push(slot);
+        }
+        self.news = self.news.max(news);
+    }
 }
 
 /// What is known of a member apart from its scores.
@@ -74,29 +82,29 @@ struct Member<B, P> {
     open: Option<P>,
 }
 
-/// A member in a list, with its slot at hand. A list orders it by the member alone.
+/// A member in a list, with the payload of its gate at hand. A list orders it by the member alone.
 #[derive(Clone)]
-struct Seat<M> {
+struct Seat<M, P> {
     member: M,
-    slot: Slot,
+    open: Option<P>,
 }
 
-impl<M: Ord> Ord for Seat<M> {
+impl<M: Ord, P> Ord for Seat<M, P> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.member.cmp(&other.member)
     }
 }
-impl<M: Ord> PartialOrd for Seat<M> {
+impl<M: Ord, P> PartialOrd for Seat<M, P> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
-impl<M: Eq> PartialEq for Seat<M> {
+impl<M: Eq, P> PartialEq for Seat<M, P> {
     fn eq(&self, other: &Self) -> bool {
         self.member == other.member
     }
 }
-impl<M: Eq> Eq for Seat<M> {}
+impl<M: Eq, P> Eq for Seat<M, P> {}
 
 /// A group's order, and the candidates that were emitted for it.
 #[derive(Clone)]
@@ -109,10 +117,12 @@ struct Group<M, P> {
 pub struct StageOne<M, A, B, P> {
     options: TopKOptions<M, A, B, P>,
     cells: Table<(M, A), Cell>,
+    /// Cells without a score.
+    idle: Idle,
     members: Table<M, Member<B, P>>,
     groups: Table<(A, B), Group<M, P>>,
     /// The order of each group, by the group's slot.
-    lists: Vec<List<Seat<M>>>,
+    lists: Vec<List<Seat<M, P>>>,
     /// Cells with news, and groups whose candidates may be others.
     told: Vec<Slot>,
     touched: Vec<Slot>,
@@ -134,8 +144,8 @@ where
     pub fn new(options: TopKOptions<M, A, B, P>, is_alone: bool) -> Self {
         assert!(options.k > 0, "a list has room for a member");
         let (cells, members, groups) = (Table::default(), Table::default(), Table::default());
-        let (lists, told, touched) = (Vec::new(), Vec::new(), Vec::new());
-        StageOne { options, cells, members, groups, lists, told, touched, is_alone }
+        let (idle, lists, told, touched) = (Idle::default(), Vec::new(), Vec::new(), Vec::new());
+        StageOne { options, cells, idle, members, groups, lists, told, touched, is_alone }
     }
 
     /// How many cells, members and groups are held.
@@ -161,17 +171,9 @@ where
 
     fn add_score(&mut self, hint: Hint, key: (M, A), diff: i64) {
         let cell = self.cells.find_near(hint, &key).unwrap_or_else(|| self.new_cell(&key));
-        self.cells.get_mut(cell).1.score += diff;
-        self.tell(cell, News::Score);
-    }
-
-    /// Notes what a cell's groups are to be told.
-    fn tell(&mut self, cell: Slot, news: News) {
         let state = self.cells.get_mut(cell).1;
-        if state.news == News::Nothing {
-            self.told.push(cell);
-        }
-        state.news = state.news.max(news);
+        state.score += diff;
+        state.tell(cell, News::Score, &mut self.told);
     }
 
     fn new_cell(&mut self, key: &(M, A)) -> Slot {
@@ -198,7 +200,8 @@ where
         let group = self.group(&(axis, place.clone()));
         let state = self.cells.get_mut(cell).1;
         let tie = (self.options.tie)(&member);
-        let leaf = self.lists[group as usize].add(Seat { member, slot: state.member }, tie);
+        let open = self.members.get(state.member).1.open.clone();
+        let leaf = self.lists[group as usize].add(Seat { member, open }, tie);
         state.leaves.push((group, leaf));
         if self.lists[group as usize].set(leaf, state.ranked()) {
             touch(&mut self.groups, &mut self.touched, group);
@@ -289,8 +292,9 @@ where
             let is_open = open.is_some();
             state.open = open;
             for cell in state.cells.clone() {
-                self.cells.get_mut(cell).1.is_open = is_open;
-                self.tell(cell, News::Gate);
+                let state = self.cells.get_mut(cell).1;
+                state.is_open = is_open;
+                state.tell(cell, News::Gate, &mut self.told);
             }
         }
         self.forget_if_unknown(slot);
@@ -300,25 +304,36 @@ where
     fn pass_on(&mut self, cell: Slot) {
         let state = self.cells.get_mut(cell).1;
         let is_other = std::mem::replace(&mut state.news, News::Nothing) == News::Gate;
-        let (score, is_gone) = (state.ranked(), state.score == 0);
+        let (score, is_idle) = (state.ranked(), state.score == 0);
         for (group, leaf) in &state.leaves {
             let list = &mut self.lists[*group as usize];
+            if is_other {
+                list.member_mut(*leaf).open.clone_from(&self.members.get(state.member).1.open);
+            }
             if list.set(*leaf, score) || (is_other && list.is_listed(*leaf)) {
                 touch(&mut self.groups, &mut self.touched, *group);
             }
         }
-        if is_gone {
-            self.remove_cell(cell);
+        if is_idle {
+            self.idle.add(cell);
+        }
+    }
+
+    /// Forgets the cells that have been without a score for longest.
+    fn forget_idle(&mut self) {
+        while let Some(cell) = self.idle.pop(self.cells.len()) {
+            if self.cells.peek(cell).is_some_and(|cell| cell.score == 0) {
+                self.remove_cell(cell);
+            }
         }
     }
 
     /// The candidates of a group as they are now.
     fn candidates(&self, group: Slot) -> Vec<Ranked<M, P>> {
-        let with_payload = |(seat, score): (&Seat<M>, i64)| {
-            let open = self.members.get(seat.slot).1.open.clone();
-            (seat.member.clone(), score, open.expect("a listed member is open"))
+        let ranked = |(seat, score): (&Seat<M, P>, i64)| {
+            (seat.member.clone(), score, seat.open.clone().expect("a listed member is open"))
         };
-        self.lists[group as usize].first().map(with_payload).collect()
+        self.lists[group as usize].first().map(ranked).collect()
     }
 }
 
@@ -369,10 +384,11 @@ where
 
     fn settle(&mut self, tick: Tick, out: &mut Out<Self::Out, isize>) {
         let mut told = std::mem::take(&mut self.told);
-        let score = |(group, leaf): &(Slot, u32)| self.lists[*group as usize].score(*leaf) as u64;
-        self.cells.fetch(told.iter().copied(), |cell| cell.leaves.iter().fold(0, |read, leaf| read ^ score(leaf)));
+        let peek = |(group, leaf): &(Slot, u32)| self.lists[*group as usize].peek(*leaf);
+        self.cells.fetch(told.iter().copied(), |cell| cell.leaves.iter().fold(0, |read, leaf| read ^ peek(leaf)));
         told.drain(..).for_each(|cell| self.pass_on(cell));
         self.told = told;
+        self.forget_idle();
         for group in std::mem::take(&mut self.touched) {
             let now = self.candidates(group);
             let (key, state) = self.groups.get_mut(group);
@@ -397,11 +413,14 @@ where
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        if !self.cells.export_slice(max_rows, out, |key, cell| (Feed::Score(key), cell.score)) {
+        if !self
+            .cells
+            .export_slice(max_rows, out, |key, cell| (cell.score != 0).then(|| (Feed::Score(key), cell.score)))
+        {
             return false;
         }
         let mut members = Vec::new();
-        let done = self.members.export_slice(max_rows, &mut members, |member, state| (member, state));
+        let done = self.members.export_slice(max_rows, &mut members, |member, state| Some((member, state)));
         for (member, state) in members {
             out.extend(state.places.into_iter().map(|(place, count)| (Feed::Place(member.clone(), place), count)));
             out.extend(state.gates.into_iter().map(|(gate, count)| (Feed::Gate(member.clone(), gate), count)));

@@ -88,7 +88,7 @@ impl<G: ExchangeData + Hash, M: ExchangeData, P: ExchangeData> Core for StageTwo
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        self.groups.export_slice(max_rows, out, |group, state| (group, state.rows))
+        self.groups.export_slice(max_rows, out, |group, state| Some((group, state.rows)))
     }
 
     fn import(&mut self, (group, rows): Self::Row, tick: Tick, out: &mut Out<Self::Out, isize>) {

@@ -2,6 +2,8 @@
 //! next, each knowing its best leaf. The best m leaves are found from the top without looking at
 //! the rest.
 //!
+//! A group of a few needs no tournament: up to [`SMALL`] leaves are looked at one by one.
+//!
 //! Changing a leaf writes its score and notes its block: who wins it is decided when the best are
 //! asked for, or when [`MAX_STALE_BLOCKS`] have been noted, once for all changes since. So a change
 //! costs at most one block per level, and mostly less, and no question has more than that to repair.
@@ -14,6 +16,9 @@ const FAN: usize = 16;
 /// How many blocks may be noted before they are looked at again.
 const MAX_STALE_BLOCKS: usize = 1_024;
 
+/// How many leaves are looked at one by one: about as long as the best of a tournament take.
+const SMALL: usize = 256;
+
 /// The score of a leaf that is not eligible. Eligible scores are above 0.
 pub(super) const OUT: i64 = 0;
 
@@ -23,7 +28,7 @@ pub(super) struct Tree<M> {
     scores: Vec<i64>,
     ties: Vec<u64>,
     members: Vec<M>,
-    /// `winners[level][block]`: the best leaf of that block.
+    /// `winners[level][block]`: the best leaf of that block. None where the group is small.
     winners: Vec<Vec<u32>>,
     /// Blocks of the lowest level whose winner may not be their best, and which those are.
     stale: Vec<u32>,
@@ -60,18 +65,25 @@ impl<M: Ord + Clone> Tree<M> {
         self.scores.push(OUT);
         self.ties.push(tie);
         self.members.push(member);
-        self.is_stale.resize(self.scores.len().div_ceil(FAN), false);
+        if self.scores.len() > SMALL {
+            self.grow(leaf);
+        }
+        leaf
+    }
+
+    /// Gives the last `leaf` a place in the tournament, and all of them where it is the first.
+    fn grow(&mut self, leaf: u32) {
+        let known = self.is_stale.len();
         let (mut level, mut blocks) = (0, self.scores.len().div_ceil(FAN));
+        self.is_stale.resize(blocks, true);
+        self.stale.extend(known as u32..blocks as u32);
         loop {
             if self.winners.len() == level {
-                let first = if level == 0 { 0 } else { self.winners[level - 1][0] };
-                self.winners.push(vec![first]);
+                self.winners.push(Vec::new());
             }
-            if self.winners[level].len() < blocks {
-                self.winners[level].push(leaf);
-            }
+            self.winners[level].resize(blocks, leaf);
             if blocks == 1 {
-                return leaf;
+                return;
             }
             (level, blocks) = (level + 1, blocks.div_ceil(FAN));
         }
@@ -91,6 +103,10 @@ impl<M: Ord + Clone> Tree<M> {
         &self.members[leaf as usize]
     }
 
+    pub(super) fn member_mut(&mut self, leaf: u32) -> &mut M {
+        &mut self.members[leaf as usize]
+    }
+
     pub(super) fn tie(&self, leaf: u32) -> u64 {
         self.ties[leaf as usize]
     }
@@ -103,10 +119,13 @@ impl<M: Ord + Clone> Tree<M> {
     /// Sets a leaf's score.
     pub(super) fn set(&mut self, leaf: u32, score: i64) {
         self.scores[leaf as usize] = score;
+        if self.winners.is_empty() {
+            return;
+        }
         let block = leaf as usize / FAN;
         if !std::mem::replace(&mut self.is_stale[block], true) {
             self.stale.push(block as u32);
-            if self.stale.len() == MAX_STALE_BLOCKS {
+            if self.stale.len() >= MAX_STALE_BLOCKS {
                 self.repair();
             }
         }
@@ -130,6 +149,9 @@ impl<M: Ord + Clone> Tree<M> {
 
     /// The best `most` eligible leaves, best first.
     pub(super) fn best(&mut self, most: usize) -> Vec<u32> {
+        if self.winners.is_empty() {
+            return self.best_of_all(most);
+        }
         self.repair();
         let tree = &*self;
         let mut found = Vec::with_capacity(most);
@@ -149,6 +171,17 @@ impl<M: Ord + Clone> Tree<M> {
                 })),
             }
         }
+        found
+    }
+
+    fn best_of_all(&self, most: usize) -> Vec<u32> {
+        self.look_at(self.scores.len());
+        let mut found: Vec<u32> = (0..self.scores.len() as u32).filter(|leaf| self.score(*leaf) > OUT).collect();
+        if most < found.len() {
+            found.select_nth_unstable_by(most, |a, b| self.by_rank(*a, *b));
+            found.truncate(most);
+        }
+        found.sort_unstable_by(|a, b| self.by_rank(*a, *b));
         found
     }
 
@@ -178,9 +211,19 @@ impl<M: Ord + Clone> Tree<M> {
         self.children(level, block).map(|child| winners[child]).reduce(better).expect("a block has a child")
     }
 
-    fn beats(&self, a: u32, b: u32) -> bool {
-        let (score_a, score_b) = (self.scores[a as usize], self.scores[b as usize]);
-        score_a > score_b || (score_a == score_b && score_a > OUT && self.order(a, b).is_lt())
+    pub(super) fn beats(&self, a: u32, b: u32) -> bool {
+        self.would_beat(a, self.score(a), b)
+    }
+
+    /// True where `a` would come before `b` if it had `score`.
+    pub(super) fn would_beat(&self, a: u32, score: i64, b: u32) -> bool {
+        let other = self.score(b);
+        score > other || (score == other && score > OUT && self.order(a, b).is_lt())
+    }
+
+    /// Best first.
+    pub(super) fn by_rank(&self, a: u32, b: u32) -> Ordering {
+        self.score(b).cmp(&self.score(a)).then_with(|| self.order(a, b))
     }
 
     /// The order of two leaves of one score.
@@ -199,8 +242,7 @@ struct Entrant<'a, M> {
 
 impl<M: Ord + Clone> Ord for Entrant<'_, M> {
     fn cmp(&self, other: &Self) -> Ordering {
-        let score = |entrant: &Self| entrant.tree.scores[entrant.leaf as usize];
-        score(self).cmp(&score(other)).then_with(|| self.tree.order(other.leaf, self.leaf))
+        self.tree.by_rank(other.leaf, self.leaf)
     }
 }
 impl<M: Ord + Clone> PartialOrd for Entrant<'_, M> {
@@ -259,27 +301,32 @@ mod tests {
     }
 
     proptest! {
+        /// As many leaves as are looked at one by one, one more, and more than that.
         #[test]
         fn the_best_are_those_of_a_sort(
+            leaves in prop::sample::select(vec![20u32, SMALL as u32, SMALL as u32 + 1, 400]),
             changes in prop::collection::vec((0u32..400, 0i64..9), 1..900),
             most in 1usize..40,
             members_a_tie in 1u64..2_000,
         ) {
             let mut tree = Tree::new();
-            let mut plain = vec![OUT; 400];
+            let mut plain = vec![OUT; leaves as usize];
             // Members descend while leaves ascend, so that ties are not in the order of leaves.
-            for leaf in 0..400u32 {
+            for leaf in 0..leaves {
                 let member = 1_000 - leaf;
                 prop_assert_eq!(tree.add(member, u64::from(member) / members_a_tie), leaf);
+                tree.set(leaf, 1);
+                tree.set(leaf, OUT);
             }
             for (at, (leaf, score)) in changes.into_iter().enumerate() {
+                let leaf = leaf % leaves;
                 tree.set(leaf, score);
                 plain[leaf as usize] = score;
                 if at % 97 == 0 {
                     tree.best(most);
                 }
             }
-            let mut order: Vec<u32> = (0..400).filter(|leaf| plain[*leaf as usize] > OUT).collect();
+            let mut order: Vec<u32> = (0..leaves).filter(|leaf| plain[*leaf as usize] > OUT).collect();
             order.sort_by_key(|leaf| (-plain[*leaf as usize], 1_000 - leaf));
             order.truncate(most);
             prop_assert_eq!(tree.best(most), order);

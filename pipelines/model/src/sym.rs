@@ -1,6 +1,6 @@
 //! Interned text. An identifier that occurs in millions of events (an item, a scope, a window
-//! label) is kept once for the life of the process; a [`Sym`] is a pointer to it, so that it
-//! copies, compares for equality and hashes without touching the text.
+//! label) is kept once for the life of the process; a [`Sym`] is its number and a hash of it, so that
+//! it copies, compares for equality and hashes without touching the text.
 //!
 //! **Bound**: the texts are never freed. Only vocabularies go in here (items, categories,
 //! brands, countries, locations, scopes, labels), never customers or message ids.
@@ -9,8 +9,9 @@ use std::{
     cmp::Ordering,
     fmt,
     hash::{Hash, Hasher},
+    num::NonZeroU32,
     sync::{
-        LazyLock,
+        LazyLock, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -21,9 +22,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::hash::hash64;
 
-/// An interned string: one pointer wide, `Copy`, ordered by its text.
+/// An interned string: eight bytes, `Copy`, ordered by its text.
 #[derive(Clone, Copy)]
-pub struct Sym(&'static Entry);
+pub struct Sym {
+    /// Numbers are given in the order in which texts come: they mean something in this process alone.
+    number: NonZeroU32,
+    /// The upper half of [`Sym::stable_hash`].
+    hash: u32,
+}
 
 struct Entry {
     hash: u64,
@@ -33,8 +39,15 @@ struct Entry {
 
 const SHARDS: usize = 64;
 
-static SHARDS_OF_TEXT: LazyLock<Vec<RwLock<HashTable<&'static Entry>>>> =
+static SHARDS_OF_TEXT: LazyLock<Vec<RwLock<HashTable<Sym>>>> =
     LazyLock::new(|| (0..SHARDS).map(|_| RwLock::default()).collect());
+
+/// The first chunk has room for two to this power of entries, each further one for twice as many
+/// as the one before.
+const FIRST_CHUNK_BITS: u32 = 10;
+
+/// Entries by number. Chunks are made when they are needed and never move.
+static CHUNKS: [OnceLock<Box<[OnceLock<Entry>]>>; 23] = [const { OnceLock::new() }; 23];
 
 /// The default of [`set_limit`].
 pub const DEFAULT_MAX_SYMBOLS: usize = 20_000_000;
@@ -49,20 +62,25 @@ pub fn set_limit(max_symbols: usize) {
 
 impl Sym {
     /// The symbol of `text`; the same text gives the same symbol everywhere in the process.
+    ///
+    /// # Panics
+    /// With the text number 2³²; [`Sym::admit`] is for texts of strangers.
     pub fn new(text: &str) -> Sym {
         let hash = hash64(text.as_bytes());
-        let shard = &SHARDS_OF_TEXT[(hash >> 58) as usize % SHARDS];
-        if let Some(entry) = shard.read().find(hash, |e| &*e.text == text) {
-            return Sym(entry);
+        if let Some(sym) = known(hash, text) {
+            return sym;
         }
-        let mut table = shard.write();
-        if let Some(entry) = table.find(hash, |e| &*e.text == text) {
-            return Sym(entry);
+        let mut table = shard(hash).write();
+        if let Some(sym) = table.find(hash, |sym| sym.as_str() == text) {
+            return *sym;
         }
-        let entry: &'static Entry = Box::leak(Box::new(Entry { hash, prefix: prefix(text), text: text.into() }));
-        table.insert_unique(hash, entry, |e| e.hash);
-        COUNT.fetch_add(1, Relaxed);
-        Sym(entry)
+        let number = u32::try_from(COUNT.fetch_add(1, Relaxed) + 1).expect("fewer than 2^32 texts");
+        let number = NonZeroU32::new(number).expect("numbers begin with 1");
+        let sym = Sym { number, hash: (hash >> 32) as u32 };
+        let is_new = sym.cell().set(Entry { hash, prefix: prefix(text), text: text.into() }).is_ok();
+        assert!(is_new, "a number is given once");
+        table.insert_unique(hash, sym, |sym| sym.stable_hash());
+        sym
     }
 
     /// As [`Sym::new`], but refuses a text that is not known yet once [`set_limit`] texts are:
@@ -71,31 +89,50 @@ impl Sym {
         if COUNT.load(Relaxed) < LIMIT.load(Relaxed) {
             return Some(Sym::new(text));
         }
-        let hash = hash64(text.as_bytes());
-        let shard = &SHARDS_OF_TEXT[(hash >> 58) as usize % SHARDS];
-        shard.read().find(hash, |e| &*e.text == text).map(|entry| Sym(entry))
+        known(hash64(text.as_bytes()), text)
+    }
+
+    /// Where its entry stands, or will.
+    fn cell(self) -> &'static OnceLock<Entry> {
+        let place = u64::from(self.number.get()) + (1 << FIRST_CHUNK_BITS);
+        let bits = place.ilog2();
+        let fresh = || (0..1u64 << bits).map(|_| OnceLock::new()).collect();
+        &CHUNKS[(bits - FIRST_CHUNK_BITS) as usize].get_or_init(fresh)[(place - (1 << bits)) as usize]
+    }
+
+    fn entry(self) -> &'static Entry {
+        self.cell().get().expect("a symbol has a text")
     }
 
     /// The text itself.
     pub fn as_str(self) -> &'static str {
-        &self.0.text
+        &self.entry().text
     }
 
-    /// A 64-bit hash of the text, the same in every process and on every machine: workers are
-    /// chosen by it, and the phases of spread windows come from it.
+    /// A 64-bit hash of the text, the same in every process and on every machine. The half of it
+    /// that a symbol carries is what [`Hash`] gives: workers are chosen by it, and the phases of
+    /// spread windows come from it.
     pub fn stable_hash(self) -> u64 {
-        self.0.hash
+        self.entry().hash
     }
 
     /// The first eight bytes of the text as a number: of two texts the lesser never has the greater.
     pub fn prefix(self) -> u64 {
-        self.0.prefix
+        self.entry().prefix
     }
 
     /// True for the symbol of the empty string.
     pub fn is_empty(self) -> bool {
-        self.0.text.is_empty()
+        self.as_str().is_empty()
     }
+}
+
+fn shard(hash: u64) -> &'static RwLock<HashTable<Sym>> {
+    &SHARDS_OF_TEXT[(hash >> 58) as usize % SHARDS]
+}
+
+fn known(hash: u64, text: &str) -> Option<Sym> {
+    shard(hash).read().find(hash, |sym| sym.as_str() == text).copied()
 }
 
 fn prefix(text: &str) -> u64 {
@@ -107,7 +144,7 @@ fn prefix(text: &str) -> u64 {
 
 impl PartialEq for Sym {
     fn eq(&self, other: &Sym) -> bool {
-        std::ptr::eq(self.0, other.0)
+        self.number == other.number
     }
 }
 impl Eq for Sym {}
@@ -121,12 +158,13 @@ impl Ord for Sym {
         if self == other {
             return Ordering::Equal;
         }
-        self.0.prefix.cmp(&other.0.prefix).then_with(|| self.0.text.cmp(&other.0.text))
+        let (one, two) = (self.entry(), other.entry());
+        one.prefix.cmp(&two.prefix).then_with(|| one.text.cmp(&two.text))
     }
 }
 impl Hash for Sym {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0.hash);
+        state.write_u32(self.hash);
     }
 }
 impl fmt::Debug for Sym {

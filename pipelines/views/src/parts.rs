@@ -38,7 +38,6 @@ pub struct Parts<'scope> {
     pub options: Rc<ShopOptions>,
     steps: Steps,
     batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
-    as_of_steps: OnceCell<Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>>,
     purchases: OnceCell<Collection<'scope, ((Cell, Transaction), u64)>>,
     cells: OnceCell<Collection<'scope, (Cell, u64), Sum>>,
     windowed: OnceCell<Windowed<'scope, Sum>>,
@@ -59,7 +58,6 @@ impl<'scope> Parts<'scope> {
             options,
             steps,
             batches,
-            as_of_steps: OnceCell::new(),
             purchases: OnceCell::new(),
             cells: OnceCell::new(),
             windowed: OnceCell::new(),
@@ -85,13 +83,12 @@ impl<'scope> Parts<'scope> {
         &self,
         of: impl Fn(&[Record]) -> Vec<(D, R)> + 'static,
     ) -> VecCollection<'scope, Tick, D, R> {
-        let found = move |(batch, tick, _): (Batch, Tick, isize)| {
-            of(&batch).into_iter().map(move |(data, diff)| (data, tick, diff))
-        };
         let steps = self.steps.clone();
-        let at_its_end = move |(batch, tick, diff)| (batch, steps.end_of(tick), diff);
-        let batches = self.as_of_steps.get_or_init(|| self.batches.clone().map(at_its_end));
-        batches.clone().flat_map(found).as_collection()
+        let found = move |(batch, tick, _): (Batch, Tick, isize)| {
+            let end = steps.end_of(tick);
+            of(&batch).into_iter().map(move |(data, diff)| (data, end, diff))
+        };
+        self.batches.clone().flat_map(found).as_collection()
     }
 
     /// As [`Parts::found`], where each thing counts once.
