@@ -257,10 +257,15 @@ fn oldest<R>(rows: &Rows<R>) -> u64 {
     rows.buckets.front().map_or(0, |bucket| bucket.end)
 }
 
-/// The place of the first row within the bucket that ends at `end`, if there is one.
+/// The place of the first row within the bucket that ends at `end`, or that it would have. Mostly it
+/// is the oldest, or newer than all.
 fn first_within<R>(rows: &VecDeque<Bucket<R>>, end: u64, bucket_us: u64) -> usize {
     let is_before = |row: &Bucket<R>| row.end + bucket_us <= end;
-    if rows.front().is_none_or(|row| !is_before(row)) { 0 } else { rows.partition_point(is_before) }
+    match (rows.front(), rows.back()) {
+        (Some(oldest), Some(newest)) if is_before(oldest) && !is_before(newest) => rows.partition_point(is_before),
+        (Some(oldest), Some(_)) if is_before(oldest) => rows.len(),
+        _ => 0,
+    }
 }
 
 /// The rows, of level `at` or finer, within the bucket that ends at `end`.

@@ -33,6 +33,11 @@ impl<M, A, B, P> Feed<M, A, B, P> {
             Feed::Score((member, _)) | Feed::Place(member, _) | Feed::Gate(member, _) => member,
         }
     }
+
+    /// Which member and axis, where this is about a score.
+    fn cell(&self) -> Option<&(M, A)> {
+        if let Feed::Score(cell) = self { Some(cell) } else { None }
+    }
 }
 
 /// A member's score on one axis, and its leaf in every group of that axis.
@@ -154,11 +159,11 @@ where
         (self.cells.len(), self.members.len(), self.groups.len())
     }
 
-    fn member(&mut self, member: &M) -> Slot {
+    fn member(&mut self, hint: Hint, member: &M) -> Slot {
         let open = &self.options.without_gate;
         let (cells, places, gates) = (SmallVec::new(), SmallVec::new(), SmallVec::new());
         let fresh = || Member { cells, places, gates, open: open.clone() };
-        self.members.find_or_insert(member, fresh)
+        self.members.find_or_insert_near(hint, member, fresh)
     }
 
     fn group(&mut self, group: &(A, B)) -> Slot {
@@ -169,6 +174,15 @@ where
         slot
     }
 
+    /// Takes one update; `hint` is of its cell, or its member.
+    fn take(&mut self, hint: Hint, feed: Feed<M, A, B, P>, diff: i64) {
+        match feed {
+            Feed::Score(key) => self.add_score(hint, key, diff),
+            Feed::Place(member, place) => self.place(hint, &member, place, diff),
+            Feed::Gate(member, gate) => self.gate(hint, &member, gate, diff),
+        }
+    }
+
     fn add_score(&mut self, hint: Hint, key: (M, A), diff: i64) {
         let cell = self.cells.find_near(hint, &key).unwrap_or_else(|| self.new_cell(&key));
         let state = self.cells.get_mut(cell).1;
@@ -177,7 +191,7 @@ where
     }
 
     fn new_cell(&mut self, key: &(M, A)) -> Slot {
-        let member = self.member(&key.0);
+        let member = self.member(Hint::NONE, &key.0);
         let state = self.members.get(member).1;
         let placed = state.places.iter().filter(|(_, count)| *count > 0).map(|(place, _)| place);
         let places: Vec<B> = self.options.everywhere.iter().chain(placed).cloned().collect();
@@ -252,11 +266,11 @@ where
     }
 
     /// A member that is put where every member stands already stays there whatever happens.
-    fn place(&mut self, member: &M, place: B, diff: i64) {
+    fn place(&mut self, hint: Hint, member: &M, place: B, diff: i64) {
         if self.options.everywhere.contains(&place) {
             return;
         }
-        let slot = self.member(member);
+        let slot = self.member(hint, member);
         let state = self.members.get_mut(slot).1;
         let at = state.places.iter().position(|(other, _)| *other == place).unwrap_or_else(|| {
             state.places.push((place.clone(), 0));
@@ -277,8 +291,8 @@ where
         self.forget_if_unknown(slot);
     }
 
-    fn gate(&mut self, member: &M, gate: Option<P>, diff: i64) {
-        let slot = self.member(member);
+    fn gate(&mut self, hint: Hint, member: &M, gate: Option<P>, diff: i64) {
+        let slot = self.member(hint, member);
         let without_gate = self.options.without_gate.clone();
         let state = self.members.get_mut(slot).1;
         match state.gates.iter_mut().find(|(other, _)| *other == gate) {
@@ -364,21 +378,17 @@ where
     fn advance(&mut self, _tick: Tick, _out: &mut Out<Self::Out, isize>) {}
 
     fn absorb(&mut self, feed: Self::In, _tick: Tick, diff: i64, _out: &mut Out<Self::Out, isize>) {
-        match feed {
-            Feed::Score(key) => self.add_score(Hint::NONE, key, diff),
-            Feed::Place(member, place) => self.place(&member, place, diff),
-            Feed::Gate(member, gate) => self.gate(&member, gate, diff),
-        }
+        self.take(Hint::NONE, feed, diff);
     }
 
-    fn absorb_all(&mut self, updates: &mut Vec<(Self::In, i64)>, tick: Tick, out: &mut Out<Self::Out, isize>) {
-        let scored = updates.iter().filter_map(|(feed, _)| if let Feed::Score(key) = feed { Some(key) } else { None });
-        let mut hints = self.cells.look_ahead(scored, |cell| cell.score as u64).into_iter();
+    fn absorb_all(&mut self, updates: &mut Vec<(Self::In, i64)>, _tick: Tick, _out: &mut Out<Self::Out, isize>) {
+        let scored = updates.iter().filter_map(|(feed, _)| feed.cell());
+        let others = updates.iter().filter(|(feed, _)| feed.cell().is_none()).map(|(feed, _)| feed.member());
+        let mut cells = self.cells.look_ahead(scored, |cell| cell.score as u64).into_iter();
+        let mut members = self.members.look_ahead(others, |member| member.cells.len() as u64).into_iter();
         for (feed, diff) in updates.drain(..) {
-            match feed {
-                Feed::Score(key) => self.add_score(hints.next().unwrap_or(Hint::NONE), key, diff),
-                other => self.absorb(other, tick, diff, out),
-            }
+            let hint = if feed.cell().is_some() { cells.next() } else { members.next() };
+            self.take(hint.unwrap_or(Hint::NONE), feed, diff);
         }
     }
 

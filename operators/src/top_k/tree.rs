@@ -4,8 +4,8 @@
 //!
 //! A group of a few needs no tournament: up to [`SMALL`] leaves are looked at one by one.
 //!
-//! Changing a leaf writes its score and notes its block: who wins it is decided when the best are
-//! asked for, or when [`MAX_STALE_BLOCKS`] have been noted, once for all changes since. So a change
+//! Changing a leaf writes its score and, where that may make another leaf win, notes its block: who
+//! wins it is decided when the best are asked for, or when [`MAX_STALE_BLOCKS`] have been noted, once for all changes since. So a change
 //! costs at most one block per level, and mostly less, and no question has more than that to repair.
 
 use std::{cmp::Ordering, collections::BinaryHeap};
@@ -118,17 +118,32 @@ impl<M: Ord + Clone> Tree<M> {
 
     /// Sets a leaf's score.
     pub(super) fn set(&mut self, leaf: u32, score: i64) {
-        self.scores[leaf as usize] = score;
-        if self.winners.is_empty() {
-            return;
-        }
+        let before = std::mem::replace(&mut self.scores[leaf as usize], score);
         let block = leaf as usize / FAN;
-        if !std::mem::replace(&mut self.is_stale[block], true) {
+        if !self.winners.is_empty() && !self.is_stale[block] && self.changes_a_winner(leaf, score > before) {
+            self.is_stale[block] = true;
             self.stale.push(block as u32);
             if self.stale.len() >= MAX_STALE_BLOCKS {
                 self.repair();
             }
         }
+    }
+
+    /// True where some block may have another winner now that a leaf, of a block that is not stale,
+    /// has gained or lost.
+    fn changes_a_winner(&self, leaf: u32, has_gained: bool) -> bool {
+        let mut block = leaf as usize;
+        for winners in &self.winners {
+            block /= FAN;
+            let winner = winners[block];
+            if winner != leaf {
+                return self.beats(leaf, winner);
+            }
+            if !has_gained {
+                return true;
+            }
+        }
+        false
     }
 
     /// Lets every block know its best leaf again.
@@ -274,13 +289,14 @@ mod tests {
         let (mut set, mut best) = (0, 0);
         for round in 0..100u32 {
             // Every other change takes the best one out, which asks most of the tree.
-            let leaf = if round % 2 == 0 { tree.best(1)[0] } else { round.wrapping_mul(7_919) % leaves };
+            let first = tree.best(1)[0];
+            let leaf = if round % 2 == 0 { first } else { round.wrapping_mul(7_919) % leaves };
             cost(&tree);
             tree.set(leaf, i64::from(round % 3) * 600);
             assert_eq!(tree.best(most).len(), most);
             best = best.max(cost(&tree));
             for change in 0..MAX_STALE_BLOCKS as u32 {
-                tree.set((leaf + change * FAN as u32) % leaves, i64::from(1 + change));
+                tree.set((leaf + change * FAN as u32) % leaves, i64::from(10_000 * (round + 1) + change));
             }
             set = set.max(cost(&tree));
         }
