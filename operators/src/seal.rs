@@ -192,36 +192,33 @@ impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Values<K, V> {
     type Value = V;
 
     fn cut(&mut self, upper: Tick) -> Upserts<K, V> {
-        let mut touched: Vec<(Slot, Option<V>)> = Vec::new();
+        let mut touched: Vec<(Slot, bool)> = Vec::new();
         let changes = below(&mut self.pending, upper);
         let hints = self.values.look_ahead(changes.iter().map(|((key, _), _)| key), |state| u64::from(state.touched));
         for (((key, value), diff), hint) in changes.into_iter().zip(hints) {
             let slot = self.values.find_or_insert_near(hint, &key, || Counted { counts: Vec::new(), touched: false });
             let state = self.values.get_mut(slot).1;
             if !std::mem::replace(&mut state.touched, true) {
-                touched.push((slot, state.counts.first().map(|(value, _)| value.clone())));
+                touched.push((slot, !state.counts.is_empty()));
             }
-            match state.counts.iter().position(|(other, _)| *other == value) {
-                Some(at) => {
-                    state.counts[at].1 += diff;
-                    if state.counts[at].1 == 0 {
-                        state.counts.swap_remove(at);
-                    }
-                }
+            // The value of before stays the first, whatever its count.
+            match state.counts.iter_mut().find(|(other, _)| *other == value) {
+                Some((_, count)) => *count += diff,
                 None => state.counts.push((value, diff)),
             }
         }
         let mut sealed = Vec::with_capacity(touched.len());
-        for (slot, before) in touched {
+        for (slot, had_one) in touched {
             let (key, state) = self.values.get_mut(slot);
             state.touched = false;
+            let stays = had_one && state.counts[0].1 != 0;
+            state.counts.retain(|(_, count)| *count != 0);
             assert!(state.counts.len() <= 1, "at most one value per key at every tick");
-            let value = state.counts.first().map(|(value, _)| value.clone());
-            let is_gone = value.is_none();
-            if value != before {
-                sealed.push((key.clone(), value));
+            let value = state.counts.first().map(|(value, _)| value);
+            if !stays && (had_one || value.is_some()) {
+                sealed.push((key.clone(), value.cloned()));
             }
-            if is_gone {
+            if value.is_none() {
                 self.values.remove(slot);
             }
         }

@@ -1,9 +1,9 @@
 //! The first K open members of every group, by score.
 //!
-//! - **Input** three collections about members `M`:
-//!   `((M, A), tick, i64)` scores per axis (a segment and a window, say), to be added up;
-//!   `((M, B), tick, ±1)` places: where the member stands (a category, say);
-//!   `((M, Option<P>), tick, ±1)` gates: open with a payload (units available), or closed.
+//! - **Input** one collection of three kinds of [`Feed`] about members `M`:
+//!   scores per axis `A` (a segment and a window, say), to be added up: the difference is how much;
+//!   places `B`: where the member stands (a category, say);
+//!   gates: open with a payload `P` (units available), or closed.
 //! - **Output** `(((A, B), list), tick, ±1)`: for each group, an axis at a place, the list of its
 //!   first K members that are open and have a score above 0, by (score descending, member
 //!   ascending), each with score and payload. A group with none has no row.
@@ -83,7 +83,18 @@ impl<M, A, B: Clone, P: Clone> Clone for TopKOptions<M, A, B, P> {
 /// Stage 1's state of a member, as exported.
 pub type TopKRow<M, A, B, P> = (Feed<M, A, B, P>, i64);
 
-/// Top-k over three collections; `scores` is the one with the method.
+/// Feeds made of a collection whose differences say how often: places and gates.
+pub fn feeds<'scope, D: Clone + 'static, M, A, B, P>(
+    of: Collection<'scope, D>,
+    feed: impl Fn(D) -> Feed<M, A, B, P> + 'static,
+) -> Collection<'scope, Feed<M, A, B, P>, i64>
+where
+    Feed<M, A, B, P>: ExchangeData,
+{
+    of.inner.map(move |(data, tick, diff)| (feed(data), tick, diff as i64)).as_collection()
+}
+
+/// Top-k over a collection of [`Feed`]s.
 pub trait TopK<'scope, M, A, B, P>
 where
     M: ExchangeData + Hash,
@@ -96,30 +107,30 @@ where
     /// ```
     /// use std::rc::Rc;
     /// use differential_dataflow::input::Input;
-    /// use etalage_operators::{shell::Wiring, top_k::{TopK, TopKOptions}};
+    /// use etalage_operators::{shell::Wiring, top_k::{Feed, TopK, TopKOptions}};
     ///
     /// timely::example(|scope| {
     ///     let item = |name: &str| name.to_string();
-    ///     let scores = scope.new_collection_from_raw(vec![((item("shoe"), 0u8), 0, 7i64)]).1;
-    ///     let places = scope.new_collection_from(vec![(item("shoe"), item("sport"))]).1;
-    ///     let gates = scope.new_collection_from(vec![(item("shoe"), Some(3i64))]).1;
+    ///     let feed = scope.new_collection_from_raw(vec![
+    ///         (Feed::Score((item("shoe"), 0u8)), 0, 7i64),
+    ///         (Feed::Place(item("shoe"), item("sport")), 0, 1),
+    ///         (Feed::Gate(item("shoe"), Some(3i64)), 0, 1),
+    ///     ]).1;
     ///     let options = TopKOptions {
     ///         k: 10, everywhere: vec![item("")], is_group: Rc::new(|_, _| true), without_gate: None,
     ///         tie: |_| 0,
     ///     };
-    ///     scores.top_k(places, gates, options, Wiring::fresh("TopK", scope));
+    ///     feed.top_k(options, Wiring::fresh("TopK", scope));
     /// });
     /// ```
     fn top_k(
         self,
-        places: Collection<'scope, (M, B)>,
-        gates: Collection<'scope, (M, Option<P>)>,
         options: TopKOptions<M, A, B, P>,
         wiring: Wiring<'scope, TopKRow<M, A, B, P>>,
     ) -> Collection<'scope, ((A, B), Vec<Ranked<M, P>>)>;
 }
 
-impl<'scope, M, A, B, P> TopK<'scope, M, A, B, P> for Collection<'scope, (M, A), i64>
+impl<'scope, M, A, B, P> TopK<'scope, M, A, B, P> for Collection<'scope, Feed<M, A, B, P>, i64>
 where
     M: ExchangeData + Hash,
     A: ExchangeData + Hash,
@@ -128,18 +139,13 @@ where
 {
     fn top_k(
         self,
-        places: Collection<'scope, (M, B)>,
-        gates: Collection<'scope, (M, Option<P>)>,
         options: TopKOptions<M, A, B, P>,
         wiring: Wiring<'scope, TopKRow<M, A, B, P>>,
     ) -> Collection<'scope, ((A, B), Vec<Ranked<M, P>>)> {
         let (scope, steps) = (self.scope(), wiring.steps.clone());
-        let places = places.inner.map(|((member, place), tick, diff)| (Feed::Place(member, place), tick, diff as i64));
-        let gates = gates.inner.map(|((member, gate), tick, diff)| (Feed::Gate(member, gate), tick, diff as i64));
-        let feed = self.map(Feed::Score).concatenate([places.as_collection(), gates.as_collection()]);
         let (k, is_alone) = (options.k, scope.peers() == 1);
         let candidates = run(
-            feed,
+            self,
             wiring,
             StageOne::new(options, is_alone),
             |feed: &Feed<M, A, B, P>| feed.member().clone(),

@@ -6,16 +6,21 @@
 //! When fewer than K are left the two are refilled from the tree, so a refill is paid for by the
 //! departures since the last one; when the reserve is full its lesser part is let go.
 
+use smallvec::SmallVec;
+
 use super::{
     BUFFER_FACTOR,
     tree::{OUT, Tree},
 };
 
+/// Up to this many of the first have room in the list itself: K and one that comes in.
+const USUAL_K: usize = 11;
+
 pub(super) struct List<M> {
     k: usize,
     tree: Tree<M>,
     /// The leaves of the first K, best first.
-    first: Vec<u32>,
+    first: SmallVec<[u32; USUAL_K]>,
     /// The score of the last of the first, or [`OUT`] where there are fewer than K.
     last_score: i64,
     /// Further leaves at or above the floor; none where there are fewer than K.
@@ -47,7 +52,7 @@ enum Standing {
 
 impl<M: Ord + Clone> List<M> {
     pub(super) fn new(k: usize) -> Self {
-        List { k, tree: Tree::new(), first: Vec::new(), last_score: OUT, reserve: Vec::new(), floor: None }
+        List { k, tree: Tree::new(), first: SmallVec::new(), last_score: OUT, reserve: Vec::new(), floor: None }
     }
 
     /// A leaf for `member`, not eligible yet. Of two members the lesser never has the greater `tie`.
@@ -226,10 +231,11 @@ impl<M: Ord + Clone> List<M> {
 
     fn refill(&mut self) {
         let wanted = self.wanted();
-        self.first = self.tree.best(wanted);
-        let least = self.first.last().filter(|_| self.first.len() == wanted);
+        let mut best = self.tree.best(wanted);
+        let least = best.last().filter(|_| best.len() == wanted);
         self.floor = least.map(|least| Floor::of(&self.tree, *least));
-        self.reserve = self.first.split_off(self.k.min(self.first.len()));
+        self.reserve = best.split_off(self.k.min(best.len()));
+        self.first = SmallVec::from_slice(&best);
     }
 }
 

@@ -87,7 +87,7 @@ type Built = Arc<Build<Change, i64, Row, Listed, isize>>;
 
 fn top_k(lists: &Lists) -> Built {
     let lists = lists.clone();
-    Arc::new(move |input, wiring| scores(&input).top_k(places(&input), gates(&input), lists.options(), wiring))
+    Arc::new(move |input, wiring| input.top_k(lists.options(), wiring))
 }
 
 /// Inputs and what is asked of them.

@@ -12,7 +12,7 @@ use std::{cmp::Reverse, collections::BTreeMap, rc::Rc, sync::Arc};
 use etalage_model::{Group, Key, Sym, Value, ViewValue};
 use etalage_operators::{
     seal::seal_values,
-    top_k::{Ranked, TopK, TopKOptions},
+    top_k::{Feed, Ranked, TopK, TopKOptions, feeds},
 };
 use serde::Serialize;
 
@@ -72,14 +72,14 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         without_gate: options.without_gate(),
         tie: |item: &Sym| item.prefix(),
     };
-    let scores = parts.scores().map(|(Cell { item, part }, window)| (item, (part, window)));
-    let places = match options.scopes.has_item_parts() {
-        true => parts.places(),
-        false => parts.found_once(|_| Vec::new()),
-    };
+    let scores = parts.scores().map(|(Cell { item, part }, window)| Feed::Score((item, (part, window))));
+    let places =
+        options.scopes.has_item_parts().then(|| feeds(parts.places(), |(item, place)| Feed::Place(item, place)));
     let ungated = options.ungated;
-    let gates = parts.stock().map(move |(item, stock)| (item, (stock.sellable || ungated).then_some(stock.available)));
-    let sets = scores.top_k(places, gates, top_k, parts.wiring("Bestsellers"));
+    let gates = feeds(parts.stock(), move |(item, stock)| {
+        Feed::Gate(item, (stock.sellable || ungated).then_some(stock.available))
+    });
+    let sets = scores.concatenate(places.into_iter().chain([gates])).top_k(top_k, parts.wiring("Bestsellers"));
     let publish = move |((part, window), place): (Axis, Part), list: Option<Vec<Ranked<Sym, Option<i64>>>>| {
         let scope = options.scopes.scope(&part, &place).expect("a group is a scope");
         let entry = |(item_id, score, available)| Entry { item_id, score, available };
