@@ -46,33 +46,14 @@ struct Cell {
     score: i64,
     member: Slot,
     is_open: bool,
-    news: News,
     /// Group, and leaf within it. Mostly the group of all members, and that of one place.
     leaves: SmallVec<[(Slot, u32); 2]>,
-}
-
-/// What a cell's groups are still to be told when the tick is settled.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum News {
-    Nothing,
-    /// The score may be another.
-    Score,
-    /// The gate is another: it opened, closed, or has another payload.
-    Gate,
 }
 
 impl Cell {
     /// The score by which it stands in its groups.
     fn ranked(&self) -> i64 {
         if self.is_open { self.score.max(OUT) } else { OUT }
-    }
-
-    /// Notes what the groups of the cell, which is that of `slot`, are to be told.
-    fn tell(&mut self, slot: Slot, news: News, told: &mut Vec<Slot>) {
-        if self.news == News::Nothing {
-            told.push(slot);
-        }
-        self.news = self.news.max(news);
     }
 }
 
@@ -83,8 +64,10 @@ struct Member<B, P> {
     /// Where it was placed. A count is below 0 only within a tick.
     places: SmallVec<[(B, i64); 1]>,
     gates: SmallVec<[(Option<P>, i64); 1]>,
-    /// The gate in force: open with a payload, or closed.
+    /// The gate that its cells know: open with a payload, or closed.
     open: Option<P>,
+    /// Whether its gates changed in this tick.
+    is_regated: bool,
 }
 
 /// A member in a list, with the payload of its gate at hand. A list orders it by the member alone.
@@ -128,8 +111,8 @@ pub struct StageOne<M, A, B, P> {
     groups: Table<(A, B), Group<M, P>>,
     /// The order of each group, by the group's slot.
     lists: Vec<List<Seat<M, P>>>,
-    /// Cells with news, and groups whose candidates may be others.
-    told: Vec<Slot>,
+    /// Members whose gates changed in this tick, and groups whose candidates may be others.
+    regated: Vec<Slot>,
     touched: Vec<Slot>,
     /// True where no other worker has members: whole lists go out, and not what changes in them.
     is_alone: bool,
@@ -149,8 +132,8 @@ where
     pub fn new(options: TopKOptions<M, A, B, P>, is_alone: bool) -> Self {
         assert!(options.k > 0, "a list has room for a member");
         let (cells, members, groups) = (Table::default(), Table::default(), Table::default());
-        let (idle, lists, told, touched) = (Idle::default(), Vec::new(), Vec::new(), Vec::new());
-        StageOne { options, cells, idle, members, groups, lists, told, touched, is_alone }
+        let (idle, lists, regated, touched) = (Idle::default(), Vec::new(), Vec::new(), Vec::new());
+        StageOne { options, cells, idle, members, groups, lists, regated, touched, is_alone }
     }
 
     /// How many cells, members and groups are held.
@@ -162,7 +145,7 @@ where
     fn member(&mut self, hint: Hint, member: &M) -> Slot {
         let open = &self.options.without_gate;
         let (cells, places, gates) = (SmallVec::new(), SmallVec::new(), SmallVec::new());
-        let fresh = || Member { cells, places, gates, open: open.clone() };
+        let fresh = || Member { cells, places, gates, open: open.clone(), is_regated: false };
         self.members.find_or_insert_near(hint, member, fresh)
     }
 
@@ -187,7 +170,15 @@ where
         let cell = self.cells.find_near(hint, &key).unwrap_or_else(|| self.new_cell(&key));
         let state = self.cells.get_mut(cell).1;
         state.score += diff;
-        state.tell(cell, News::Score, &mut self.told);
+        let (score, is_idle) = (state.ranked(), state.score == 0);
+        for (group, leaf) in &state.leaves {
+            if self.lists[*group as usize].set(*leaf, score) {
+                touch(&mut self.groups, &mut self.touched, *group);
+            }
+        }
+        if is_idle {
+            self.idle.add(cell);
+        }
     }
 
     fn new_cell(&mut self, key: &(M, A)) -> Slot {
@@ -196,7 +187,7 @@ where
         let placed = state.places.iter().filter(|(_, count)| *count > 0).map(|(place, _)| place);
         let places: Vec<B> = self.options.everywhere.iter().chain(placed).cloned().collect();
         let is_open = state.open.is_some();
-        let fresh = || Cell { score: 0, member, is_open, news: News::Nothing, leaves: SmallVec::new() };
+        let fresh = || Cell { score: 0, member, is_open, leaves: SmallVec::new() };
         let cell = self.cells.find_or_insert(key, fresh);
         self.members.get_mut(member).1.cells.push(cell);
         for place in places {
@@ -260,7 +251,7 @@ where
 
     fn forget_if_unknown(&mut self, member: Slot) {
         let state = self.members.get(member).1;
-        if state.cells.is_empty() && state.gates.is_empty() && state.places.is_empty() {
+        if state.cells.is_empty() && state.gates.is_empty() && state.places.is_empty() && !state.is_regated {
             self.members.remove(member);
         }
     }
@@ -293,44 +284,39 @@ where
 
     fn gate(&mut self, hint: Hint, member: &M, gate: Option<P>, diff: i64) {
         let slot = self.member(hint, member);
-        let without_gate = self.options.without_gate.clone();
         let state = self.members.get_mut(slot).1;
         match state.gates.iter_mut().find(|(other, _)| *other == gate) {
             Some((_, count)) => *count += diff,
             None => state.gates.push((gate, diff)),
         }
-        state.gates.retain(|(_, count)| *count != 0);
-        let live = state.gates.iter().filter(|(_, count)| *count > 0).map(|(gate, _)| gate);
-        let open = live.min().cloned().unwrap_or(without_gate);
-        if open != state.open {
-            let is_open = open.is_some();
-            state.open = open;
-            for cell in state.cells.clone() {
-                let state = self.cells.get_mut(cell).1;
-                state.is_open = is_open;
-                state.tell(cell, News::Gate, &mut self.told);
-            }
+        if !std::mem::replace(&mut state.is_regated, true) {
+            self.regated.push(slot);
         }
-        self.forget_if_unknown(slot);
     }
 
-    /// Tells a cell's groups its news.
-    fn pass_on(&mut self, cell: Slot) {
-        let state = self.cells.get_mut(cell).1;
-        let is_other = std::mem::replace(&mut state.news, News::Nothing) == News::Gate;
-        let (score, is_idle) = (state.ranked(), state.score == 0);
-        for (group, leaf) in &state.leaves {
-            let list = &mut self.lists[*group as usize];
-            if is_other {
-                list.member_mut(*leaf).open.clone_from(&self.members.get(state.member).1.open);
-            }
-            if list.set(*leaf, score) || (is_other && list.is_listed(*leaf)) {
-                touch(&mut self.groups, &mut self.touched, *group);
+    /// Lets the cells of a member know the gate that is in force now.
+    fn regate(&mut self, member: Slot) {
+        let state = self.members.get_mut(member).1;
+        state.is_regated = false;
+        state.gates.retain(|(_, count)| *count != 0);
+        let live = state.gates.iter().filter(|(_, count)| *count > 0).map(|(gate, _)| gate);
+        let open = live.min().unwrap_or(&self.options.without_gate).clone();
+        if open != state.open {
+            state.open.clone_from(&open);
+            for cell in &state.cells {
+                let cell = self.cells.get_mut(*cell).1;
+                cell.is_open = open.is_some();
+                let score = cell.ranked();
+                for (group, leaf) in &cell.leaves {
+                    let list = &mut self.lists[*group as usize];
+                    list.member_mut(*leaf).open.clone_from(&open);
+                    if list.set(*leaf, score) || list.is_listed(*leaf) {
+                        touch(&mut self.groups, &mut self.touched, *group);
+                    }
+                }
             }
         }
-        if is_idle {
-            self.idle.add(cell);
-        }
+        self.forget_if_unknown(member);
     }
 
     /// Forgets the cells that have been without a score for longest.
@@ -384,7 +370,9 @@ where
     fn absorb_all(&mut self, updates: &mut Vec<(Self::In, i64)>, _tick: Tick, _out: &mut Out<Self::Out, isize>) {
         let scored = updates.iter().filter_map(|(feed, _)| feed.cell());
         let others = updates.iter().filter(|(feed, _)| feed.cell().is_none()).map(|(feed, _)| feed.member());
-        let mut cells = self.cells.look_ahead(scored, |cell| cell.score as u64).into_iter();
+        let peek = |(group, leaf): &(Slot, u32)| self.lists[*group as usize].peek(*leaf);
+        let leaves = |cell: &Cell| cell.leaves.iter().fold(0, |read, leaf| read ^ peek(leaf));
+        let mut cells = self.cells.look_ahead(scored, leaves).into_iter();
         let mut members = self.members.look_ahead(others, |member| member.cells.len() as u64).into_iter();
         for (feed, diff) in updates.drain(..) {
             let hint = if feed.cell().is_some() { cells.next() } else { members.next() };
@@ -393,11 +381,9 @@ where
     }
 
     fn settle(&mut self, tick: Tick, out: &mut Out<Self::Out, isize>) {
-        let mut told = std::mem::take(&mut self.told);
-        let peek = |(group, leaf): &(Slot, u32)| self.lists[*group as usize].peek(*leaf);
-        self.cells.fetch(told.iter().copied(), |cell| cell.leaves.iter().fold(0, |read, leaf| read ^ peek(leaf)));
-        told.drain(..).for_each(|cell| self.pass_on(cell));
-        self.told = told;
+        for member in std::mem::take(&mut self.regated) {
+            self.regate(member);
+        }
         self.forget_idle();
         for group in std::mem::take(&mut self.touched) {
             let now = self.candidates(group);
