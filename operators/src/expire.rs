@@ -7,7 +7,7 @@
 //! - **Time** is the tick. A bucket that ends at `end` leaves a window of length `W` at the tick
 //!   `end + W`, exactly, with or without further input.
 //! - **State bound**: one row per key and bucket that any window still holds, one slot number
-//!   per row in the index of ends.
+//!   per row in the index of ends; keys with rows, and as many again that had some before.
 //! - **Late data** count in the windows that still hold their bucket, and in no other.
 //!   Retractions are late data like any other.
 //!

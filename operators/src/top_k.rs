@@ -9,8 +9,9 @@
 //!   ascending), each with score and payload. A group with none has no row.
 //! - **Time** is the tick; nothing happens by time alone. At every tick the list is exact: a
 //!   member that closes leaves and its successor enters at that tick.
-//! - **State bound**: per (member, axis) a score, and a leaf in each of its groups; per group a
-//!   tree over its leaves and a sorted buffer of [`BUFFER_FACTOR`] × K.
+//! - **State bound**: per (member, axis) a score, and a leaf in each of its groups, and as many
+//!   again that had a score before; per group a tree over its leaves and at most
+//!   [`BUFFER_FACTOR`] × K of them at hand.
 //! - **Late data**: every input may be retracted at any later tick.
 //!
 //! ```text
@@ -22,7 +23,7 @@
 //!
 //! A change costs O(log n) of the group's members, never a look at all of them: most changes
 //! concern members far from the cut and write one score (`tree`); the order is kept only near the
-//! cut (`list`). All changes of a member within a tick are one.
+//! cut (`list`). What comes out is made once a tick.
 
 mod list;
 mod stage_one;
@@ -42,7 +43,7 @@ use crate::{
 pub use stage_one::{Feed, StageOne};
 pub use stage_two::StageTwo;
 
-/// How many times K members a group keeps in order.
+/// How many times K members a group keeps at hand.
 pub const BUFFER_FACTOR: usize = 6;
 
 /// A member of a list: who, score, payload of its gate.

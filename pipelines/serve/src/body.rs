@@ -18,17 +18,20 @@ use crate::{ServeOptions, errors::ApiError};
 ///
 /// # Errors
 /// 413 where it is longer than allowed as it was sent or unpacked, and no more than that was
-/// read or unpacked; 415 for an encoding that is not known; 400 where it cannot be unpacked or
+/// kept or unpacked; 415 for an encoding that is not known; 400 where it cannot be unpacked or
 /// breaks off; 408 where it takes too long.
 pub(crate) async fn read(body: Body, headers: &HeaderMap, options: &ServeOptions) -> Result<Vec<u8>, ApiError> {
     let encoding = Encoding::of(headers)?;
     let limit = options.max_body_bytes;
     let claimed = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if claimed.is_some_and(|length| length > limit) {
+    let excess = claimed.map_or(0, |length| length.saturating_sub(limit));
+    // Whoever waits for leave to send needs no more than the answer.
+    if excess > options.max_discarded_bytes || (excess > 0 && headers.contains_key(header::EXPECT)) {
         return Err(ApiError::BodyTooLarge { limit });
     }
     let limit_s = options.body_timeout_s;
-    let packed = tokio::time::timeout(Duration::from_secs(limit_s), gather(body, claimed.unwrap_or(0), limit));
+    let gathered = gather(body, claimed.unwrap_or(0).min(limit), limit, options.max_discarded_bytes);
+    let packed = tokio::time::timeout(Duration::from_secs(limit_s), gathered);
     let packed = packed.await.map_err(|_| ApiError::BodyTimeout { limit_s })??;
     match encoding {
         Encoding::None => Ok(packed),
@@ -59,17 +62,21 @@ impl Encoding {
     }
 }
 
-async fn gather(body: Body, expected: usize, limit: usize) -> Result<Vec<u8>, ApiError> {
-    let mut bytes = Vec::with_capacity(expected);
+/// At most `limit` bytes. What comes beyond is thrown away, up to `discarded` bytes of it: a sender
+/// whose line is cut while it sends does not get to read the answer.
+async fn gather(body: Body, expected: usize, limit: usize, discarded: usize) -> Result<Vec<u8>, ApiError> {
+    let (mut bytes, mut length) = (Vec::with_capacity(expected), 0);
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| ApiError::UnreadableBody(format!("the body broke off: {error}")))?;
-        if bytes.len() + chunk.len() > limit {
-            return Err(ApiError::BodyTooLarge { limit });
+        length += chunk.len();
+        if length <= limit {
+            bytes.extend_from_slice(&chunk);
+        } else if length - limit > discarded {
+            break;
         }
-        bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes)
+    if length > limit { Err(ApiError::BodyTooLarge { limit }) } else { Ok(bytes) }
 }
 
 fn unpack(decoder: impl Read, limit: usize, name: &str) -> Result<Vec<u8>, ApiError> {

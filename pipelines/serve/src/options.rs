@@ -9,6 +9,9 @@ use crate::Keys;
 pub struct ServeOptions {
     /// The most bytes of a body, as sent and unpacked. Default 512,000.
     pub max_body_bytes: usize,
+    /// How much of what a body has beyond that is read and thrown away, so that its sender gets to
+    /// read the answer. Default 8,388,608.
+    pub max_discarded_bytes: usize,
     /// How long a body may take to arrive. Default 30 s.
     pub body_timeout_s: u64,
     /// How long a request waits for its batch to be stored, before it is told that the outcome
@@ -46,6 +49,7 @@ impl Default for ServeOptions {
     fn default() -> ServeOptions {
         ServeOptions {
             max_body_bytes: 512_000,
+            max_discarded_bytes: 8 << 20,
             body_timeout_s: 30,
             store_timeout_s: 30,
             max_keys: 1_000,

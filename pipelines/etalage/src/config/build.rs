@@ -244,6 +244,7 @@ fn limits(values: &Values, errors: &mut Vec<ConfigError>) -> Limits {
     let limits = Limits {
         max_event_bytes: values.size("limits.max_event_bytes"),
         max_body_bytes: values.size("limits.max_body_bytes"),
+        max_discarded_bytes: values.size("limits.max_discarded_bytes"),
         max_items: values.size("limits.max_items"),
         max_batch_events: values.size("limits.max_batch_events"),
         max_symbols: values.size("limits.max_symbols"),

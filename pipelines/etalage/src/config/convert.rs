@@ -26,6 +26,7 @@ impl Config {
     pub fn serve_options(&self) -> ServeOptions {
         ServeOptions {
             max_body_bytes: self.limits.max_body_bytes,
+            max_discarded_bytes: self.limits.max_discarded_bytes,
             max_keys: self.limits.max_keys,
             max_limit: self.limits.max_list,
             max_streams: self.limits.max_streams,

@@ -185,6 +185,8 @@ pub struct Limits {
     pub max_event_bytes: usize,
     /// Length of a request body, unpacked.
     pub max_body_bytes: usize,
+    /// Length of what is read and thrown away of a body beyond that.
+    pub max_discarded_bytes: usize,
     /// Items in one event.
     pub max_items: usize,
     /// Messages in one request.

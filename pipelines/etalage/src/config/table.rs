@@ -228,6 +228,13 @@ pub const TABLE: &[Entry] = &[
         "512_000",
         "Length of a request body, unpacked. Beyond it the answer is 413.",
     ),
+    entry(
+        "limits.max_discarded_bytes",
+        Kind::Int(0, 1_073_741_824),
+        "8_388_608",
+        "How much of what a body has beyond that is read and thrown away, so that its sender gets to read the \
+         answer. A sender of more is cut off.",
+    ),
     entry("limits.max_items", Kind::Int(1, 10_000), "200", "Items in one event."),
     entry("limits.max_batch_events", Kind::Int(1, 1_000_000), "5_000", "Messages in one request."),
     entry(

@@ -251,6 +251,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("dedup.max_ids", "3_000"),
     ("limits.max_event_bytes", "3_000"),
     ("limits.max_body_bytes", "300_000"),
+    ("limits.max_discarded_bytes", "3"),
     ("limits.max_items", "3"),
     ("limits.max_batch_events", "3"),
     ("limits.max_symbols", "3_000"),

@@ -1,6 +1,9 @@
 //! The inputs: results in order, packed bodies, limits, and the errors of a body as a whole.
 
-use std::io::{Read, Write};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+};
 
 use etalage_serve::{Busy, ServeOptions, StoreOptions};
 use flate2::{Compression, write::GzEncoder};
@@ -133,6 +136,26 @@ fn a_body_without_a_length_is_counted_as_it_comes() {
     let request = ureq::post(format!("{}{EVENTS}", shop.url)).config().http_status_as_error(false).build();
     let answer = request.send(ureq::SendBody::from_reader(&mut endless)).unwrap();
     assert_eq!(answer.status(), 413);
+}
+
+/// Whoever sends too much gets to read why, unless it is far too much: the rest is not waited for.
+#[test]
+fn a_body_that_is_too_long_is_read_to_its_end_and_one_that_is_far_too_long_is_not() {
+    let options = ServeOptions { max_body_bytes: 1_000, max_discarded_bytes: 4 << 20, ..ServeOptions::default() };
+    let shop = Shop::with(options, StoreOptions::default());
+    let too_long = vec![b' '; 4 << 20];
+    for _ in 0..20 {
+        assert_eq!(shop.post(EVENTS, &too_long, &[]).error(), (413, "body_too_large".into()));
+    }
+    let head = |length: usize| format!("POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n");
+    let waiting = format!("{}expect: 100-continue\r\n\r\n", head(2_000));
+    for request in [format!("{}\r\n", head(5 << 20)), waiting] {
+        let mut line = TcpStream::connect(shop.url.trim_start_matches("http://")).unwrap();
+        line.write_all(request.as_bytes()).unwrap();
+        let mut status = String::new();
+        BufReader::new(line).read_line(&mut status).unwrap();
+        assert!(status.contains("413"), "answered without a byte of the body: {status}");
+    }
 }
 
 #[test]
