@@ -4,11 +4,12 @@
 //!   the log. Arrivals only: a retraction belongs downstream of this operator.
 //! - **Output**: for each arrival whether it is [`Verdict::New`], a [`Verdict::Duplicate`] or in
 //!   [`Verdict::Conflict`] (same id, other content; the first in log order stays).
-//! - **Time** is the tick of arrival, never the time of the event. Ids are forgotten in slots of
-//!   ticks ([`SLOTS`] to a horizon), so an id is known for at least `horizon_us` and at most one
-//!   slot longer.
+//! - **Time** is the tick of arrival, never the time of the event. Ids are forgotten in slots, each
+//!   of at most a part in [`SLOTS`] of the horizon and of `max_ids`: an id is known for at least
+//!   `horizon_us` and at most one slot longer, and no step forgets very many.
 //! - **State bound**: `max_ids`. Where it binds, the oldest slots are forgotten early; the horizon
-//!   that is left is [`DedupCore::effective_horizon_us`], and it is meant to raise an alert.
+//!   that is left is [`DedupCore::effective_horizon_us`], and it is meant to raise an alert. Room for
+//!   [`RESERVED_IDS`] is set aside beforehand: to grow a table of millions takes tens of milliseconds.
 //!
 //! The core also stands alone: a source that must answer "duplicate" before the dataflow has run
 //! uses it directly.
@@ -23,8 +24,11 @@ use crate::{
     table::{Slot, Table},
 };
 
-/// Into how many slots a horizon is divided.
-pub const SLOTS: u64 = 16;
+/// Into how many slots a horizon is divided, and `max_ids`.
+pub const SLOTS: u64 = 64;
+
+/// For how many ids, if there may be as many, room is set aside. Memory is used when they come.
+pub const RESERVED_IDS: usize = 4_000_000;
 
 /// What decides whether two arrivals are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,16 +110,26 @@ impl<'scope, D: ExchangeData> Dedup<'scope, D> for Collection<'scope, D> {
 pub struct DedupCore {
     limits: DedupLimits,
     ids: Table<u128, Known>,
-    /// First tick of a slot, and the ids that arrived in it; oldest first.
-    slots: VecDeque<(Tick, Vec<Slot>)>,
+    /// Oldest first.
+    slots: VecDeque<Arrived>,
     now: Tick,
     forgotten_until: Tick,
+}
+
+/// Ids that arrived in one slot of the horizon, or in a part of it.
+struct Arrived {
+    /// First tick of the slot.
+    start: Tick,
+    /// When the newest of them arrived.
+    newest: Tick,
+    ids: Vec<Slot>,
 }
 
 impl DedupCore {
     /// A core that knows nothing yet.
     pub fn new(limits: DedupLimits) -> Self {
-        DedupCore { limits, ids: Table::default(), slots: VecDeque::new(), now: 0, forgotten_until: 0 }
+        let ids = Table::with_room_for(limits.max_ids.min(RESERVED_IDS));
+        DedupCore { limits, ids, slots: VecDeque::new(), now: 0, forgotten_until: 0 }
     }
 
     /// Takes an arrival at `tick`.
@@ -133,10 +147,12 @@ impl DedupCore {
         let Some(slot) = self.ids.find(&id) else { return };
         let arrived = self.ids.remove(slot).1.1;
         let start = arrived - arrived % self.slot_us();
-        if let Some((_, slots)) = self.slots.iter_mut().rev().find(|(other, _)| *other == start) {
-            // It was remembered last, or not long ago.
-            if let Some(place) = slots.iter().rposition(|other| *other == slot) {
-                slots.swap_remove(place);
+        // It was remembered last, or not long ago.
+        let of_then = self.slots.iter_mut().rev().skip_while(|arrived| arrived.start > start);
+        for Arrived { ids, .. } in of_then.take_while(|arrived| arrived.start == start) {
+            if let Some(place) = ids.iter().rposition(|other| *other == slot) {
+                ids.swap_remove(place);
+                return;
             }
         }
     }
@@ -145,8 +161,8 @@ impl DedupCore {
     pub fn forget(&mut self, tick: Tick) {
         self.now = self.now.max(tick);
         let slot_us = self.slot_us();
-        while let Some((start, _)) =
-            self.slots.front().filter(|(start, _)| start + slot_us + self.limits.horizon_us <= tick)
+        while let Some(Arrived { start, .. }) =
+            self.slots.front().filter(|oldest| oldest.start + slot_us + self.limits.horizon_us <= tick)
         {
             self.forgotten_until = start + slot_us;
             self.forget_oldest_slot();
@@ -174,23 +190,31 @@ impl DedupCore {
 
     fn remember(&mut self, id: u128, content: u64, tick: Tick) {
         if self.ids.len() >= self.limits.max_ids {
-            let until = self.slots.front().map_or(tick, |(start, _)| (start + self.slot_us()).min(tick));
+            let until = self.slots.front().map_or(tick, |oldest| (oldest.newest + 1).min(tick));
             self.forgotten_until = self.forgotten_until.max(until);
             self.forget_oldest_slot();
         }
         let start = tick - tick % self.slot_us();
         let slot = self.ids.find_or_insert(&id, || (content, tick));
-        match self.slots.iter_mut().rev().find(|(other, _)| *other == start) {
-            Some((_, slots)) => slots.push(slot),
-            None => {
-                let place = self.slots.partition_point(|(other, _)| *other < start);
-                self.slots.insert(place, (start, vec![slot]));
+        let most = (self.limits.max_ids / SLOTS as usize).max(1);
+        // What is imported comes in any order.
+        let is_newest = self.slots.back().is_none_or(|newest| newest.start <= start);
+        let place = match is_newest {
+            true => self.slots.len(),
+            false => self.slots.partition_point(|arrived| arrived.start <= start),
+        };
+        let before = place.checked_sub(1).and_then(|place| self.slots.get_mut(place));
+        match before.filter(|arrived| arrived.start == start && arrived.ids.len() < most) {
+            Some(arrived) => {
+                arrived.newest = arrived.newest.max(tick);
+                arrived.ids.push(slot);
             }
+            None => self.slots.insert(place, Arrived { start, newest: tick, ids: vec![slot] }),
         }
     }
 
     fn forget_oldest_slot(&mut self) {
-        for slot in self.slots.pop_front().into_iter().flat_map(|(_, slots)| slots) {
+        for slot in self.slots.pop_front().into_iter().flat_map(|arrived| arrived.ids) {
             self.ids.remove(slot);
         }
     }

@@ -74,6 +74,11 @@ impl<K, S> Default for Table<K, S> {
 }
 
 impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
+    /// A table that does not have to grow before it holds `keys`.
+    pub fn with_room_for(keys: usize) -> Self {
+        Table { index: HashTable::with_capacity(keys), slots: Vec::with_capacity(keys), ..Table::default() }
+    }
+
     /// How many keys there are.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()

@@ -80,9 +80,11 @@ fn one_update_of_two_arrivals_is_a_new_one_and_a_duplicate() {
 
 #[test]
 fn an_id_is_known_for_the_horizon_and_at_most_one_slot_longer() {
-    // Slots of 10: what arrives at 13 is forgotten at 10 + 10 + 160.
-    for (again, verdict) in [(13 + 160, Verdict::Duplicate), (179, Verdict::Duplicate), (180, Verdict::New)] {
-        assert_eq!(verdicts(160, &[(7, 1, 13), (7, 1, again)]), [Verdict::New, verdict]);
+    // Slots of 10: what arrives at 13 is forgotten a horizon after 20.
+    let horizon_us = 10 * SLOTS;
+    for (again, verdict) in [(13, Verdict::Duplicate), (19, Verdict::Duplicate), (20, Verdict::New)] {
+        let arrivals = [(7, 1, 13), (7, 1, again + horizon_us)];
+        assert_eq!(verdicts(horizon_us, &arrivals), [Verdict::New, verdict]);
     }
 }
 
@@ -101,30 +103,37 @@ fn a_retraction_is_refused() {
 }
 
 #[test]
-fn when_full_the_oldest_slots_are_forgotten_and_the_horizon_says_so() {
-    let mut core = DedupCore::new(DedupLimits { horizon_us: 160, max_ids: 4 });
+fn when_full_the_oldest_are_forgotten_and_the_horizon_says_so() {
+    let mut core = DedupCore::new(DedupLimits { horizon_us: 10 * SLOTS, max_ids: 4 });
     for (id, tick) in [(1, 100), (2, 105), (3, 112), (4, 125)] {
         assert_eq!(core.offer(id, 0, tick), Verdict::New);
     }
     assert_eq!((core.len(), core.effective_horizon_us()), (4, 125));
-    // The slot [100, 110) makes room: two ids are forgotten, one comes.
+    // What came at 100 makes room.
     assert_eq!(core.offer(5, 0, 130), Verdict::New);
-    assert_eq!((core.len(), core.effective_horizon_us()), (3, 20));
+    assert_eq!((core.len(), core.effective_horizon_us()), (4, 29));
     assert_eq!(core.offer(3, 0, 131), Verdict::Duplicate);
     assert_eq!(core.offer(1, 0, 132), Verdict::New);
     // A full horizon later the limit has not been felt for as long.
-    core.forget(132 + 400);
+    core.forget(132 + 20 * SLOTS);
     assert!(core.is_empty());
-    assert_eq!(core.effective_horizon_us(), 160);
+    assert_eq!(core.effective_horizon_us(), 10 * SLOTS);
 }
 
+/// Many ids within one slot of the horizon do not go all at once when there is no more room.
 #[test]
-fn a_single_slot_that_is_full_starts_over() {
-    let mut core = DedupCore::new(DedupLimits { horizon_us: 1_600, max_ids: 2 });
-    for id in 0..10 {
-        assert_eq!(core.offer(id, 0, 1_000 + id as u64), Verdict::New);
-        assert!(core.len() <= 2);
+fn a_slot_that_takes_all_room_loses_its_oldest_part() {
+    let max_ids = 3 * SLOTS as usize;
+    let mut core = DedupCore::new(DedupLimits { horizon_us: 1_000_000 * SLOTS, max_ids });
+    for id in 0..max_ids as u128 {
+        assert_eq!(core.offer(id, 0, 1_000_000 + id as u64), Verdict::New);
     }
+    assert_eq!(core.offer(u128::MAX, 0, 1_000_000 + max_ids as u64), Verdict::New);
+    assert_eq!((core.len(), core.effective_horizon_us()), (max_ids - 2, max_ids as u64 - 3));
+    assert_eq!(core.offer(3, 0, 1_000_001 + max_ids as u64), Verdict::Duplicate);
+    assert_eq!(core.offer(2, 0, 1_000_002 + max_ids as u64), Verdict::New);
+    core.take_back(4);
+    assert_eq!(core.offer(4, 0, 1_000_003 + max_ids as u64), Verdict::New);
 }
 
 proptest! {
