@@ -7,7 +7,10 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{self, SyncSender},
+    },
 };
 
 use etalage_model::{Record, Tick, codec};
@@ -97,7 +100,40 @@ pub struct Log {
     buffer: Vec<u8>,
     /// The first error that left the disk in doubt.
     poison: Option<String>,
+    behind: Option<WriteBehind>,
     _lock: Box<dyn Send>,
+}
+
+/// How much of a segment may be in the system's hands alone. A new segment waits for the rest of the
+/// one before to be on the device, and what it waits for is no more than this.
+const WRITE_BEHIND_BYTES: u64 = 4 << 20;
+
+/// Has the device catch up with a log that does not wait for it, on a thread of its own. Errors are
+/// not lost: the log meets them when it syncs the segment itself.
+struct WriteBehind {
+    segments: SyncSender<PathBuf>,
+    /// What was appended since it was last asked to.
+    bytes: u64,
+}
+
+impl WriteBehind {
+    fn begin(disk: Arc<dyn Disk>) -> io::Result<WriteBehind> {
+        let (segments, asked) = mpsc::sync_channel::<PathBuf>(1);
+        let catch_up = move || {
+            for path in asked {
+                let _ = disk.open_to_read(&path).and_then(|file| file.sync_data());
+            }
+        };
+        std::thread::Builder::new().name("write-behind".into()).spawn(catch_up)?;
+        Ok(WriteBehind { segments, bytes: 0 })
+    }
+
+    fn appended(&mut self, bytes: u64, path: &Path) {
+        self.bytes += bytes;
+        if self.bytes >= WRITE_BEHIND_BYTES && self.segments.try_send(path.to_owned()).is_ok() {
+            self.bytes = 0;
+        }
+    }
 }
 
 impl Log {
@@ -107,7 +143,12 @@ impl Log {
     /// # Errors
     /// [`StoreError`] says what is wrong and what to do; nothing was changed then.
     pub fn open(dir: &Path, options: LogOptions) -> Result<(Log, Opened), StoreError> {
-        Log::open_on(Arc::new(RealDisk), dir, options)
+        let (mut log, opened) = Log::open_on(Arc::new(RealDisk), dir, options)?;
+        if options.durability == Durability::Process {
+            log.behind =
+                Some(WriteBehind::begin(Arc::new(RealDisk)).map_err(StoreError::io("begin to write behind", dir))?);
+        }
+        Ok((log, opened))
     }
 
     /// As [`Log::open`], on another disk.
@@ -154,6 +195,7 @@ impl Log {
             last_tick: opened.last_tick,
             buffer: Vec::new(),
             poison: None,
+            behind: None,
             _lock: lock,
         };
         Ok((log, opened))
@@ -189,6 +231,9 @@ impl Log {
         {
             // Never tried again: the system may have dropped the bytes and call the next one clean.
             return Err(self.poisoned("sync", Fate::Unknown, error));
+        }
+        if let Some(behind) = &mut self.behind {
+            behind.appended(frame_bytes, &self.path);
         }
         self.bytes += frame_bytes;
         self.seq += 1;
