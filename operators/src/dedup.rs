@@ -6,7 +6,7 @@
 //!   [`Verdict::Conflict`] (same id, other content; the first in log order stays).
 //! - **Time** is the tick of arrival, never the time of the event. Ids are forgotten in slots, each
 //!   of at most a part in [`SLOTS`] of the horizon and of `max_ids`: an id is known for at least
-//!   `horizon_us` and at most one slot longer, and no step forgets very many.
+//!   `horizon_us` and at most one slot longer, and as long as time does not leap few go at once.
 //! - **State bound**: `max_ids`. Where it binds, the oldest slots are forgotten early; the horizon
 //!   that is left is [`DedupCore::effective_horizon_us`], and it is meant to raise an alert. Room for
 //!   [`RESERVED_IDS`] is set aside beforehand: to grow a table of millions takes tens of milliseconds.
@@ -27,7 +27,8 @@ use crate::{
 /// Into how many slots a horizon is divided, and `max_ids`.
 pub const SLOTS: u64 = 64;
 
-/// For how many ids, if there may be as many, room is set aside. Memory is used when they come.
+/// For how many ids, if there may be as many, room is set aside: addresses, and two bytes for each;
+/// other memory is used when they come.
 pub const RESERVED_IDS: usize = 4_000_000;
 
 /// What decides whether two arrivals are the same.
@@ -148,12 +149,13 @@ impl DedupCore {
         let arrived = self.ids.remove(slot).1.1;
         let start = arrived - arrived % self.slot_us();
         // It was remembered last, or not long ago.
-        let of_then = self.slots.iter_mut().rev().skip_while(|arrived| arrived.start > start);
-        for Arrived { ids, .. } in of_then.take_while(|arrived| arrived.start == start) {
-            if let Some(place) = ids.iter().rposition(|other| *other == slot) {
-                ids.swap_remove(place);
-                return;
-            }
+        let after = self.slots.partition_point(|arrived| arrived.start <= start);
+        let of_then = (0..after).rev().take_while(|at| self.slots[*at].start == start);
+        let holds = |at: usize| self.slots[at].ids.iter().rposition(|other| *other == slot).map(|place| (at, place));
+        let Some((at, place)) = of_then.filter_map(holds).next() else { return };
+        self.slots[at].ids.swap_remove(place);
+        if self.slots[at].ids.is_empty() {
+            self.slots.remove(at);
         }
     }
 
@@ -190,7 +192,7 @@ impl DedupCore {
 
     fn remember(&mut self, id: u128, content: u64, tick: Tick) {
         if self.ids.len() >= self.limits.max_ids {
-            let until = self.slots.front().map_or(tick, |oldest| (oldest.newest + 1).min(tick));
+            let until = self.slots.front().map_or(tick, |oldest| (oldest.newest + 1).min(self.now.max(tick)));
             self.forgotten_until = self.forgotten_until.max(until);
             self.forget_oldest_slot();
         }

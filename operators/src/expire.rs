@@ -20,7 +20,7 @@
 //!
 //! Future retractions never sit in a differential batcher (which looks at all of them at every
 //! seal): they are implied by an ordered index of bucket ends, shared by all windows, each with
-//! a cursor of its own. Buckets *nest*: a window of many buckets has coarser ones
+//! its own place in it. Buckets *nest*: a window of many buckets has coarser ones
 //! ([`DEFAULT_MAX_BUCKETS`]), an update is written once, into the finest, and rows are rolled up
 //! into the next coarser bucket when the last window of the finer level has passed them.
 

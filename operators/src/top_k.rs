@@ -16,14 +16,14 @@
 //!
 //! ```text
 //!  scores ─┐                        stage 1, by member            stage 2, by group
-//!  places ─┼─exchange by member──> cells, trees, buffers ──rows──> merge of at most
+//!  places ─┼─exchange by member──> cells, trees, lists   ──rows──> merge of at most
 //!  gates ──┘                        K candidates a group            workers × K rows ──> lists
 //! ```
 //! (A worker that is alone has all members: stage 1 gives the lists themselves.)
 //!
-//! A change costs O(log n) of the group's members, never a look at all of them: most changes
-//! concern members far from the cut and write one score (`tree`); the order is kept only near the
-//! cut (`list`). What comes out is made once a tick.
+//! A change costs O(K + log n) of the group's members, never a look at all of them: most changes
+//! concern members far from the cut and write one score (`tree`); only the first K are in order
+//! (`list`). What comes out is made once a tick.
 
 mod list;
 mod stage_one;

@@ -136,6 +136,20 @@ fn a_slot_that_takes_all_room_loses_its_oldest_part() {
     assert_eq!(core.offer(4, 0, 1_000_003 + max_ids as u64), Verdict::New);
 }
 
+#[test]
+fn what_was_taken_back_makes_no_room_twice() {
+    let mut core = DedupCore::new(DedupLimits { horizon_us: 10 * SLOTS, max_ids: 2 });
+    for (id, tick) in [(1, 100), (2, 110)] {
+        assert_eq!(core.offer(id, 0, tick), Verdict::New);
+    }
+    core.take_back(1);
+    for (id, tick) in [(3, 120), (4, 130), (5, 140)] {
+        assert_eq!(core.offer(id, 0, tick), Verdict::New);
+        assert_eq!(core.len(), 2);
+    }
+    assert_eq!(core.offer(4, 0, 150), Verdict::Duplicate);
+}
+
 proptest! {
     /// The bound holds whatever comes, and what is still within the horizon that is told is known.
     #[test]

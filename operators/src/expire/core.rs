@@ -1,5 +1,4 @@
-//! The core of [`super::Expire`]: rows per key and bucket, an index of bucket ends per level, a
-//! cursor per window.
+//! The core of [`super::Expire`]: rows per key and bucket, and an index of bucket ends per level.
 
 use std::{
     collections::{BTreeMap, VecDeque},

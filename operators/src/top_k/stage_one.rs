@@ -15,7 +15,7 @@ use crate::{
     table::{Hint, Idle, Slot, Table},
 };
 
-/// One of the three inputs; its difference says how often, or how much.
+/// One of the three kinds of input; its difference says how often, or how much.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Feed<M, A, B, P> {
     /// The difference is added to the member's score on this axis.
@@ -94,7 +94,7 @@ impl<M: Eq, P> PartialEq for Seat<M, P> {
 }
 impl<M: Eq, P> Eq for Seat<M, P> {}
 
-/// A group's order, and the candidates that were emitted for it.
+/// The candidates that were emitted for a group.
 #[derive(Clone)]
 struct Group<M, P> {
     emitted: Vec<Ranked<M, P>>,

@@ -42,12 +42,11 @@ const SHARDS: usize = 64;
 static SHARDS_OF_TEXT: LazyLock<Vec<RwLock<HashTable<Sym>>>> =
     LazyLock::new(|| (0..SHARDS).map(|_| RwLock::default()).collect());
 
-/// The first chunk has room for two to this power of entries, each further one for twice as many
-/// as the one before.
-const FIRST_CHUNK_BITS: u32 = 10;
+/// How many entries a chunk has, and how many chunks there may be.
+const CHUNK: usize = 1 << 16;
 
 /// Entries by number. Chunks are made when they are needed and never move.
-static CHUNKS: [OnceLock<Box<[OnceLock<Entry>]>>; 23] = [const { OnceLock::new() }; 23];
+static CHUNKS: [OnceLock<Box<[OnceLock<Entry>]>>; CHUNK] = [const { OnceLock::new() }; CHUNK];
 
 /// The default of [`set_limit`].
 pub const DEFAULT_MAX_SYMBOLS: usize = 20_000_000;
@@ -71,7 +70,7 @@ impl Sym {
             return sym;
         }
         let mut table = shard(hash).write();
-        if let Some(sym) = table.find(hash, |sym| sym.as_str() == text) {
+        if let Some(sym) = table.find(hash, |sym| sym.is(hash, text)) {
             return *sym;
         }
         let number = u32::try_from(COUNT.fetch_add(1, Relaxed) + 1).expect("fewer than 2^32 texts");
@@ -92,12 +91,16 @@ impl Sym {
         known(hash64(text.as_bytes()), text)
     }
 
+    /// True for the symbol of `text`, whose hash is `hash`.
+    fn is(self, hash: u64, text: &str) -> bool {
+        self.hash == (hash >> 32) as u32 && self.as_str() == text
+    }
+
     /// Where its entry stands, or will.
     fn cell(self) -> &'static OnceLock<Entry> {
-        let place = u64::from(self.number.get()) + (1 << FIRST_CHUNK_BITS);
-        let bits = place.ilog2();
-        let fresh = || (0..1u64 << bits).map(|_| OnceLock::new()).collect();
-        &CHUNKS[(bits - FIRST_CHUNK_BITS) as usize].get_or_init(fresh)[(place - (1 << bits)) as usize]
+        let number = self.number.get() as usize;
+        let fresh = || (0..CHUNK).map(|_| OnceLock::new()).collect();
+        &CHUNKS[number / CHUNK].get_or_init(fresh)[number % CHUNK]
     }
 
     fn entry(self) -> &'static Entry {
@@ -128,11 +131,12 @@ impl Sym {
 }
 
 fn shard(hash: u64) -> &'static RwLock<HashTable<Sym>> {
-    &SHARDS_OF_TEXT[(hash >> 58) as usize % SHARDS]
+    // Of bits that the tables themselves do not go by.
+    &SHARDS_OF_TEXT[(hash >> 40) as usize % SHARDS]
 }
 
 fn known(hash: u64, text: &str) -> Option<Sym> {
-    shard(hash).read().find(hash, |sym| sym.as_str() == text).copied()
+    shard(hash).read().find(hash, |sym| sym.is(hash, text)).copied()
 }
 
 fn prefix(text: &str) -> u64 {

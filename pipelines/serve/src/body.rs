@@ -21,19 +21,24 @@ use crate::{ServeOptions, errors::ApiError};
 /// kept or unpacked; 415 for an encoding that is not known; 400 where it cannot be unpacked or
 /// breaks off; 408 where it takes too long.
 pub(crate) async fn read(body: Body, headers: &HeaderMap, options: &ServeOptions) -> Result<Vec<u8>, ApiError> {
-    let encoding = Encoding::of(headers)?;
     let limit = options.max_body_bytes;
     let claimed = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let excess = claimed.map_or(0, |length| length.saturating_sub(limit));
+    let too_large = || ApiError::BodyTooLarge { limit };
     // Whoever waits for leave to send needs no more than the answer.
     if excess > options.max_discarded_bytes || (excess > 0 && headers.contains_key(header::EXPECT)) {
-        return Err(ApiError::BodyTooLarge { limit });
+        return Err(too_large());
     }
     let limit_s = options.body_timeout_s;
-    let gathered = gather(body, claimed.unwrap_or(0).min(limit), limit, options.max_discarded_bytes);
-    let packed = tokio::time::timeout(Duration::from_secs(limit_s), gathered);
-    let packed = packed.await.map_err(|_| ApiError::BodyTimeout { limit_s })??;
-    match encoding {
+    let (mut packed, mut length) = (Vec::with_capacity(claimed.unwrap_or(0).min(limit)), 0);
+    let gathered = gather(body, &mut packed, &mut length, limit, options.max_discarded_bytes);
+    let gathered = tokio::time::timeout(Duration::from_secs(limit_s), gathered).await;
+    // Once it is known to be too long it is that, however the rest of it fares.
+    if excess > 0 || length > limit {
+        return Err(too_large());
+    }
+    gathered.map_err(|_| ApiError::BodyTimeout { limit_s })??;
+    match Encoding::of(headers)? {
         Encoding::None => Ok(packed),
         Encoding::Gzip => unpack(MultiGzDecoder::new(&packed[..]), limit, "gzip"),
         Encoding::Zstd => {
@@ -62,21 +67,27 @@ impl Encoding {
     }
 }
 
-/// At most `limit` bytes. What comes beyond is thrown away, up to `discarded` bytes of it: a sender
-/// whose line is cut while it sends does not get to read the answer.
-async fn gather(body: Body, expected: usize, limit: usize, discarded: usize) -> Result<Vec<u8>, ApiError> {
-    let (mut bytes, mut length) = (Vec::with_capacity(expected), 0);
+/// Gathers `bytes`, at most `limit` of them, and counts the `length` of all that came. What comes
+/// beyond the limit is thrown away, up to `discarded` bytes of it: a sender whose line is cut while it
+/// sends does not get to read the answer.
+async fn gather(
+    body: Body,
+    bytes: &mut Vec<u8>,
+    length: &mut usize,
+    limit: usize,
+    discarded: usize,
+) -> Result<(), ApiError> {
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| ApiError::UnreadableBody(format!("the body broke off: {error}")))?;
-        length += chunk.len();
-        if length <= limit {
+        *length += chunk.len();
+        if *length <= limit {
             bytes.extend_from_slice(&chunk);
-        } else if length - limit > discarded {
+        } else if *length - limit > discarded {
             break;
         }
     }
-    if length > limit { Err(ApiError::BodyTooLarge { limit }) } else { Ok(bytes) }
+    Ok(())
 }
 
 fn unpack(decoder: impl Read, limit: usize, name: &str) -> Result<Vec<u8>, ApiError> {

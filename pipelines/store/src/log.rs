@@ -2,13 +2,15 @@
 //!
 //! **One writer**: a [`Log`] holds the lock of its folder, and appends from one thread.
 //! **Segments** are begun under another name, synced, renamed, and the folder synced: a file
-//! that is named as a segment has its head. **Memory**: the bytes of one frame.
+//! that is named as a segment has its head. **Memory**: the bytes of one frame. **Writing behind**:
+//! where an append does not wait for the device, a thread syncs the segment every few megabytes; the
+//! first sync that fails ends the log's writing, as any other does.
 
 use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         mpsc::{self, SyncSender},
     },
 };
@@ -27,6 +29,9 @@ pub const DEFAULT_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The default of [`LogOptions::max_frame_bytes`]: 256 MiB, twice 4096 messages of 32 KB.
 pub const DEFAULT_MAX_FRAME_BYTES: u32 = 256 * 1024 * 1024;
+
+/// The default of [`LogOptions::write_behind_bytes`]: 4 MiB.
+pub const DEFAULT_WRITE_BEHIND_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The capacity that the writer keeps between frames; what a larger frame needed is given back.
 const KEPT_BUFFER_BYTES: usize = 8 * 1024 * 1024;
@@ -53,6 +58,9 @@ pub struct LogOptions {
     pub durability: Durability,
     /// The longest payload of one frame.
     pub max_frame_bytes: u32,
+    /// After so many bytes a segment is synced on a thread of its own, where an append does not wait
+    /// for the device; 0 is never.
+    pub write_behind_bytes: u64,
 }
 
 impl Default for LogOptions {
@@ -61,6 +69,7 @@ impl Default for LogOptions {
             segment_bytes: DEFAULT_SEGMENT_BYTES,
             durability: Durability::Process,
             max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
+            write_behind_bytes: DEFAULT_WRITE_BEHIND_BYTES,
         }
     }
 }
@@ -104,38 +113,6 @@ pub struct Log {
     _lock: Box<dyn Send>,
 }
 
-/// How much of a segment may be in the system's hands alone. A new segment waits for the rest of the
-/// one before to be on the device, and what it waits for is no more than this.
-const WRITE_BEHIND_BYTES: u64 = 4 << 20;
-
-/// Has the device catch up with a log that does not wait for it, on a thread of its own. Errors are
-/// not lost: the log meets them when it syncs the segment itself.
-struct WriteBehind {
-    segments: SyncSender<PathBuf>,
-    /// What was appended since it was last asked to.
-    bytes: u64,
-}
-
-impl WriteBehind {
-    fn begin(disk: Arc<dyn Disk>) -> io::Result<WriteBehind> {
-        let (segments, asked) = mpsc::sync_channel::<PathBuf>(1);
-        let catch_up = move || {
-            for path in asked {
-                let _ = disk.open_to_read(&path).and_then(|file| file.sync_data());
-            }
-        };
-        std::thread::Builder::new().name("write-behind".into()).spawn(catch_up)?;
-        Ok(WriteBehind { segments, bytes: 0 })
-    }
-
-    fn appended(&mut self, bytes: u64, path: &Path) {
-        self.bytes += bytes;
-        if self.bytes >= WRITE_BEHIND_BYTES && self.segments.try_send(path.to_owned()).is_ok() {
-            self.bytes = 0;
-        }
-    }
-}
-
 impl Log {
     /// Opens the log in `dir`, and creates folder and log where there are none. Of the frames it
     /// reads those of the last segment.
@@ -143,12 +120,7 @@ impl Log {
     /// # Errors
     /// [`StoreError`] says what is wrong and what to do; nothing was changed then.
     pub fn open(dir: &Path, options: LogOptions) -> Result<(Log, Opened), StoreError> {
-        let (mut log, opened) = Log::open_on(Arc::new(RealDisk), dir, options)?;
-        if options.durability == Durability::Process {
-            log.behind =
-                Some(WriteBehind::begin(Arc::new(RealDisk)).map_err(StoreError::io("begin to write behind", dir))?);
-        }
-        Ok((log, opened))
+        Log::open_on(Arc::new(RealDisk), dir, options)
     }
 
     /// As [`Log::open`], on another disk.
@@ -157,6 +129,9 @@ impl Log {
     /// As [`Log::open`].
     pub fn open_on(disk: Arc<dyn Disk>, dir: &Path, options: LogOptions) -> Result<(Log, Opened), StoreError> {
         let lock = take_folder(&*disk, dir)?;
+        let writes_behind = options.durability == Durability::Process && options.write_behind_bytes > 0;
+        let behind = writes_behind.then(|| WriteBehind::begin(Arc::clone(&disk), options.write_behind_bytes));
+        let behind = behind.transpose().map_err(StoreError::io("begin to write behind", dir))?;
         let mut found = segments(&*disk, dir)?;
         if found.is_empty() {
             found.push(create_first(&*disk, dir)?);
@@ -195,7 +170,7 @@ impl Log {
             last_tick: opened.last_tick,
             buffer: Vec::new(),
             poison: None,
-            behind: None,
+            behind,
             _lock: lock,
         };
         Ok((log, opened))
@@ -210,6 +185,9 @@ impl Log {
     pub fn append(&mut self, tick: Tick, records: &[Record]) -> Result<(), StoreError> {
         if let Some(cause) = &self.poison {
             return Err(StoreError::Poisoned { cause: cause.clone() });
+        }
+        if let Some(error) = self.behind.as_ref().and_then(WriteBehind::failure) {
+            return Err(self.poisoned("sync", Fate::Failed, error));
         }
         if let Some(last) = self.last_tick.filter(|last| *last > tick) {
             return Err(StoreError::TickBack { tick, last });
@@ -310,6 +288,7 @@ impl Log {
             Ok((file, path)) => {
                 (self.file, self.path, self.head) = (file, path, head);
                 self.bytes = SEGMENT_HEAD_BYTES as u64;
+                self.behind.iter_mut().for_each(|behind| behind.bytes = 0);
                 Ok(())
             }
             Err((Stage::Write, error)) if is_full(&error) => {
@@ -368,6 +347,48 @@ fn create_first(disk: &dyn Disk, dir: &Path) -> Result<Segment, StoreError> {
     };
     let (_, path) = create_segment(disk, dir, head).map_err(|(_, error)| not_writable(dir, error))?;
     Ok(Segment { path, head, bytes: SEGMENT_HEAD_BYTES as u64 })
+}
+
+/// Has the device catch up with a log that does not wait for it, on a thread of its own: a new segment
+/// waits until the one before is on the device, and then has little to wait for.
+struct WriteBehind {
+    segments: SyncSender<PathBuf>,
+    /// How much is appended before it is asked to.
+    every_bytes: u64,
+    bytes: u64,
+    /// The first sync that failed: nothing after it may be trusted to the disk.
+    failed: Arc<OnceLock<io::Error>>,
+}
+
+impl WriteBehind {
+    fn begin(disk: Arc<dyn Disk>, every_bytes: u64) -> io::Result<WriteBehind> {
+        let (segments, asked) = mpsc::sync_channel::<PathBuf>(1);
+        let failed = Arc::new(OnceLock::new());
+        let told = Arc::clone(&failed);
+        let catch_up = move || {
+            for path in asked {
+                // A file that cannot be opened now is synced by the log itself.
+                let Ok(file) = disk.open_to_read(&path) else { continue };
+                if let Err(error) = file.sync_data() {
+                    let _ = told.set(error);
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new().name("write-behind".into()).spawn(catch_up)?;
+        Ok(WriteBehind { segments, every_bytes, bytes: 0, failed })
+    }
+
+    fn appended(&mut self, bytes: u64, path: &Path) {
+        self.bytes += bytes;
+        if self.bytes >= self.every_bytes && self.segments.try_send(path.to_owned()).is_ok() {
+            self.bytes = 0;
+        }
+    }
+
+    fn failure(&self) -> Option<io::Error> {
+        self.failed.get().map(|error| io::Error::new(error.kind(), error.to_string()))
+    }
 }
 
 /// How far the creation of a segment came.

@@ -11,7 +11,8 @@ use support::{
     sim::{Call, Fault, Random, SimDisk},
 };
 
-const FSYNC: LogOptions = LogOptions { segment_bytes: 1_500, durability: Durability::Fsync, max_frame_bytes: 100_000 };
+const FSYNC: LogOptions =
+    LogOptions { segment_bytes: 1_500, durability: Durability::Fsync, max_frame_bytes: 100_000, write_behind_bytes: 0 };
 const PROCESS: LogOptions = LogOptions { durability: Durability::Process, ..FSYNC };
 
 fn dir() -> &'static Path {
@@ -163,6 +164,30 @@ fn no_sync_is_tried_again_whichever_fails() {
         }
         assert!(failures >= if call == Call::SyncFile { 20 } else { 5 }, "{call:?}: only {failures}");
     }
+}
+
+/// What the thread that writes behind meets ends the writing, though no append waits for it.
+#[test]
+fn a_sync_that_fails_behind_the_log_ends_its_writing() {
+    let disk = SimDisk::default();
+    let options = LogOptions { segment_bytes: u64::MAX, write_behind_bytes: 1, ..PROCESS };
+    let mut log = open(&disk, options).unwrap();
+    disk.fail(fault(Call::SyncFile, ErrorKind::Other, 0), 1);
+    let mut acknowledged = Vec::new();
+    let error = loop {
+        let frame = frame(acknowledged.len() as u64);
+        match log.append(frame.tick, &frame.records) {
+            Ok(()) => acknowledged.push(frame),
+            Err(error) => break error,
+        }
+        assert!(acknowledged.len() < 10_000, "it is never told");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    };
+    assert!(matches!(error, StoreError::Write { fate: Fate::Failed, .. }), "{error}");
+    let refused = log.append(2_000_000, &[]).unwrap_err();
+    assert!(matches!(refused, StoreError::Poisoned { .. }), "{refused}");
+    drop(log);
+    assert_eq!(stored(&disk), acknowledged);
 }
 
 #[test]

@@ -11,8 +11,12 @@ use support::{
     sim::{Call, Fault, SimDisk},
 };
 
-const SMALL: LogOptions =
-    LogOptions { segment_bytes: 2_000, durability: Durability::Process, max_frame_bytes: 1_000_000 };
+const SMALL: LogOptions = LogOptions {
+    segment_bytes: 2_000,
+    durability: Durability::Process,
+    max_frame_bytes: 1_000_000,
+    write_behind_bytes: 1_000,
+};
 
 #[test]
 fn a_new_store_is_empty_and_has_an_epoch_of_its_own() {

@@ -171,6 +171,7 @@ pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
                 _ => Durability::Process,
             },
             segment_bytes: values.size("store.segment_bytes") as u64,
+            write_behind_bytes: values.size("store.write_behind_bytes") as u64,
         },
         time: time(values, longest_us, errors),
         dedup: Dedup { horizon_us: values.span_us("dedup.horizon"), max_ids: values.size("dedup.max_ids") },

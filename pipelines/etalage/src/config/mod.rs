@@ -152,6 +152,8 @@ pub struct Store {
     pub durability: Durability,
     /// Length at which the log begins a new file.
     pub segment_bytes: u64,
+    /// After how much of it the device is asked to catch up, under `process`.
+    pub write_behind_bytes: u64,
 }
 
 /// `[time]`

@@ -177,6 +177,13 @@ pub const TABLE: &[Entry] = &[
         "Length at which the log begins a new file.",
     ),
     entry(
+        "store.write_behind_bytes",
+        Kind::Int(0, 17_179_869_184),
+        "4_194_304",
+        "With `durability = \"process\"`, after how much of a file the device is asked to catch up, on a thread of \
+         its own: a new file waits for what it has not. 0 is never.",
+    ),
+    entry(
         "time.max_clock_skew",
         Kind::Span,
         r#""2m""#,

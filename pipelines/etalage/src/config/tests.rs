@@ -242,6 +242,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("store.dir", r#""elsewhere""#),
     ("store.durability", r#""fsync""#),
     ("store.segment_bytes", "2_000_000"),
+    ("store.write_behind_bytes", "3"),
     ("time.max_clock_skew", r#""3m""#),
     ("time.retention", r#""90d""#),
     ("time.max_replay_gap", r#""3d""#),

@@ -95,6 +95,7 @@ impl Pipeline {
         etalage_model::sym::set_limit(config.limits.max_symbols);
         let log_options = LogOptions {
             segment_bytes: config.store.segment_bytes,
+            write_behind_bytes: config.store.write_behind_bytes,
             durability: options::durability(config),
             ..LogOptions::default()
         };

@@ -158,6 +158,19 @@ fn a_body_that_is_too_long_is_read_to_its_end_and_one_that_is_far_too_long_is_no
     }
 }
 
+/// A sender who is told of a time-out tries again; one that sends too much should not.
+#[test]
+fn a_body_that_is_too_long_and_slow_is_too_long() {
+    let options = ServeOptions { max_body_bytes: 1_000, body_timeout_s: 1, ..ServeOptions::default() };
+    let shop = Shop::with(options, StoreOptions::default());
+    let mut line = TcpStream::connect(shop.url.trim_start_matches("http://")).unwrap();
+    let request = format!("POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\n{}", " ".repeat(1_500));
+    line.write_all(request.as_bytes()).unwrap();
+    let mut status = String::new();
+    BufReader::new(line).read_line(&mut status).unwrap();
+    assert!(status.contains("413"), "{status}");
+}
+
 #[test]
 fn a_body_that_does_not_arrive_is_given_up() {
     let options = ServeOptions { body_timeout_s: 1, ..ServeOptions::default() };
