@@ -6,11 +6,12 @@ use std::{
 };
 
 use axum::{
-    body::Body,
+    body::{Body, BodyDataStream},
     http::{HeaderMap, header},
 };
 use flate2::read::MultiGzDecoder;
 use futures_util::StreamExt;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{ServeOptions, errors::ApiError};
 
@@ -23,21 +24,24 @@ use crate::{ServeOptions, errors::ApiError};
 pub(crate) async fn read(body: Body, headers: &HeaderMap, options: &ServeOptions) -> Result<Vec<u8>, ApiError> {
     let limit = options.max_body_bytes;
     let claimed = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let deadline = Instant::now() + Duration::from_secs(options.body_timeout_s);
+    let mut chunks = body.into_data_stream();
+    let packed = match claimed.is_some_and(|length| length > limit) {
+        true => Err(ApiError::BodyTooLarge { limit }),
+        false => {
+            let gathered = timeout_at(deadline, gather(&mut chunks, claimed.unwrap_or(0), limit)).await;
+            gathered.unwrap_or(Err(ApiError::BodyTimeout { limit_s: options.body_timeout_s }))
+        }
+    };
+    // Whoever waits for leave to send needs no more than the answer, and whoever sends far too much
+    // is not waited for.
     let excess = claimed.map_or(0, |length| length.saturating_sub(limit));
-    let too_large = || ApiError::BodyTooLarge { limit };
-    // Whoever waits for leave to send needs no more than the answer.
-    if excess > options.max_discarded_bytes || (excess > 0 && headers.contains_key(header::EXPECT)) {
-        return Err(too_large());
+    let is_waited_for = excess <= options.max_discarded_bytes && !headers.contains_key(header::EXPECT);
+    if matches!(packed, Err(ApiError::BodyTooLarge { .. })) && is_waited_for {
+        // However the rest of it fares, it is too large.
+        let _ = timeout_at(deadline, discard(&mut chunks, limit + options.max_discarded_bytes)).await;
     }
-    let limit_s = options.body_timeout_s;
-    let (mut packed, mut length) = (Vec::with_capacity(claimed.unwrap_or(0).min(limit)), 0);
-    let gathered = gather(body, &mut packed, &mut length, limit, options.max_discarded_bytes);
-    let gathered = tokio::time::timeout(Duration::from_secs(limit_s), gathered).await;
-    // Once it is known to be too long it is that, however the rest of it fares.
-    if excess > 0 || length > limit {
-        return Err(too_large());
-    }
-    gathered.map_err(|_| ApiError::BodyTimeout { limit_s })??;
+    let packed = packed?;
     match Encoding::of(headers)? {
         Encoding::None => Ok(packed),
         Encoding::Gzip => unpack(MultiGzDecoder::new(&packed[..]), limit, "gzip"),
@@ -67,27 +71,28 @@ impl Encoding {
     }
 }
 
-/// Gathers `bytes`, at most `limit` of them, and counts the `length` of all that came. What comes
-/// beyond the limit is thrown away, up to `discarded` bytes of it: a sender whose line is cut while it
-/// sends does not get to read the answer.
-async fn gather(
-    body: Body,
-    bytes: &mut Vec<u8>,
-    length: &mut usize,
-    limit: usize,
-    discarded: usize,
-) -> Result<(), ApiError> {
-    let mut chunks = body.into_data_stream();
+async fn gather(chunks: &mut BodyDataStream, expected: usize, limit: usize) -> Result<Vec<u8>, ApiError> {
+    let mut bytes = Vec::with_capacity(expected);
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| ApiError::UnreadableBody(format!("the body broke off: {error}")))?;
-        *length += chunk.len();
-        if *length <= limit {
-            bytes.extend_from_slice(&chunk);
-        } else if *length - limit > discarded {
-            break;
+        if bytes.len() + chunk.len() > limit {
+            return Err(ApiError::BodyTooLarge { limit });
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// Reads on, up to `limit` bytes, and keeps nothing: a sender whose line is cut while it sends does not
+/// get to read the answer.
+async fn discard(chunks: &mut BodyDataStream, limit: usize) {
+    let mut length = 0;
+    while let Some(Ok(chunk)) = chunks.next().await {
+        length += chunk.len();
+        if length > limit {
+            return;
         }
     }
-    Ok(())
 }
 
 fn unpack(decoder: impl Read, limit: usize, name: &str) -> Result<Vec<u8>, ApiError> {

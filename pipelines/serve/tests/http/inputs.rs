@@ -1,15 +1,12 @@
 //! The inputs: results in order, packed bodies, limits, and the errors of a body as a whole.
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
-};
+use std::io::{Read, Write};
 
 use etalage_serve::{Busy, ServeOptions, StoreOptions};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::Value as Json;
 
-use crate::shop::{Mood, Shop, half_a_request};
+use crate::shop::{Mood, Shop, half_a_request, sent, status};
 
 const EVENTS: &str = "/v1/events";
 
@@ -150,11 +147,7 @@ fn a_body_that_is_too_long_is_read_to_its_end_and_one_that_is_far_too_long_is_no
     let head = |length: usize| format!("POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n");
     let waiting = format!("{}expect: 100-continue\r\n\r\n", head(2_000));
     for request in [format!("{}\r\n", head(5 << 20)), waiting] {
-        let mut line = TcpStream::connect(shop.url.trim_start_matches("http://")).unwrap();
-        line.write_all(request.as_bytes()).unwrap();
-        let mut status = String::new();
-        BufReader::new(line).read_line(&mut status).unwrap();
-        assert!(status.contains("413"), "answered without a byte of the body: {status}");
+        assert_eq!(status(sent(&shop, &request)), "413", "answered without a byte of the body");
     }
 }
 
@@ -163,21 +156,19 @@ fn a_body_that_is_too_long_is_read_to_its_end_and_one_that_is_far_too_long_is_no
 fn a_body_that_is_too_long_and_slow_is_too_long() {
     let options = ServeOptions { max_body_bytes: 1_000, body_timeout_s: 1, ..ServeOptions::default() };
     let shop = Shop::with(options, StoreOptions::default());
-    let mut line = TcpStream::connect(shop.url.trim_start_matches("http://")).unwrap();
-    let request = format!("POST {EVENTS} HTTP/1.1\r\nhost: x\r\ncontent-length: 5000\r\n\r\n{}", " ".repeat(1_500));
-    line.write_all(request.as_bytes()).unwrap();
-    let mut status = String::new();
-    BufReader::new(line).read_line(&mut status).unwrap();
-    assert!(status.contains("413"), "{status}");
+    let head = format!("POST {EVENTS} HTTP/1.1\r\nhost: x\r\n");
+    let claimed = format!("{head}content-length: 5000\r\n\r\n{}", " ".repeat(1_500));
+    let counted = format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{}\r\n", 1_500, " ".repeat(1_500));
+    for request in [claimed, counted] {
+        assert_eq!(status(sent(&shop, &request)), "413");
+    }
 }
 
 #[test]
 fn a_body_that_does_not_arrive_is_given_up() {
     let options = ServeOptions { body_timeout_s: 1, ..ServeOptions::default() };
     let shop = Shop::with(options, StoreOptions::default());
-    let mut answer = [0; 12];
-    half_a_request(&shop).read_exact(&mut answer).unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 408");
+    assert_eq!(status(half_a_request(&shop)), "408");
 }
 
 #[test]

@@ -250,11 +250,24 @@ fn agent(whole: Option<Duration>) -> ureq::Agent {
     config.timeout_per_read(Some(Duration::from_secs(20))).build().into()
 }
 
-/// A request whose body is announced, and begun.
-pub(crate) fn half_a_request(shop: &Shop) -> std::net::TcpStream {
+/// A line on which `bytes` were sent.
+pub(crate) fn sent(shop: &Shop, bytes: &str) -> std::net::TcpStream {
     let mut stream = std::net::TcpStream::connect(shop.url.trim_start_matches("http://")).expect("the server listens");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
-    stream.write_all(b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{").expect("sent");
+    stream.write_all(bytes.as_bytes()).expect("sent");
+    stream
+}
+
+/// The status that a line begins its answer with.
+pub(crate) fn status(mut line: std::net::TcpStream) -> String {
+    let mut answer = [0; 12];
+    line.read_exact(&mut answer).expect("an answer");
+    String::from_utf8_lossy(&answer[9..]).into_owned()
+}
+
+/// A request whose body is announced, and begun.
+pub(crate) fn half_a_request(shop: &Shop) -> std::net::TcpStream {
+    let stream = sent(shop, "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{");
     // The server has begun with it once a later request is answered.
     assert_eq!(shop.get("/healthz").status, 200);
     stream
