@@ -24,10 +24,10 @@
 //! ([`DEFAULT_MAX_BUCKETS`]), an update is written once, into the finest, and rows are rolled up
 //! into the next coarser bucket when the last window of the finer level has passed them.
 
+mod buckets;
 mod core;
-mod ends;
 
-pub use core::{Bucket, ExpireCore, Level};
+pub use core::{Bucket, ExpireCore};
 
 use std::hash::Hash;
 
@@ -150,8 +150,8 @@ fn bucket_end(bucket_us: u64, phase_us: u64, at: u64) -> u64 {
     (at + bucket_us - offset) / bucket_us * bucket_us + offset
 }
 
-/// A key and its rows, as exported.
-pub type ExpireRow<K, R> = (K, Vec<Bucket<R>>);
+/// A key and a row of it, as exported. A key may have several rows of one bucket.
+pub type ExpireRow<K, R> = (K, Bucket<R>);
 
 /// Rolling windows over a collection of `(key, at)`.
 pub trait Expire<'scope, K: ExchangeData + Hash, R: ExchangeData + Abelian> {

@@ -72,6 +72,8 @@ pub struct ReduceCore<K, V, O> {
     logic: Box<Logic<K, V, O>>,
     keys: Table<K, Group<V, O>>,
     touched: Vec<Slot>,
+    /// What was just made of a group.
+    made: Vec<O>,
 }
 
 #[derive(Clone)]
@@ -86,7 +88,7 @@ struct Group<V, O> {
 impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> ReduceCore<K, V, O> {
     /// A core without keys.
     pub fn new(logic: Box<Logic<K, V, O>>) -> Self {
-        ReduceCore { logic, keys: Table::default(), touched: Vec::new() }
+        ReduceCore { logic, keys: Table::default(), touched: Vec::new(), made: Vec::new() }
     }
 
     fn take(&mut self, hint: Hint, (key, value): (K, V), diff: isize) {
@@ -128,15 +130,15 @@ impl<K: ExchangeData + Hash, V: ExchangeData, O: ExchangeData> Core for ReduceCo
             let (key, group) = self.keys.get_mut(slot);
             group.touched = false;
             group.values.retain(|(_, count)| *count != 0);
-            let mut now = Vec::new();
             if !group.values.is_empty() {
-                (self.logic)(key, &group.values, &mut now);
-                now.sort();
+                (self.logic)(key, &group.values, &mut self.made);
+                self.made.sort();
             }
-            let (gone, new) = differences(&group.out, &now, O::cmp);
+            let (gone, new) = differences(&group.out, &self.made, O::cmp);
             out.extend(gone.into_iter().map(|made| ((key.clone(), made), tick, -1)));
             out.extend(new.into_iter().map(|made| ((key.clone(), made), tick, 1)));
-            group.out = now.into();
+            group.out.clear();
+            group.out.extend(self.made.drain(..));
             if group.values.is_empty() {
                 self.keys.remove(slot);
             }

@@ -13,6 +13,7 @@
 use std::{cell::RefCell, collections::BTreeMap, hash::Hash, rc::Rc};
 
 use differential_dataflow::{ExchangeData, difference::Semigroup};
+use smallvec::SmallVec;
 use timely::{
     container::CapacityContainerBuilder,
     dataflow::{
@@ -76,7 +77,7 @@ struct Summed<R> {
 /// The values of a key with their counts: exactly one of count 1 outside a cut.
 #[derive(Clone)]
 struct Counted<V> {
-    counts: Vec<(V, isize)>,
+    counts: SmallVec<[(V, isize); 2]>,
     touched: bool,
 }
 
@@ -196,7 +197,7 @@ impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Values<K, V> {
         let changes = below(&mut self.pending, upper);
         let hints = self.values.look_ahead(changes.iter().map(|((key, _), _)| key), |state| u64::from(state.touched));
         for (((key, value), diff), hint) in changes.into_iter().zip(hints) {
-            let slot = self.values.find_or_insert_near(hint, &key, || Counted { counts: Vec::new(), touched: false });
+            let slot = self.values.find_or_insert_near(hint, &key, || Counted { counts: SmallVec::new(), touched: false });
             let state = self.values.get_mut(slot).1;
             if !std::mem::replace(&mut state.touched, true) {
                 touched.push((slot, !state.counts.is_empty()));

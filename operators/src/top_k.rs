@@ -30,7 +30,7 @@ mod stage_one;
 mod stage_two;
 mod tree;
 
-use std::{hash::Hash, rc::Rc};
+use std::{hash::Hash, rc::Rc, sync::Arc};
 
 use differential_dataflow::{AsCollection, ExchangeData};
 use timely::dataflow::operators::vec::Map;
@@ -48,6 +48,10 @@ pub const BUFFER_FACTOR: usize = 6;
 
 /// A member of a list: who, score, payload of its gate.
 pub type Ranked<M, P> = (M, i64, P);
+
+/// A list, best first. Lists are shared: of a list that is taken back and one that is kept no copy is
+/// made.
+pub type Ranking<M, P> = Arc<[Ranked<M, P>]>;
 
 /// Score descending, then member ascending; where a payload is another, that decides last.
 fn by_rank<M: Ord, P: Ord>(a: &Ranked<M, P>, b: &Ranked<M, P>) -> std::cmp::Ordering {
@@ -98,10 +102,10 @@ where
 /// Top-k over a collection of [`Feed`]s.
 pub trait TopK<'scope, M, A, B, P>
 where
-    M: ExchangeData + Hash,
+    M: ExchangeData + Hash + Sync,
     A: ExchangeData + Hash,
     B: ExchangeData + Hash,
-    P: ExchangeData,
+    P: ExchangeData + Sync,
 {
     /// The lists of all groups. The name of `wiring` names stage 1; the exported rows are its.
     ///
@@ -128,21 +132,21 @@ where
         self,
         options: TopKOptions<M, A, B, P>,
         wiring: Wiring<'scope, TopKRow<M, A, B, P>>,
-    ) -> Collection<'scope, ((A, B), Vec<Ranked<M, P>>)>;
+    ) -> Collection<'scope, ((A, B), Ranking<M, P>)>;
 }
 
 impl<'scope, M, A, B, P> TopK<'scope, M, A, B, P> for Collection<'scope, Feed<M, A, B, P>, i64>
 where
-    M: ExchangeData + Hash,
+    M: ExchangeData + Hash + Sync,
     A: ExchangeData + Hash,
     B: ExchangeData + Hash,
-    P: ExchangeData,
+    P: ExchangeData + Sync,
 {
     fn top_k(
         self,
         options: TopKOptions<M, A, B, P>,
         wiring: Wiring<'scope, TopKRow<M, A, B, P>>,
-    ) -> Collection<'scope, ((A, B), Vec<Ranked<M, P>>)> {
+    ) -> Collection<'scope, ((A, B), Ranking<M, P>)> {
         let (scope, steps) = (self.scope(), wiring.steps.clone());
         let (k, is_alone) = (options.k, scope.peers() == 1);
         let candidates = run(

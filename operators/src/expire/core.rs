@@ -1,7 +1,7 @@
-//! The core of [`super::Expire`]: rows per key and bucket, and an index of bucket ends per level.
+//! The core of [`super::Expire`]: what happened, by level and bucket, and the keys it happened to.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     hash::Hash,
     ops::Bound::{Excluded, Unbounded},
 };
@@ -9,14 +9,17 @@ use std::{
 use differential_dataflow::{ExchangeData, difference::Abelian};
 use serde::{Deserialize, Serialize};
 
-use super::{ExpireRow, Windows, bucket_end, ends::Ends};
+use super::{
+    ExpireRow, Windows, bucket_end,
+    buckets::{Buckets, Row},
+};
 use crate::{
     Tick,
     shell::{Core, Out},
     table::{Hint, Idle, Slot, Table},
 };
 
-/// A row: what happened to a key within one bucket of one level.
+/// What happened to a key within one bucket of one level, or a part of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Bucket<R> {
     /// The instant at which the bucket ends, exclusive.
@@ -28,54 +31,43 @@ pub struct Bucket<R> {
 }
 
 /// The windows that share one length of bucket.
-pub struct Level {
+struct Level<R> {
     bucket_us: u64,
+    /// The length of the longest of them.
+    longest_us: u64,
     /// Window and length, shortest first.
     windows: Vec<(u8, u64)>,
-    /// Which keys have something in a bucket.
-    ends: Ends,
+    buckets: Buckets<R>,
 }
 
-impl Level {
-    fn longest_us(&self) -> u64 {
-        self.windows.last().map_or(0, |(_, length_us)| *length_us)
-    }
-
+impl<R> Level<R> {
     /// The windows of that length.
-    fn longest(&self) -> impl Iterator<Item = &(u8, u64)> {
-        self.windows.iter().filter(|(_, length_us)| *length_us == self.longest_us())
+    fn longest(&self) -> impl Iterator<Item = usize> {
+        let is_longest = |(_, length_us): &&(u8, u64)| *length_us == self.longest_us;
+        self.windows.iter().filter(is_longest).map(|(window, _)| usize::from(*window))
     }
 }
 
 /// Rolling windows without a dataflow.
 pub struct ExpireCore<K, R> {
     phase_of: Box<dyn Fn(&K) -> u64>,
-    levels: Vec<Level>,
-    keys: Table<K, Rows<R>>,
-    /// Keys without rows.
+    /// Finest first.
+    levels: Vec<Level<R>>,
+    keys: Table<K, Known>,
+    /// Keys of which nothing is held.
     idle: Idle,
     changes: Changes<R>,
+    walk: Walk<K, R>,
     now: Tick,
 }
 
-/// What a key holds.
-#[derive(Clone)]
-struct Rows<R> {
-    buckets: VecDeque<Bucket<R>>,
-    /// The key's place among the changes of this tick.
+/// What is known of a key by itself.
+#[derive(Clone, Default)]
+struct Known {
+    /// When the last of what happened to it will have left every level.
+    until: Tick,
+    /// Its place among the changes of this tick.
     change: Option<u32>,
-}
-
-impl<R> Default for Rows<R> {
-    fn default() -> Self {
-        Rows { buckets: VecDeque::with_capacity(1), change: None }
-    }
-}
-
-impl<R> Rows<R> {
-    fn is_idle(&self) -> bool {
-        self.buckets.is_empty() && self.change.is_none()
-    }
 }
 
 /// What a tick adds to the windows of the keys that it concerns: the output, summed up by key, so
@@ -98,6 +90,28 @@ impl<R: Abelian> Changes<R> {
     }
 }
 
+/// An export under way: the buckets that are still to be written, last first, and rows that had to
+/// be copied before it came to them.
+struct Walk<K, R> {
+    buckets: Vec<(u8, u64)>,
+    copied: Vec<ExpireRow<K, R>>,
+}
+
+impl<K: Clone + Hash + Eq, R: Clone> Walk<K, R> {
+    /// Copies rows of a level, handed to it one by one with their end, that are about to change or go.
+    fn copy<'a>(&'a mut self, keys: &'a Table<K, Known>, level: usize) -> impl FnMut(u64, &Row<R>) + use<'a, K, R> {
+        move |end, row| self.copied.push(exported(keys, level as u8, end, row))
+    }
+}
+
+fn exported<K, R>(keys: &Table<K, Known>, level: u8, end: u64, (slot, sum): &Row<R>) -> ExpireRow<K, R>
+where
+    K: Clone + Hash + Eq,
+    R: Clone,
+{
+    (keys.get(*slot).0.clone(), Bucket { end, level, sum: sum.clone() })
+}
+
 impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
     /// The core of `windows`; `phase_of` gives the phase of a key in microseconds.
     pub fn new(windows: Windows, phase_of: Box<dyn Fn(&K) -> u64>) -> Self {
@@ -108,169 +122,119 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
         }
         let levels = levels.into_iter().map(|(bucket_us, mut windows)| {
             windows.sort_by_key(|(_, length_us)| *length_us);
-            Level { bucket_us, windows, ends: Ends::default() }
+            let longest_us = windows.last().map_or(0, |(_, length_us)| *length_us);
+            Level { bucket_us, longest_us, windows, buckets: Buckets::default() }
         });
-        let changes = Changes { windows: windows.lengths_us.len(), slots: Vec::new(), sums: Vec::new() };
         ExpireCore {
             phase_of,
             levels: levels.collect(),
             keys: Table::default(),
             idle: Idle::default(),
-            changes,
+            changes: Changes { windows: windows.lengths_us.len(), slots: Vec::new(), sums: Vec::new() },
+            walk: Walk { buckets: Vec::new(), copied: Vec::new() },
             now: 0,
         }
     }
 
+    /// How many keys the core holds.
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
     /// How many rows the core holds.
     pub fn rows(&self) -> usize {
-        self.keys.iter().map(|(_, rows)| rows.buckets.len()).sum()
+        self.levels.iter().map(|level| level.buckets.rows()).sum()
     }
 
     /// Takes what happened to a key at an instant.
-    fn take(&mut self, hint: Hint, (key, at): (K, u64), diff: &R) {
+    fn take(&mut self, hint: Hint, (key, at): (K, u64), diff: R) {
         let phase_us = (self.phase_of)(&key);
-        let slot = self.keys.find_or_insert_near(hint, &key, Rows::default);
+        let slot = self.keys.find_or_insert_near(hint, &key, Known::default);
         self.write(slot, 0, phase_us, at, diff);
     }
 
-    /// Writes `diff` into the row of the finest level, from `finest` on, that still keeps that
-    /// bucket, and adds it to each window, of those levels, that holds the bucket now.
-    fn write(&mut self, slot: Slot, finest: usize, phase_us: u64, at: u64, diff: &R) {
+    /// Adds `diff` to each window, of the levels from `finest` on, that holds its bucket now, and
+    /// writes it into the first of these levels that keeps the bucket.
+    fn write(&mut self, slot: Slot, finest: usize, phase_us: u64, at: u64, diff: R) {
         let now = self.now;
-        let rows = self.keys.get_mut(slot).1;
-        let mut written = None;
-        for (at_level, level) in self.levels.iter().enumerate().skip(finest) {
+        let known = self.keys.get_mut(slot).1;
+        let (mut written, mut until) = (None, 0);
+        for (number, level) in self.levels.iter().enumerate().skip(finest) {
             let end = bucket_end(level.bucket_us, phase_us, at);
-            if written.is_none() && end + level.longest_us() <= now {
+            until = end + level.longest_us;
+            if until <= now {
                 continue;
             }
-            written = written.or(Some((at_level, end)));
-            let sums = self.changes.of(slot, &mut rows.change);
+            written = written.or(Some((number, end)));
+            let sums = self.changes.of(slot, &mut known.change);
             for (window, _) in level.windows.iter().filter(|(_, length_us)| end + length_us > now) {
-                sums[usize::from(*window)].plus_equals(diff);
+                sums[usize::from(*window)].plus_equals(&diff);
             }
         }
-        let Some((at_level, end)) = written else {
-            self.forget_if_empty(slot);
-            return;
-        };
-        let rows = &mut rows.buckets;
-        let is_it = |row: &Bucket<R>| row.end == end && usize::from(row.level) == at_level;
-        // Mostly it is the newest, or newer than that.
-        if let Some(newest) = rows.back_mut().filter(|row| is_it(row)) {
-            newest.sum.plus_equals(diff);
-            return;
-        }
-        let is_before = |row: &Bucket<R>| (row.end, usize::from(row.level)) < (end, at_level);
-        let place = if rows.back().is_none_or(is_before) { rows.len() } else { rows.partition_point(is_before) };
-        if let Some(row) = rows.get_mut(place).filter(|row| is_it(row)) {
-            row.sum.plus_equals(diff);
-            return;
-        }
-        for (level_number, level) in self.levels.iter_mut().enumerate().skip(at_level) {
-            let end = bucket_end(level.bucket_us, phase_us, at);
-            if within(rows, level_number, end, level.bucket_us).next().is_none() {
-                level.ends.add(end, slot);
+        match written {
+            Some((level, end)) => {
+                known.until = known.until.max(until);
+                let copy = self.walk.copy(&self.keys, level);
+                self.levels[level].buckets.add(end, slot, diff, copy);
             }
+            None => self.forget_if_idle(slot),
         }
-        rows.insert(place, Bucket { end, level: at_level as u8, sum: diff.clone() });
     }
 
     /// Takes what ended in (`after`, `until`] out of one window.
-    fn leave(&mut self, at: usize, window: u8, after: u64, until: u64) {
-        let level = &self.levels[at];
-        for (end, slots) in level.ends.between(after, until) {
-            self.keys.fetch(slots.iter().copied(), oldest);
-            for slot in slots {
-                let rows = self.keys.get_mut(*slot).1;
-                let mut bucket = within(&rows.buckets, at, end, level.bucket_us).map(|row| row.sum.clone());
-                let Some(mut sum) = bucket.next() else { continue };
-                bucket.for_each(|other| sum.plus_equals(&other));
+    fn leave(&mut self, level: usize, window: u8, after: u64, until: u64) {
+        for rows in self.levels[level].buckets.between(after, until) {
+            self.keys.fetch(rows.iter().map(|(slot, _)| *slot), |known| known.until);
+            for (slot, sum) in rows {
+                let mut sum = sum.clone();
                 sum.negate();
-                self.changes.of(*slot, &mut rows.change)[usize::from(window)].plus_equals(&sum);
-            }
-        }
-    }
-
-    /// Lets a key without rows wait for more, and forgets the one that has waited longest.
-    fn forget_if_empty(&mut self, slot: Slot) {
-        if !self.keys.peek(slot).is_some_and(Rows::is_idle) {
-            return;
-        }
-        self.idle.add(slot);
-        while let Some(slot) = self.idle.pop(self.keys.len()) {
-            if self.keys.peek(slot).is_some_and(Rows::is_idle) {
-                self.keys.remove(slot);
+                let change = &mut self.keys.get_mut(*slot).1.change;
+                self.changes.of(*slot, change)[usize::from(window)].plus_equals(&sum);
             }
         }
     }
 
     /// Takes the buckets that end by `until` out of the longest windows of a level, and rolls them up
     /// or drops them.
-    fn retire(&mut self, at: usize, until: u64) {
-        while let Some((end, slots)) = self.levels[at].ends.take_first(until) {
-            self.keys.fetch(slots.iter().copied(), oldest);
-            for slot in slots {
-                self.retire_bucket(at, end, slot);
+    fn retire(&mut self, level: usize, until: u64) {
+        loop {
+            let copy = self.walk.copy(&self.keys, level);
+            let Some((end, rows)) = self.levels[level].buckets.take_first(until, copy) else { return };
+            self.keys.fetch(rows.iter().map(|(slot, _)| *slot), |known| known.until);
+            for (slot, sum) in rows {
+                self.retire_row(level, end, slot, sum);
             }
         }
     }
 
-    fn retire_bucket(&mut self, at: usize, end: u64, slot: Slot) {
-        let level = &self.levels[at];
-        let (key, rows) = self.keys.get_mut(slot);
-        let buckets = &mut rows.buckets;
-        let mut place = first_within(buckets, end, level.bucket_us);
-        let mut sum: Option<R> = None;
-        while let Some(row) = buckets.get(place).filter(|row| row.end <= end) {
-            if usize::from(row.level) > at {
-                place += 1;
-                continue;
-            }
-            let row = buckets.remove(place).expect("it was just looked at");
-            match &mut sum {
-                Some(sum) => sum.plus_equals(&row.sum),
-                None => sum = Some(row.sum),
-            }
-        }
-        let Some(mut sum) = sum else { return };
-        if let Some(coarser) = self.levels.get(at + 1) {
-            let end = bucket_end(coarser.bucket_us, (self.phase_of)(key), end - 1);
-            let level = at as u8 + 1;
-            let place = buckets.partition_point(|row| (row.end, row.level) < (end, level));
-            match buckets.get_mut(place).filter(|row| row.end == end && row.level == level) {
-                Some(row) => row.sum.plus_equals(&sum),
-                None => buckets.insert(place, Bucket { end, level, sum: sum.clone() }),
-            }
+    fn retire_row(&mut self, level: usize, end: u64, slot: Slot, mut sum: R) {
+        if level + 1 < self.levels.len() {
+            let phase_us = (self.phase_of)(self.keys.get(slot).0);
+            let end = bucket_end(self.levels[level + 1].bucket_us, phase_us, end - 1);
+            let copy = self.walk.copy(&self.keys, level + 1);
+            self.levels[level + 1].buckets.add(end, slot, sum.clone(), copy);
         }
         sum.negate();
-        let sums = self.changes.of(slot, &mut rows.change);
-        for (window, _) in level.longest() {
-            sums[usize::from(*window)].plus_equals(&sum);
+        let sums = self.changes.of(slot, &mut self.keys.get_mut(slot).1.change);
+        for window in self.levels[level].longest() {
+            sums[window].plus_equals(&sum);
         }
     }
-}
 
-/// What is to be read of rows that something leaves: mostly it is the oldest.
-fn oldest<R>(rows: &Rows<R>) -> u64 {
-    rows.buckets.front().map_or(0, |bucket| bucket.end)
-}
-
-/// The place of the first row within the bucket that ends at `end`, or that it would have. Mostly it
-/// is the oldest, or newer than all.
-fn first_within<R>(rows: &VecDeque<Bucket<R>>, end: u64, bucket_us: u64) -> usize {
-    let is_before = |row: &Bucket<R>| row.end + bucket_us <= end;
-    match (rows.front(), rows.back()) {
-        (Some(oldest), Some(newest)) if is_before(oldest) && !is_before(newest) => rows.partition_point(is_before),
-        (Some(oldest), Some(_)) if is_before(oldest) => rows.len(),
-        _ => 0,
+    /// Lets a key of which nothing is held wait for more, and forgets the one that has waited longest.
+    fn forget_if_idle(&mut self, slot: Slot) {
+        let now = self.now;
+        let is_idle = |known: &Known| known.until <= now && known.change.is_none();
+        if !self.keys.peek(slot).is_some_and(is_idle) {
+            return;
+        }
+        self.idle.add(slot);
+        while let Some(slot) = self.idle.pop(self.keys.len()) {
+            if self.keys.peek(slot).is_some_and(is_idle) {
+                self.keys.remove(slot);
+            }
+        }
     }
-}
-
-/// The rows, of level `at` or finer, within the bucket that ends at `end`.
-fn within<R>(rows: &VecDeque<Bucket<R>>, at: usize, end: u64, bucket_us: u64) -> impl Iterator<Item = &Bucket<R>> {
-    let first = first_within(rows, end, bucket_us);
-    rows.range(first..).take_while(move |row| row.end <= end).filter(move |row| usize::from(row.level) <= at)
 }
 
 impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R> {
@@ -284,7 +248,7 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
         let before = self.now;
         self.now = before.max(tick);
         for at in 0..self.levels.len() {
-            let longest_us = self.levels[at].longest_us();
+            let longest_us = self.levels[at].longest_us;
             for place in 0..self.levels[at].windows.len() {
                 let (window, length_us) = self.levels[at].windows[place];
                 if let Some(until) = self.now.checked_sub(length_us).filter(|_| length_us < longest_us) {
@@ -298,14 +262,13 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
     }
 
     fn absorb(&mut self, data: (K, u64), _tick: Tick, diff: R, _out: &mut Out<(K, u8), R>) {
-        self.take(Hint::NONE, data, &diff);
+        self.take(Hint::NONE, data, diff);
     }
 
     fn absorb_all(&mut self, updates: &mut Vec<((K, u64), R)>, _tick: Tick, _out: &mut Out<(K, u8), R>) {
-        let newest = |rows: &Rows<R>| rows.buckets.back().map_or(0, |bucket| bucket.end);
-        let hints = self.keys.look_ahead(updates.iter().map(|((key, _), _)| key), newest);
+        let hints = self.keys.look_ahead(updates.iter().map(|((key, _), _)| key), |known| known.until);
         for ((data, diff), hint) in updates.drain(..).zip(hints) {
-            self.take(hint, data, &diff);
+            self.take(hint, data, diff);
         }
     }
 
@@ -313,8 +276,8 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
         let slots = std::mem::take(&mut self.changes.slots);
         let mut sums = self.changes.sums.drain(..);
         for slot in &slots {
-            let (key, rows) = self.keys.get_mut(*slot);
-            rows.change = None;
+            let (key, known) = self.keys.get_mut(*slot);
+            known.change = None;
             for (window, sum) in sums.by_ref().take(self.changes.windows).enumerate() {
                 if !sum.is_zero() {
                     out.push(((key.clone(), window as u8), tick, sum));
@@ -322,16 +285,16 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
             }
         }
         drop(sums);
-        slots.iter().for_each(|slot| self.forget_if_empty(*slot));
+        slots.iter().for_each(|slot| self.forget_if_idle(*slot));
         self.changes.slots = slots;
         self.changes.slots.clear();
     }
 
     fn due(&self) -> Option<Tick> {
-        let of_level = |level: &Level| {
+        let of_level = |level: &Level<R>| {
             let next = |length_us: u64| {
                 let passed = self.now.checked_sub(length_us).map_or(Unbounded, Excluded);
-                level.ends.first_after(passed).map(|end| end + length_us)
+                level.buckets.first_after(passed).map(|end| end + length_us)
             };
             level.windows.iter().filter_map(|(_, length_us)| next(*length_us)).min()
         };
@@ -339,21 +302,31 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
     }
 
     fn begin_export(&mut self) {
-        self.keys.begin_export();
+        self.walk.copied.clear();
+        self.walk.buckets.clear();
+        for (number, level) in self.levels.iter_mut().enumerate().rev() {
+            self.walk.buckets.extend(level.buckets.await_all().map(|end| (number as u8, end)));
+        }
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        self.keys
-            .export_slice(max_rows, out, |key, rows| (!rows.buckets.is_empty()).then(|| (key, Vec::from(rows.buckets))))
+        let full = out.len() + max_rows;
+        out.append(&mut self.walk.copied);
+        while let (Some((level, end)), true) = (self.walk.buckets.last().copied(), out.len() < full) {
+            let rows = self.levels[usize::from(level)].buckets.next_awaited(end, full - out.len());
+            out.extend(rows.iter().map(|row| exported(&self.keys, level, end, row)));
+            if rows.is_empty() {
+                self.walk.buckets.pop();
+            }
+        }
+        self.walk.buckets.is_empty()
     }
 
     /// Rows come back as they were; what they add to each window is emitted at `tick`.
-    fn import(&mut self, (key, rows): Self::Row, _tick: Tick, _out: &mut Out<(K, u8), R>) {
+    fn import(&mut self, (key, row): Self::Row, _tick: Tick, _out: &mut Out<(K, u8), R>) {
         let phase_us = (self.phase_of)(&key);
-        for row in rows {
-            let slot = self.keys.find_or_insert(&key, Rows::default);
-            let finest = usize::from(row.level).min(self.levels.len() - 1);
-            self.write(slot, finest, phase_us, row.end - 1, &row.sum);
-        }
+        let slot = self.keys.find_or_insert(&key, Known::default);
+        let finest = usize::from(row.level).min(self.levels.len() - 1);
+        self.write(slot, finest, phase_us, row.end - 1, row.sum);
     }
 }

@@ -8,7 +8,7 @@ use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::{Ranked, TopKOptions, TopKRow, by_rank, list::List, tree::OUT};
+use super::{Ranking, TopKOptions, TopKRow, by_rank, list::List, tree::OUT};
 use crate::{
     Tick, differences,
     shell::{Core, Out},
@@ -97,7 +97,7 @@ impl<M: Eq, P> Eq for Seat<M, P> {}
 /// The candidates that were emitted for a group.
 #[derive(Clone)]
 struct Group<M, P> {
-    emitted: Vec<Ranked<M, P>>,
+    emitted: Ranking<M, P>,
     touched: bool,
 }
 
@@ -120,10 +120,10 @@ pub struct StageOne<M, A, B, P> {
 
 impl<M, A, B, P> StageOne<M, A, B, P>
 where
-    M: ExchangeData + Hash,
+    M: ExchangeData + Hash + Sync,
     A: ExchangeData + Hash,
     B: ExchangeData + Hash,
-    P: ExchangeData,
+    P: ExchangeData + Sync,
 {
     /// A stage without members.
     ///
@@ -150,7 +150,7 @@ where
     }
 
     fn group(&mut self, group: &(A, B)) -> Slot {
-        let slot = self.groups.find_or_insert(group, || Group { emitted: Vec::new(), touched: false });
+        let slot = self.groups.find_or_insert(group, || Group { emitted: Ranking::default(), touched: false });
         if self.lists.len() <= slot as usize {
             self.lists.push(List::new(self.options.k));
         }
@@ -169,11 +169,14 @@ where
     fn add_score(&mut self, hint: Hint, key: (M, A), diff: i64) {
         let cell = self.cells.find_near(hint, &key).unwrap_or_else(|| self.new_cell(&key));
         let state = self.cells.get_mut(cell).1;
+        let before = state.ranked();
         state.score += diff;
         let (score, is_idle) = (state.ranked(), state.score == 0);
-        for (group, leaf) in &state.leaves {
-            if self.lists[*group as usize].set(*leaf, score) {
-                touch(&mut self.groups, &mut self.touched, *group);
+        if score != before {
+            for (group, leaf) in &state.leaves {
+                if self.lists[*group as usize].set(*leaf, score) {
+                    touch(&mut self.groups, &mut self.touched, *group);
+                }
             }
         }
         if is_idle {
@@ -329,7 +332,7 @@ where
     }
 
     /// The candidates of a group as they are now.
-    fn candidates(&self, group: Slot) -> Vec<Ranked<M, P>> {
+    fn candidates(&self, group: Slot) -> Ranking<M, P> {
         let ranked = |(seat, score): (&Seat<M, P>, i64)| {
             (seat.member.clone(), score, seat.open.clone().expect("a listed member is open"))
         };
@@ -350,14 +353,14 @@ where
 
 impl<M, A, B, P> Core for StageOne<M, A, B, P>
 where
-    M: ExchangeData + Hash,
+    M: ExchangeData + Hash + Sync,
     A: ExchangeData + Hash,
     B: ExchangeData + Hash,
-    P: ExchangeData,
+    P: ExchangeData + Sync,
 {
     type In = Feed<M, A, B, P>;
     type InDiff = i64;
-    type Out = ((A, B), Vec<Ranked<M, P>>);
+    type Out = ((A, B), Ranking<M, P>);
     type OutDiff = isize;
     type Row = TopKRow<M, A, B, P>;
 
@@ -371,7 +374,10 @@ where
         let scored = updates.iter().filter_map(|(feed, _)| feed.cell());
         let others = updates.iter().filter(|(feed, _)| feed.cell().is_none()).map(|(feed, _)| feed.member());
         let peek = |(group, leaf): &(Slot, u32)| self.lists[*group as usize].peek(*leaf);
-        let leaves = |cell: &Cell| cell.leaves.iter().fold(0, |read, leaf| read ^ peek(leaf));
+        let leaves = |cell: &Cell| match cell.is_open {
+            true => cell.leaves.iter().fold(0, |read, leaf| read ^ peek(leaf)),
+            false => 0,
+        };
         let mut cells = self.cells.look_ahead(scored, leaves).into_iter();
         let mut members = self.members.look_ahead(others, |member| member.cells.len() as u64).into_iter();
         for (feed, diff) in updates.drain(..) {
@@ -392,8 +398,11 @@ where
             if state.emitted != now {
                 let before = std::mem::replace(&mut state.emitted, now);
                 let (gone, new) = match self.is_alone {
-                    true => (before, state.emitted.clone()),
-                    false => differences(&before, &state.emitted, by_rank),
+                    true => (before, Ranking::clone(&state.emitted)),
+                    false => {
+                        let (gone, new) = differences(&before, &state.emitted, by_rank);
+                        (gone.into(), new.into())
+                    }
                 };
                 out.extend((!gone.is_empty()).then(|| ((key.clone(), gone), tick, -1)));
                 out.extend((!new.is_empty()).then(|| ((key.clone(), new), tick, 1)));

@@ -1,10 +1,10 @@
 //! Stage 2, partitioned by group: merges the candidates of all workers, at most K of each.
 
-use std::hash::Hash;
+use std::{hash::Hash, sync::Arc};
 
 use differential_dataflow::ExchangeData;
 
-use super::{Ranked, by_rank};
+use super::{Ranked, Ranking, by_rank};
 use crate::{
     Tick,
     shell::{Core, Out},
@@ -22,39 +22,39 @@ pub struct StageTwo<G, M, P> {
 struct Merge<M, P> {
     /// Candidates with their counts, in the order of rank. A count is 1 outside a tick.
     rows: Vec<(Ranked<M, P>, isize)>,
-    emitted: Vec<Ranked<M, P>>,
+    emitted: Ranking<M, P>,
     touched: bool,
 }
 
-impl<G: ExchangeData + Hash, M: ExchangeData, P: ExchangeData> StageTwo<G, M, P> {
+impl<G: ExchangeData + Hash, M: ExchangeData + Sync, P: ExchangeData + Sync> StageTwo<G, M, P> {
     /// A stage without groups, of lists of at most `k`.
     pub fn new(k: usize) -> Self {
         StageTwo { k, groups: Table::default(), touched: Vec::new() }
     }
 }
 
-impl<G: ExchangeData + Hash, M: ExchangeData, P: ExchangeData> Core for StageTwo<G, M, P> {
-    type In = (G, Vec<Ranked<M, P>>);
+impl<G: ExchangeData + Hash, M: ExchangeData + Sync, P: ExchangeData + Sync> Core for StageTwo<G, M, P> {
+    type In = (G, Ranking<M, P>);
     type InDiff = isize;
-    type Out = (G, Vec<Ranked<M, P>>);
+    type Out = (G, Ranking<M, P>);
     type OutDiff = isize;
     type Row = (G, Vec<(Ranked<M, P>, isize)>);
 
     fn advance(&mut self, _tick: Tick, _out: &mut Out<Self::Out, isize>) {}
 
     fn absorb(&mut self, (group, rows): Self::In, _tick: Tick, diff: isize, _out: &mut Out<Self::Out, isize>) {
-        let fresh = || Merge { rows: Vec::new(), emitted: Vec::new(), touched: false };
+        let fresh = || Merge { rows: Vec::new(), emitted: Ranking::default(), touched: false };
         let slot = self.groups.find_or_insert(&group, fresh);
         let state = self.groups.get_mut(slot).1;
-        for row in rows {
-            match state.rows.binary_search_by(|(other, _)| by_rank(other, &row)) {
+        for row in rows.iter() {
+            match state.rows.binary_search_by(|(other, _)| by_rank(other, row)) {
                 Ok(place) => {
                     state.rows[place].1 += diff;
                     if state.rows[place].1 == 0 {
                         state.rows.remove(place);
                     }
                 }
-                Err(place) => state.rows.insert(place, (row, diff)),
+                Err(place) => state.rows.insert(place, (row.clone(), diff)),
             }
         }
         if !std::mem::replace(&mut state.touched, true) {
@@ -67,9 +67,9 @@ impl<G: ExchangeData + Hash, M: ExchangeData, P: ExchangeData> Core for StageTwo
             let (group, state) = self.groups.get_mut(slot);
             state.touched = false;
             let live = state.rows.iter().filter(|(_, count)| *count > 0).map(|(row, _)| row);
-            let now: Vec<_> = live.take(self.k).cloned().collect();
+            let now: Ranking<M, P> = live.take(self.k).cloned().collect();
             if now != state.emitted {
-                let before = std::mem::replace(&mut state.emitted, now.clone());
+                let before = std::mem::replace(&mut state.emitted, Arc::clone(&now));
                 if !before.is_empty() {
                     out.push(((group.clone(), before), tick, -1));
                 }
@@ -93,7 +93,7 @@ impl<G: ExchangeData + Hash, M: ExchangeData, P: ExchangeData> Core for StageTwo
 
     fn import(&mut self, (group, rows): Self::Row, tick: Tick, out: &mut Out<Self::Out, isize>) {
         for (row, count) in rows {
-            self.absorb((group.clone(), vec![row]), tick, count, out);
+            self.absorb((group.clone(), Arc::new([row])), tick, count, out);
         }
     }
 }

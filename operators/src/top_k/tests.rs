@@ -24,7 +24,7 @@ type Place = u8;
 type Payload = i64;
 type Change = Feed<Member, Axis, Place, Payload>;
 type Row = TopKRow<Member, Axis, Place, Payload>;
-type Listed = ((Axis, Place), Vec<Ranked<Member, Payload>>);
+type Listed = ((Axis, Place), Ranking<Member, Payload>);
 
 /// The place where every member stands, in most tests.
 const EVERYWHERE: Place = 9;
@@ -136,7 +136,7 @@ impl History {
         let first = groups.into_iter().map(|(group, mut members)| {
             members.sort_by_key(|(member, score, _)| (-score, *member));
             members.truncate(self.lists.k);
-            ((group, members), 1)
+            ((group, members.into()), 1)
         });
         first.collect()
     }

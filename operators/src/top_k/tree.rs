@@ -1,24 +1,20 @@
-//! A tournament over the leaves of a group: sixteen leaves to a block, sixteen blocks to the
-//! next, each knowing its best leaf. The best m leaves are found from the top without looking at
-//! the rest.
+//! The leaves of a group: sixteen leaves to a block, sixteen blocks to the next, each knowing a
+//! bound: no leaf of it comes before that. The best m leaves are found from the top, the block of the
+//! best bound first, without looking at the rest.
 //!
-//! A group of a few needs no tournament: up to [`SMALL`] leaves are looked at one by one.
+//! A group of a few needs no blocks: up to [`SMALL`] leaves are looked at one by one.
 //!
-//! Changing a leaf writes its score and, where that may make another leaf win, notes its block: who
-//! wins it is decided when the best are asked for, or when [`MAX_STALE_BLOCKS`] have been noted, once
-//! for all changes since. So a change costs at most one block per level, and mostly less, and no
-//! question has more than that to repair.
+//! A leaf that gains raises the bounds that it passes, mostly none. One that loses changes none:
+//! who asks for the best comes upon a bound that nobody reaches any more, and lowers it. So each loss
+//! is paid for once, by one block a level, and only if a question comes that far down.
 
 use std::{cmp::Ordering, collections::BinaryHeap};
 
 /// How many children a block has: a cache line or two of scores.
 const FAN: usize = 16;
 
-/// How many blocks may be noted before they are looked at again.
-const MAX_STALE_BLOCKS: usize = 1_024;
-
-/// How many leaves are looked at one by one: about as long as the best of a tournament take. Few in
-/// tests, so that all of them have tournaments.
+/// How many leaves are looked at one by one: about as long as the best of as many in blocks take. Few
+/// in tests, so that all of them have blocks.
 const SMALL: usize = if cfg!(test) { 8 } else { 256 };
 
 /// The score of a leaf that is not eligible. Eligible scores are above 0.
@@ -30,16 +26,23 @@ pub(super) struct Tree<M> {
     scores: Vec<i64>,
     ties: Vec<u64>,
     members: Vec<M>,
-    /// `winners[level][block]`: the best leaf of that block. None where the group is small.
-    winners: Vec<Vec<u32>>,
-    /// Blocks of the lowest level whose winner may not be their best, and which those are.
-    stale: Vec<u32>,
-    is_stale: Vec<bool>,
+    /// `bounds[level][block]`. None where the group is small.
+    bounds: Vec<Vec<Bound>>,
     free: Vec<u32>,
     /// How many leaves, each by itself or as the best of its block, were looked at in blocks.
     #[cfg(test)]
     looked_at: std::cell::Cell<usize>,
 }
+
+/// The rank that a leaf has, or had.
+#[derive(Clone, Copy)]
+struct Bound {
+    score: i64,
+    /// [`NOBODY`] comes before every leaf of that score.
+    leaf: u32,
+}
+
+const NOBODY: u32 = u32::MAX;
 
 impl<M: Ord + Clone> Tree<M> {
     pub(super) fn new() -> Self {
@@ -47,9 +50,7 @@ impl<M: Ord + Clone> Tree<M> {
             scores: Vec::new(),
             ties: Vec::new(),
             members: Vec::new(),
-            winners: Vec::new(),
-            stale: Vec::new(),
-            is_stale: Vec::new(),
+            bounds: Vec::new(),
             free: Vec::new(),
             #[cfg(test)]
             looked_at: std::cell::Cell::new(0),
@@ -61,6 +62,7 @@ impl<M: Ord + Clone> Tree<M> {
         if let Some(leaf) = self.free.pop() {
             self.members[leaf as usize] = member;
             self.ties[leaf as usize] = tie;
+            self.forget_bounds_of(leaf);
             return leaf;
         }
         let leaf = self.scores.len() as u32;
@@ -68,26 +70,40 @@ impl<M: Ord + Clone> Tree<M> {
         self.ties.push(tie);
         self.members.push(member);
         if self.scores.len() > SMALL {
-            self.grow(leaf);
+            self.grow();
         }
         leaf
     }
 
-    /// Gives the last `leaf` a place in the tournament, and all of them where it is the first.
-    fn grow(&mut self, leaf: u32) {
-        let known = self.is_stale.len();
+    /// Gives every leaf its blocks.
+    fn grow(&mut self) {
         let (mut level, mut blocks) = (0, self.scores.len().div_ceil(FAN));
-        self.is_stale.resize(blocks, true);
-        self.stale.extend(known as u32..blocks as u32);
         loop {
-            if self.winners.len() == level {
-                self.winners.push(Vec::new());
+            if self.bounds.len() == level {
+                self.bounds.push(Vec::new());
             }
-            self.winners[level].resize(blocks, leaf);
+            for block in self.bounds[level].len()..blocks {
+                let bound = self.least_bound(level, block);
+                self.bounds[level].push(bound);
+            }
             if blocks == 1 {
                 return;
             }
             (level, blocks) = (level + 1, blocks.div_ceil(FAN));
+        }
+    }
+
+    /// A leaf that has another member now no longer says who had a rank. Nor do the blocks above say
+    /// it of that score: no bound is above that of the next level.
+    fn forget_bounds_of(&mut self, leaf: u32) {
+        let (mut block, mut forgotten) = (leaf as usize, None);
+        for bounds in &mut self.bounds {
+            block /= FAN;
+            let bound = &mut bounds[block];
+            if bound.leaf == leaf || forgotten == Some(bound.score) {
+                bound.leaf = NOBODY;
+                forgotten = Some(bound.score);
+            }
         }
     }
 
@@ -121,74 +137,62 @@ impl<M: Ord + Clone> Tree<M> {
     /// Sets a leaf's score.
     pub(super) fn set(&mut self, leaf: u32, score: i64) {
         let before = std::mem::replace(&mut self.scores[leaf as usize], score);
-        let block = leaf as usize / FAN;
-        if !self.winners.is_empty() && !self.is_stale[block] && self.changes_a_winner(leaf, score > before) {
-            self.is_stale[block] = true;
-            self.stale.push(block as u32);
-            if self.stale.len() >= MAX_STALE_BLOCKS {
-                self.repair();
-            }
+        if score <= before {
+            return;
         }
-    }
-
-    /// True where some block may have another winner now that a leaf, of a block that is not stale,
-    /// has gained or lost.
-    fn changes_a_winner(&self, leaf: u32, has_gained: bool) -> bool {
-        let mut block = leaf as usize;
-        for winners in &self.winners {
-            block /= FAN;
-            let winner = winners[block];
-            if winner != leaf {
-                return self.beats(leaf, winner);
-            }
-            if !has_gained {
-                return true;
-            }
+        let (mut level, mut block) = (0, leaf as usize / FAN);
+        // No bound is above that of the next level.
+        while level < self.bounds.len() && self.is_above(Bound { score, leaf }, self.bounds[level][block]) {
+            self.bounds[level][block] = Bound { score, leaf };
+            (level, block) = (level + 1, block / FAN);
         }
-        false
-    }
-
-    /// Lets every block know its best leaf again.
-    fn repair(&mut self) {
-        let mut blocks = std::mem::take(&mut self.stale);
-        blocks.iter().for_each(|block| self.is_stale[*block as usize] = false);
-        for level in 0..self.winners.len() {
-            for block in &blocks {
-                self.winners[level][*block as usize] = self.best_of(level, *block as usize);
-            }
-            blocks.iter_mut().for_each(|block| *block /= FAN as u32);
-            blocks.sort_unstable();
-            blocks.dedup();
-        }
-        blocks.clear();
-        self.stale = blocks;
     }
 
     /// The best `most` eligible leaves, best first.
     pub(super) fn best(&mut self, most: usize) -> Vec<u32> {
-        if self.winners.is_empty() {
-            return self.best_of_all(most);
-        }
-        self.repair();
+        let Some(top) = self.bounds.len().checked_sub(1) else { return self.best_of_all(most) };
+        let (mut found, mut looked_into) = (Vec::with_capacity(most), Vec::new());
         let tree = &*self;
-        let mut found = Vec::with_capacity(most);
-        let top = tree.winners.len() - 1;
-        let mut heap = BinaryHeap::from([Entrant { tree, leaf: tree.winners[top][0], block: Some((top, 0)) }]);
-        while let Some(Entrant { leaf, block, .. }) = heap.pop() {
-            if found.len() == most || tree.score(leaf) <= OUT {
+        let mut heap = BinaryHeap::from([Entrant { tree, bound: tree.bounds[top][0], block: Some((top, 0)) }]);
+        while let Some(Entrant { bound, block, .. }) = heap.pop() {
+            if found.len() == most || bound.score <= OUT {
                 break;
             }
-            match block {
-                None => found.push(leaf),
-                Some((0, block)) => heap.extend(tree.leaves(block).map(|leaf| Entrant { tree, leaf, block: None })),
-                Some((level, block)) => heap.extend(tree.children(level, block).map(|child| Entrant {
-                    tree,
-                    leaf: tree.winners[level - 1][child],
-                    block: Some((level - 1, child)),
-                })),
-            }
+            let Some((level, block)) = block else {
+                found.push(bound.leaf);
+                continue;
+            };
+            looked_into.push((level, block));
+            heap.extend(tree.within(level, block).map(|(bound, block)| Entrant { tree, bound, block }));
+        }
+        drop(heap);
+        // A block was looked into before those within it.
+        while let Some((level, block)) = looked_into.pop() {
+            self.bounds[level][block] = self.least_bound(level, block);
         }
         found
+    }
+
+    /// The leaves of a block of the lowest level, or the blocks of another, with their bounds.
+    fn within(&self, level: usize, block: usize) -> impl Iterator<Item = (Bound, Option<(usize, usize)>)> {
+        let lower = level.checked_sub(1);
+        let width = lower.map_or(self.scores.len(), |lower| self.bounds[lower].len());
+        let children = block * FAN..((block + 1) * FAN).min(width);
+        self.look_at(children.len());
+        children.map(move |child| match lower {
+            Some(lower) => (self.bounds[lower][child], Some((lower, child))),
+            None => (Bound { score: self.scores[child], leaf: child as u32 }, None),
+        })
+    }
+
+    /// The least bound that a block can have.
+    fn least_bound(&self, level: usize, block: usize) -> Bound {
+        let bounds = self.within(level, block).map(|(bound, _)| bound);
+        bounds.reduce(|best, other| if self.is_above(other, best) { other } else { best }).expect("a block has a leaf")
+    }
+
+    fn is_above(&self, a: Bound, b: Bound) -> bool {
+        a.score > b.score || (a.score == b.score && self.order(a.leaf, b.leaf).is_lt())
     }
 
     fn best_of_all(&self, most: usize) -> Vec<u32> {
@@ -202,30 +206,9 @@ impl<M: Ord + Clone> Tree<M> {
         found
     }
 
-    fn leaves(&self, block: usize) -> std::ops::Range<u32> {
-        let leaves = block * FAN..((block + 1) * FAN).min(self.scores.len());
-        self.look_at(leaves.len());
-        leaves.start as u32..leaves.end as u32
-    }
-
-    fn children(&self, level: usize, block: usize) -> std::ops::Range<usize> {
-        let children = block * FAN..((block + 1) * FAN).min(self.winners[level - 1].len());
-        self.look_at(children.len());
-        children
-    }
-
     fn look_at(&self, _leaves: usize) {
         #[cfg(test)]
         self.looked_at.set(self.looked_at.get() + _leaves);
-    }
-
-    fn best_of(&self, level: usize, block: usize) -> u32 {
-        let better = |best: u32, other: u32| if self.beats(other, best) { other } else { best };
-        if level == 0 {
-            return self.leaves(block).reduce(better).expect("a block has a leaf");
-        }
-        let winners = &self.winners[level - 1];
-        self.children(level, block).map(|child| winners[child]).reduce(better).expect("a block has a child")
     }
 
     pub(super) fn beats(&self, a: u32, b: u32) -> bool {
@@ -245,21 +228,25 @@ impl<M: Ord + Clone> Tree<M> {
 
     /// The order of two leaves of one score.
     fn order(&self, a: u32, b: u32) -> Ordering {
+        if a == NOBODY || b == NOBODY {
+            return (a != NOBODY).cmp(&(b != NOBODY));
+        }
         let (a, b) = (a as usize, b as usize);
         self.ties[a].cmp(&self.ties[b]).then_with(|| self.members[a].cmp(&self.members[b]))
     }
 }
 
-/// A leaf, or a block with its best leaf, in the queue of [`Tree::best`].
+/// A leaf, or a block with its bound, in the queue of [`Tree::best`].
 struct Entrant<'a, M> {
     tree: &'a Tree<M>,
-    leaf: u32,
+    bound: Bound,
     block: Option<(usize, usize)>,
 }
 
 impl<M: Ord + Clone> Ord for Entrant<'_, M> {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.tree.by_rank(other.leaf, self.leaf)
+        let by_score = self.bound.score.cmp(&other.bound.score);
+        by_score.then_with(|| self.tree.order(other.bound.leaf, self.bound.leaf))
     }
 }
 impl<M: Ord + Clone> PartialOrd for Entrant<'_, M> {
@@ -279,43 +266,52 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What the best `most` cost after one change, and what as many changes as there may be stale
-    /// blocks cost by themselves, in a group of `leaves`, at the worst.
-    fn worst_costs(leaves: u32, most: usize) -> (usize, usize, usize) {
+    /// The most that a question for the best `most` of `leaves` looked at, after each of `changes`.
+    fn worst_cost(leaves: u32, most: usize, changes: u32) -> usize {
         let mut tree = Tree::new();
         for leaf in 0..leaves {
             tree.add(leaf, 0);
             tree.set(leaf, 1 + i64::from(leaf.wrapping_mul(2_654_435_761) % 1_000));
         }
-        let cost = |tree: &Tree<u32>| tree.looked_at.replace(0);
-        let (mut set, mut best) = (0, 0);
-        for round in 0..100u32 {
+        let cost_of = |change: u32| {
             // Every other change takes the best one out, which asks most of the tree.
             let first = tree.best(1)[0];
-            let leaf = if round % 2 == 0 { first } else { round.wrapping_mul(7_919) % leaves };
-            cost(&tree);
-            tree.set(leaf, i64::from(round % 3) * 600);
+            let leaf = if change % 2 == 0 { first } else { change.wrapping_mul(7_919) % leaves };
+            tree.looked_at.set(0);
+            tree.set(leaf, i64::from(change % 3) * 600);
             assert_eq!(tree.best(most).len(), most);
-            best = best.max(cost(&tree));
-            for change in 0..MAX_STALE_BLOCKS as u32 {
-                tree.set((leaf + change * FAN as u32) % leaves, i64::from(10_000 * (round + 1) + change));
-            }
-            set = set.max(cost(&tree));
-        }
-        (set, best, tree.winners.len())
+            tree.looked_at.get()
+        };
+        (0..changes).map(cost_of).max().expect("a change")
     }
 
-    /// A change looks at one block a level, the best `most` at `most` blocks a level, however many
-    /// leaves there are.
+    /// The best `most` look at `most` blocks a level, however many leaves there are.
     #[test]
     fn the_cost_grows_with_the_levels_and_not_with_the_leaves() {
-        for (leaves, expected) in [(16_384, 4), (65_536, 4), (100_000, 5)] {
-            let (set, best, levels) = worst_costs(leaves, 20);
-            assert_eq!(levels, expected);
-            let changes = MAX_STALE_BLOCKS * FAN * levels;
-            assert!((1..=changes).contains(&set), "{set} leaves for {MAX_STALE_BLOCKS} changes among {leaves}");
-            assert!((1..=FAN * 21 * levels).contains(&best), "{best} leaves for the best 20 among {leaves}");
+        for (leaves, levels) in [(16_384, 4), (65_536, 4), (100_000, 5)] {
+            let worst = worst_cost(leaves, 20, 200);
+            // Each block that is looked into is looked at again when its bound is lowered.
+            assert!((1..=2 * FAN * 24 * levels).contains(&worst), "{worst} leaves for the best 20 among {leaves}");
         }
+    }
+
+    /// However many have lost since the last question: each of them is paid for once.
+    #[test]
+    fn a_loss_is_paid_for_once() {
+        let mut tree = Tree::new();
+        for leaf in 0..65_536u32 {
+            tree.add(leaf, 0);
+            tree.set(leaf, 1_000 + i64::from(leaf));
+        }
+        tree.best(20);
+        (60_000..65_536).for_each(|leaf| tree.set(leaf, 1));
+        tree.looked_at.set(0);
+        assert_eq!(tree.best(20), (59_980..60_000).rev().collect::<Vec<_>>());
+        let first = tree.looked_at.replace(0);
+        assert_eq!(tree.best(20).len(), 20);
+        let second = tree.looked_at.replace(0);
+        assert!(first <= 2 * FAN * (5_536 / FAN + 5_536 / FAN / FAN + 4 * 24), "{first} leaves after 5,536 losses");
+        assert!((1..=2 * FAN * 4 * 24).contains(&second), "{second} leaves when nothing has changed");
     }
 
     proptest! {
@@ -323,29 +319,35 @@ mod tests {
         #[test]
         fn the_best_are_those_of_a_sort(
             leaves in prop::sample::select(vec![5u32, SMALL as u32, SMALL as u32 + 1, 300, 400]),
-            changes in prop::collection::vec((0u32..400, 0i64..9), 1..900),
+            changes in prop::collection::vec((0u32..400, 0i64..9, prop::bool::weighted(0.1)), 1..900),
             most in 1usize..40,
             members_a_tie in 1u64..2_000,
         ) {
             let mut tree = Tree::new();
-            let mut plain = vec![OUT; leaves as usize];
             // Members descend while leaves ascend, so that ties are not in the order of leaves.
-            for leaf in 0..leaves {
-                let member = 1_000 - leaf;
-                prop_assert_eq!(tree.add(member, u64::from(member) / members_a_tie), leaf);
-                tree.set(leaf, 1);
-                tree.set(leaf, OUT);
+            let mut plain: Vec<(i64, u32)> = (0..leaves).map(|leaf| (OUT, 20_000 - leaf)).collect();
+            for (leaf, (_, member)) in plain.iter().enumerate() {
+                prop_assert_eq!(tree.add(*member, u64::from(*member) / members_a_tie), leaf as u32);
+                tree.set(leaf as u32, 1);
+                tree.set(leaf as u32, OUT);
             }
-            for (at, (leaf, score)) in changes.into_iter().enumerate() {
+            for (at, (leaf, score, is_another)) in (0u32..).zip(changes) {
                 let leaf = leaf % leaves;
+                if is_another {
+                    let member = if at % 2 == 0 { at } else { 30_000 + at };
+                    tree.set(leaf, OUT);
+                    tree.remove(leaf);
+                    prop_assert_eq!(tree.add(member, u64::from(member) / members_a_tie), leaf);
+                    plain[leaf as usize].1 = member;
+                }
                 tree.set(leaf, score);
-                plain[leaf as usize] = score;
+                plain[leaf as usize].0 = score;
                 if at % 97 == 0 {
                     tree.best(most);
                 }
             }
-            let mut order: Vec<u32> = (0..leaves).filter(|leaf| plain[*leaf as usize] > OUT).collect();
-            order.sort_by_key(|leaf| (-plain[*leaf as usize], 1_000 - leaf));
+            let mut order: Vec<u32> = (0..leaves).filter(|leaf| plain[*leaf as usize].0 > OUT).collect();
+            order.sort_by_key(|leaf| (-plain[*leaf as usize].0, plain[*leaf as usize].1));
             order.truncate(most);
             prop_assert_eq!(tree.best(most), order);
         }

@@ -12,9 +12,9 @@ use std::{cmp::Reverse, collections::BTreeMap, rc::Rc, sync::Arc};
 use etalage_model::{Group, Key, Sym, Value, ViewValue};
 use etalage_operators::{
     seal::seal_values,
-    top_k::{Feed, Ranked, TopK, TopKOptions, feeds},
+    top_k::{Feed, Ranking, TopK, TopKOptions, feeds},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     View,
@@ -41,17 +41,30 @@ pub const VIEW: View = View {
     oracle,
 };
 
+/// Items with score and what is available of each.
+type Items = Ranking<Sym, Option<i64>>;
+
 /// A set as readers see it.
 #[derive(Debug, Serialize)]
 struct Row {
-    items: Vec<Entry>,
+    #[serde(serialize_with = "entries")]
+    items: Items,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 struct Entry {
     item_id: Sym,
     score: i64,
     available: Option<i64>,
+}
+
+fn entries<S: Serializer>(items: &Items, serializer: S) -> Result<S::Ok, S::Error> {
+    let entry = |(item_id, score, available): &(Sym, i64, Option<i64>)| Entry {
+        item_id: *item_id,
+        score: *score,
+        available: *available,
+    };
+    serializer.collect_seq(items.iter().map(entry))
 }
 
 /// An event part and a window: what a set's scores are added up by.
@@ -59,7 +72,7 @@ type Axis = (Part, u8);
 
 /// The items of a published set, in its order.
 pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
-    value.as_any().downcast_ref::<Row>().into_iter().flat_map(|row| row.items.iter().map(|entry| entry.item_id))
+    value.as_any().downcast_ref::<Row>().into_iter().flat_map(|row| row.items.iter().map(|(item_id, ..)| *item_id))
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
@@ -80,10 +93,9 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         Feed::Gate(item, (stock.sellable || ungated).then_some(stock.available))
     });
     let sets = scores.concatenate(places.into_iter().chain([gates])).top_k(top_k, parts.wiring("Bestsellers"));
-    let publish = move |((part, window), place): (Axis, Part), list: Option<Vec<Ranked<Sym, Option<i64>>>>| {
+    let publish = move |((part, window), place): (Axis, Part), list: Option<Items>| {
         let scope = options.scopes.scope(&part, &place).expect("a group is a scope");
-        let entry = |(item_id, score, available)| Entry { item_id, score, available };
-        let value = list.map(|list| Arc::new(Row { items: list.into_iter().map(entry).collect() }) as Value);
+        let value = list.map(|items| Arc::new(Row { items }) as Value);
         (Key::new(&[scope, options.label(window)]), value)
     };
     Box::new(Published { sealing: seal_values(sets, NAME, |group| *group), publish: Box::new(publish) })
@@ -92,20 +104,19 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
 fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
     let options = history.options;
     let stock = plain_stock(history);
-    let mut sets: BTreeMap<(Sym, u8), Vec<(i64, Sym, Option<i64>)>> = BTreeMap::new();
+    let mut sets: BTreeMap<(Sym, u8), Vec<(Sym, i64, Option<i64>)>> = BTreeMap::new();
     for ((scope, window, item), measures) in plain_rows(history) {
         let known = stock.get(&item).map(|(whole, _)| *whole);
         let sellable = known.map_or(options.unknown_stock == UnknownStock::Sellable, |stock| stock.sellable);
         let score = options.score(&measures);
         if sellable && score > 0 {
-            sets.entry((scope, window)).or_default().push((score, item, known.and_then(|stock| stock.available)));
+            sets.entry((scope, window)).or_default().push((item, score, known.and_then(|stock| stock.available)));
         }
     }
-    let published = |((scope, window), mut items): ((Sym, u8), Vec<(i64, Sym, Option<i64>)>)| {
-        items.sort_by_key(|(score, item, _)| (Reverse(*score), *item));
+    let published = |((scope, window), mut items): ((Sym, u8), Vec<(Sym, i64, Option<i64>)>)| {
+        items.sort_by_key(|(item, score, _)| (Reverse(*score), *item));
         items.truncate(options.k);
-        let entry = |(score, item_id, available)| Entry { item_id, score, available };
-        (Key::new(&[scope, options.label(window)]), json(&Row { items: items.into_iter().map(entry).collect() }))
+        (Key::new(&[scope, options.label(window)]), json(&Row { items: items.into() }))
     };
     sets.into_iter().map(published).collect()
 }

@@ -88,7 +88,7 @@ proptest! {
         let end = last.max(newest + windows.horizon_us());
         core.advance(end, &mut out);
         core.settle(end, &mut out);
-        prop_assert_eq!((core.rows(), core.due()), (0, None));
+        prop_assert_eq!((core.keys(), core.rows(), core.due()), (0, 0, None));
         prop_assert!(at_ticks(&out, &[Tick::MAX].into()).into_values().all(|sums| sums.is_empty()));
     }
 

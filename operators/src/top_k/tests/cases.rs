@@ -51,7 +51,7 @@ fn lists_at(
         let mut here = found[tick].iter().filter(|((group, _), _)| *group == (0, place));
         let list = here.next().map(|((_, list), count)| {
             assert_eq!(*count, 1);
-            list.clone()
+            list.to_vec()
         });
         assert!(here.next().is_none(), "a group has one list");
         list.unwrap_or_default()
@@ -98,7 +98,7 @@ fn a_payload_that_changes_shows_in_the_list_and_only_there() {
     // Member 2 is below the cut: its payload changes nothing.
     let below =
         [score(1, 1, 9), score(2, 1, 1), gate(2, Some(4), 2, 1), gate(2, Some(4), 3, -1), gate(2, Some(3), 3, 1)];
-    assert_eq!(told(Lists::of(1), &below), [(((0, EVERYWHERE), vec![(1, 9, 0)]), 1, 1)]);
+    assert_eq!(told(Lists::of(1), &below), [(((0, EVERYWHERE), [(1, 9, 0)].into()), 1, 1)]);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_place_that_everyone_has_is_not_lost_by_being_placed_there_and_taken_away() 
 fn axes_and_places_that_make_no_group_have_no_list() {
     let lists = Lists { axis_1_only_everywhere: true, ..Lists::of(2) };
     let input = [(Feed::Score((1, 1)), 1, 5), place(1, 4, 1, 1)];
-    assert_eq!(told(lists, &input), [(((1, EVERYWHERE), vec![(1, 5, 0)]), 1, 1)]);
+    assert_eq!(told(lists, &input), [(((1, EVERYWHERE), [(1, 5, 0)].into()), 1, 1)]);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn what_is_undone_within_its_tick_is_not_told() {
         place(2, 4, 2, -1),
     ];
     let input: Vec<_> = listed.into_iter().chain(undone).collect();
-    let expected = [(((0, 4), vec![(1, 9, 0)]), 1, 1), (((0, EVERYWHERE), vec![(1, 9, 0)]), 1, 1)];
+    let expected = [(((0, 4), [(1, 9, 0)].into()), 1, 1), (((0, EVERYWHERE), [(1, 9, 0)].into()), 1, 1)];
     assert_eq!(told(Lists::of(2), &input), expected);
 }
 
@@ -182,7 +182,7 @@ fn apply(core: &mut StageOne<Member, u8, u8, Payload>, changes: &[(Change, Tick,
         .into_iter()
         .flat_map(|((group, candidates), _, diff)| {
             assert_eq!(diff, 1);
-            candidates.into_iter().map(move |(member, _, _)| (group, member))
+            candidates.iter().map(|(member, _, _)| (group, *member)).collect::<Vec<_>>()
         })
         .collect();
     rows.sort();
