@@ -35,6 +35,7 @@ use differential_dataflow::{ExchangeData, difference::Abelian};
 
 use crate::{
     Collection, Tick,
+    inflow::Inflow,
     shell::{Wiring, run},
     table::hash_of,
 };
@@ -153,7 +154,7 @@ fn bucket_end(bucket_us: u64, phase_us: u64, at: u64) -> u64 {
 /// A key and a row of it, as exported. A key may have several rows of one bucket.
 pub type ExpireRow<K, R> = (K, Bucket<R>);
 
-/// Rolling windows over a collection of `(key, at)`.
+/// Rolling windows over a collection of `(key, at)`, or an [`Inflow`] of it.
 pub trait Expire<'scope, K: ExchangeData + Hash, R: ExchangeData + Abelian> {
     /// The sums of each key in each of `windows`, as differences; `phase_key` says which part of
     /// a key decides its phase.
@@ -176,10 +177,11 @@ pub trait Expire<'scope, K: ExchangeData + Hash, R: ExchangeData + Abelian> {
     ) -> Collection<'scope, (K, u8), R>;
 }
 
-impl<'scope, K, R> Expire<'scope, K, R> for Collection<'scope, (K, u64), R>
+impl<'scope, K, R, I> Expire<'scope, K, R> for I
 where
     K: ExchangeData + Hash,
     R: ExchangeData + Abelian,
+    I: Into<Inflow<'scope, (K, u64), R>>,
 {
     fn expire<P: Hash + 'static>(
         self,

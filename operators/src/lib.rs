@@ -2,7 +2,8 @@
 //! top-k, deduplication, ordered upserts, small reductions, latest times, sealing.
 //!
 //! Each takes and gives collections of `(data, tick, diff)` whose timestamp is a `u64` tick, so
-//! that it composes with differential's own `join`, `reduce` and `consolidate`. Each is a plain
+//! that it composes with differential's own `join`, `reduce` and `consolidate`; where several
+//! collections make its input, they flow in side by side ([`inflow::Inflow`]). Each is a plain
 //! *core* (see [`shell::Core`]) without timely types inside a thin shell; the core tells what it
 //! holds (`export`) and takes it back (`import`).
 //!
@@ -10,6 +11,7 @@
 
 pub mod dedup;
 pub mod expire;
+pub mod inflow;
 pub mod latest;
 pub mod reduce;
 pub mod seal;

@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 
 use crate::{
     Collection, Tick, differences,
+    inflow::Inflow,
     shell::{Core, Out, Wiring, run},
     table::{Hint, Slot, Table},
 };
@@ -28,7 +29,7 @@ pub type ReduceRow<K, V> = (K, Vec<(V, isize)>);
 /// What becomes of a group: key, values in order with their counts, outputs to be pushed.
 pub type Logic<K, V, O> = dyn Fn(&K, &[(V, isize)], &mut Vec<O>);
 
-/// Reduction of small groups over a collection of `(key, value)`.
+/// Reduction of small groups over a collection of `(key, value)`, or an [`Inflow`] of it.
 pub trait ReduceSmall<'scope, K: ExchangeData + Hash, V: ExchangeData> {
     /// What `logic` makes of each key's values; keys are partitioned by `route`.
     ///
@@ -53,7 +54,12 @@ pub trait ReduceSmall<'scope, K: ExchangeData + Hash, V: ExchangeData> {
     ) -> Collection<'scope, (K, O)>;
 }
 
-impl<'scope, K: ExchangeData + Hash, V: ExchangeData> ReduceSmall<'scope, K, V> for Collection<'scope, (K, V)> {
+impl<'scope, K, V, I> ReduceSmall<'scope, K, V> for I
+where
+    K: ExchangeData + Hash,
+    V: ExchangeData,
+    I: Into<Inflow<'scope, (K, V)>>,
+{
     fn reduce_small<O: ExchangeData, P: Hash + 'static>(
         self,
         wiring: Wiring<'scope, ReduceRow<K, V>>,

@@ -33,13 +33,19 @@ use timely::{
     dataflow::{
         Stream,
         channels::pact::Exchange,
-        operators::{Capability, InputCapability, Operator, generic::OutputBuilderSession},
+        operators::{
+            InputCapability,
+            generic::{OutputBuilder, OutputBuilderSession, builder_rc::OperatorBuilder},
+        },
     },
-    progress::Antichain,
     scheduling::Activator,
 };
 
-use crate::{Collection, Tick, table::hash_of};
+use crate::{
+    Collection, Tick,
+    inflow::{Inflow, Route, Stash},
+    table::hash_of,
+};
 
 /// Updates on their way out of a core.
 pub type Out<D, R> = Vec<(D, Tick, R)>;
@@ -202,7 +208,7 @@ impl<'scope, Row: ExchangeData> Wiring<'scope, Row> {
 /// Runs `core` over `input`, each worker on the keys that `route` sends to it. Rows go to the
 /// worker that `route_row` says: the same as their key's data.
 pub fn run<'scope, C, K>(
-    input: Collection<'scope, C::In, C::InDiff>,
+    input: impl Into<Inflow<'scope, C::In, C::InDiff>>,
     wiring: Wiring<'scope, C::Row>,
     core: C,
     route: impl Fn(&C::In) -> K + 'static,
@@ -213,34 +219,36 @@ where
     K: Hash,
     C::OutDiff: differential_dataflow::difference::Semigroup,
 {
+    let input = input.into();
     let Wiring { name, imports, exports, steps } = wiring;
-    let data_pact = Exchange::new(move |(data, _, _): &(C::In, Tick, C::InDiff)| hash_of(&route(data)));
-    let rows_pact = Exchange::new(move |(row, _, _): &(C::Row, Tick, isize)| hash_of(&route_row(row)));
     let scope = input.scope();
-    let stream = input.inner.binary_frontier(imports, data_pact, rows_pact, name, move |capability, info| {
-        drop(capability);
-        exports.0.borrow_mut().activator = Some(scope.activator_for(info.address));
+    let mut builder = OperatorBuilder::new(name.to_owned(), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
+    let route: Route<C::In> = Rc::new(move |data| hash_of(&route(data)));
+    let mut inlets = input.open(&mut builder, &route);
+    let rows_pact = Exchange::new(move |(row, _, _): &(C::Row, Tick, isize)| hash_of(&route_row(row)));
+    let mut rows = builder.new_input(imports, rows_pact);
+    let (output, stream) = builder.new_output();
+    let mut output = OutputBuilder::from(output);
+    builder.build(move |capabilities| {
+        drop(capabilities);
+        exports.0.borrow_mut().activator = Some(activator);
         let mut instance = Instance::new(core, exports, steps);
-        move |(data, data_frontier), (rows, rows_frontier), output| {
-            rows.for_each(|capability, batch| instance.stash_rows(capability, batch));
-            data.for_each(|capability, batch| instance.stash_data(capability, batch));
-            let mut frontier = Antichain::new();
-            frontier.extend(data_frontier.frontier().iter().copied());
-            frontier.extend(rows_frontier.frontier().iter().copied());
-            instance.work(frontier.elements().first().copied(), output);
+        move |frontiers| {
+            rows.for_each(|capability, batch| instance.stash_rows(&capability, batch));
+            inlets.iter_mut().for_each(|inlet| inlet(&mut instance.stash));
+            let least = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
+            instance.work(least, &mut output.activate());
         }
     });
     stream.as_collection()
 }
 
-/// A core in a worker: what is stashed for it, and the capability it holds.
+/// A core in a worker, and what is stashed for it.
 struct Instance<C: Core> {
     core: C,
-    data: BTreeMap<Tick, Vec<(C::In, C::InDiff)>>,
+    stash: Stash<C::In, C::InDiff>,
     rows: BTreeMap<Tick, Vec<C::Row>>,
-    /// What was stashed last, emptied, to be used again.
-    spare: Vec<(C::In, C::InDiff)>,
-    held: Option<Capability<Tick>>,
     exports: Exports<C::Row>,
     steps: Steps,
     out: Out<C::Out, C::OutDiff>,
@@ -255,35 +263,13 @@ type Output<'a, C> = OutputBuilderSession<
 
 impl<C: Core> Instance<C> {
     fn new(core: C, exports: Exports<C::Row>, steps: Steps) -> Self {
-        let (data, rows) = (BTreeMap::new(), BTreeMap::new());
-        Instance { core, data, rows, spare: Vec::new(), held: None, exports, steps, out: Vec::new(), frontier: 0 }
+        Instance { core, stash: Stash::new(), rows: BTreeMap::new(), exports, steps, out: Vec::new(), frontier: 0 }
     }
 
-    fn stash_data(&mut self, capability: InputCapability<Tick>, batch: &mut Vec<(C::In, Tick, C::InDiff)>) {
-        self.hold(&capability);
-        let Some((_, first, _)) = batch.first() else { return };
-        let (spare, mut tick) = (&mut self.spare, *first);
-        let mut stash = self.data.entry(tick).or_insert_with(|| std::mem::take(spare));
-        for (data, at, diff) in batch.drain(..) {
-            if at != tick {
-                (tick, stash) = (at, self.data.entry(at).or_default());
-            }
-            stash.push((data, diff));
-        }
-    }
-
-    fn stash_rows(&mut self, capability: InputCapability<Tick>, batch: &mut Vec<(C::Row, Tick, isize)>) {
-        self.hold(&capability);
+    fn stash_rows(&mut self, capability: &InputCapability<Tick>, batch: &mut Vec<(C::Row, Tick, isize)>) {
+        self.stash.hold(capability);
         for (row, tick, _) in batch.drain(..) {
             self.rows.entry(tick).or_default().push(row);
-        }
-    }
-
-    /// Keeps the least capability that anything stashed or due needs.
-    fn hold(&mut self, capability: &InputCapability<Tick>) {
-        let Some(tick) = capability.least() else { return };
-        if self.held.as_ref().is_none_or(|held| tick < held.time()) {
-            self.held = capability.retain_least(0);
         }
     }
 
@@ -302,7 +288,7 @@ impl<C: Core> Instance<C> {
         }
         self.frontier = end;
         self.run_below(end, frontier.is_some());
-        match &self.held {
+        match &self.stash.held {
             Some(held) => output.session(held).give_iterator(self.out.drain(..)),
             // An export that is asked for after the close lets time pass, but nobody hears of it.
             None if frontier.is_none() => self.out.clear(),
@@ -326,18 +312,16 @@ impl<C: Core> Instance<C> {
                     self.core.import(row, tick, &mut self.out);
                 }
             }
-            while let Some(data) = self.data.first_entry().filter(|entry| *entry.key() <= tick) {
-                let mut updates = data.remove();
+            while let Some(mut updates) = self.stash.take_first(tick) {
                 self.core.absorb_all(&mut updates, tick, &mut self.out);
-                self.spare = updates;
+                self.stash.reuse(updates);
             }
             self.core.settle(tick, &mut self.out);
         }
     }
 
     fn first_stashed(&self) -> Option<Tick> {
-        let (data, rows) = (self.data.keys().next(), self.rows.keys().next());
-        data.into_iter().chain(rows).min().copied()
+        self.stash.first().into_iter().chain(self.rows.keys().next().copied()).min()
     }
 
     /// Lets go of what is neither stashed nor due. The capability never runs ahead of the
@@ -346,7 +330,7 @@ impl<C: Core> Instance<C> {
     fn release(&mut self, frontier: Option<Tick>) {
         let due = frontier.and(self.core.due());
         let next = self.first_stashed().into_iter().chain(due).min();
-        match (next, &mut self.held) {
+        match (next, &mut self.stash.held) {
             (Some(next), Some(held)) => {
                 let next = next.min(frontier.unwrap_or(next));
                 if next > *held.time() {

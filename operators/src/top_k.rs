@@ -32,11 +32,11 @@ mod tree;
 
 use std::{hash::Hash, rc::Rc, sync::Arc};
 
-use differential_dataflow::{AsCollection, ExchangeData};
-use timely::dataflow::operators::vec::Map;
+use differential_dataflow::ExchangeData;
 
 use crate::{
     Collection,
+    inflow::Inflow,
     shell::{Wiring, run},
 };
 
@@ -88,18 +88,7 @@ impl<M, A, B: Clone, P: Clone> Clone for TopKOptions<M, A, B, P> {
 /// Stage 1's state of a member, as exported.
 pub type TopKRow<M, A, B, P> = (Feed<M, A, B, P>, i64);
 
-/// Feeds made of a collection whose differences say how often: places and gates.
-pub fn feeds<'scope, D: Clone + 'static, M, A, B, P>(
-    of: Collection<'scope, D>,
-    feed: impl Fn(D) -> Feed<M, A, B, P> + 'static,
-) -> Collection<'scope, Feed<M, A, B, P>, i64>
-where
-    Feed<M, A, B, P>: ExchangeData,
-{
-    of.inner.map(move |(data, tick, diff)| (feed(data), tick, diff as i64)).as_collection()
-}
-
-/// Top-k over a collection of [`Feed`]s.
+/// Top-k over a collection of [`Feed`]s, or an [`Inflow`] of them.
 pub trait TopK<'scope, M, A, B, P>
 where
     M: ExchangeData + Hash + Sync,
@@ -135,8 +124,9 @@ where
     ) -> Collection<'scope, ((A, B), Ranking<M, P>)>;
 }
 
-impl<'scope, M, A, B, P> TopK<'scope, M, A, B, P> for Collection<'scope, Feed<M, A, B, P>, i64>
+impl<'scope, M, A, B, P, I> TopK<'scope, M, A, B, P> for I
 where
+    I: Into<Inflow<'scope, Feed<M, A, B, P>, i64>>,
     M: ExchangeData + Hash + Sync,
     A: ExchangeData + Hash,
     B: ExchangeData + Hash,
@@ -147,10 +137,11 @@ where
         options: TopKOptions<M, A, B, P>,
         wiring: Wiring<'scope, TopKRow<M, A, B, P>>,
     ) -> Collection<'scope, ((A, B), Ranking<M, P>)> {
-        let (scope, steps) = (self.scope(), wiring.steps.clone());
+        let feed = self.into();
+        let (scope, steps) = (feed.scope(), wiring.steps.clone());
         let (k, is_alone) = (options.k, scope.peers() == 1);
         let candidates = run(
-            self,
+            feed,
             wiring,
             StageOne::new(options, is_alone),
             |feed: &Feed<M, A, B, P>| feed.member().clone(),

@@ -11,6 +11,7 @@ use std::{
 
 use differential_dataflow::AsCollection;
 use proptest::prelude::*;
+use timely::dataflow::operators::vec::Map;
 
 use super::*;
 use crate::{

@@ -6,6 +6,7 @@
 
 use etalage_model::{Catalogue, CatalogueEntry, Message, Record, Sym};
 use etalage_operators::{
+    inflow::Inflow,
     Collection,
     reduce::ReduceSmall,
     upsert::{Op, Upsert, UpsertOptions},
@@ -107,19 +108,17 @@ pub fn places<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, Part)> 
         move |batch| statements(batch, &scopes)
     });
     let options = UpsertOptions { keep_superseded: KEEP_SUPERSEDED, add: |_, _| {} };
-    let stated = statements
-        .upsert(options, parts.wiring("Statements"), |(item, _)| *item)
-        .map(|((item, attribute), value)| (item, (attribute, false, value)));
+    let stated = statements.upsert(options, parts.wiring("Statements"), |(item, _)| *item);
+    let stated = Inflow::of(stated, |((item, attribute), value), diff| ((*item, (*attribute, false, *value)), *diff));
     let listed = parts.catalogue().flat_map(move |(item, entry)| {
         let of_entry =
             |attribute: &Attribute| attribute.of_entry(&entry).map(|value| (item, (*attribute, true, value)));
         attributes.iter().filter_map(of_entry).collect::<Vec<_>>()
     });
-    let facts: Collection<'scope, (Sym, (Attribute, bool, Sym))> = listed.concat(stated);
-    facts.reduce_small(
+    stated.and(listed).reduce_small(
         parts.wiring("Places"),
         |item| *item,
-        move |_item, facts, out| {
+        move |_item, facts: &[((Attribute, bool, Sym), isize)], out| {
             let best = |attribute: Attribute| {
                 let of_attribute = facts.iter().map(|(fact, _)| *fact).filter(|fact| fact.0 == attribute);
                 of_attribute.max_by_key(|(_, is_listed, _)| *is_listed).map(|(_, _, value)| value)

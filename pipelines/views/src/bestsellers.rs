@@ -11,8 +11,9 @@ use std::{cmp::Reverse, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use etalage_model::{Group, Key, Sym, Value, ViewValue};
 use etalage_operators::{
+    inflow::Inflow,
     seal::seal_values,
-    top_k::{Feed, Ranking, TopK, TopKOptions, feeds},
+    top_k::{Feed, Ranking, TopK, TopKOptions},
 };
 use serde::{Serialize, Serializer};
 
@@ -85,14 +86,16 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         without_gate: options.without_gate(),
         tie: |item: &Sym| item.prefix(),
     };
-    let scores = parts.scores().map(|(Cell { item, part }, window)| Feed::Score((item, (part, window))));
-    let places =
-        options.scopes.has_item_parts().then(|| feeds(parts.places(), |(item, place)| Feed::Place(item, place)));
-    let ungated = options.ungated;
-    let gates = feeds(parts.stock(), move |(item, stock)| {
-        Feed::Gate(item, (stock.sellable || ungated).then_some(stock.available))
+    let scores = parts.scores(|Cell { item, part }, window| Feed::Score((*item, (*part, window))));
+    let places = options.scopes.has_item_parts().then(|| {
+        Inflow::of(parts.places(), |(item, place), diff: &isize| (Feed::Place(*item, *place), *diff as i64))
     });
-    let sets = scores.concatenate(places.into_iter().chain([gates])).top_k(top_k, parts.wiring("Bestsellers"));
+    let ungated = options.ungated;
+    let gates = Inflow::of(parts.stock(), move |(item, stock), diff: &isize| {
+        (Feed::Gate(*item, (stock.sellable || ungated).then_some(stock.available)), *diff as i64)
+    });
+    let feed = places.into_iter().fold(scores.and(gates), Inflow::and);
+    let sets = feed.top_k(top_k, parts.wiring("Bestsellers"));
     let publish = move |((part, window), place): (Axis, Part), list: Option<Items>| {
         let scope = options.scopes.scope(&part, &place).expect("a group is a scope");
         let value = list.map(|items| Arc::new(Row { items }) as Value);

@@ -11,6 +11,7 @@ use etalage_model::{CatalogueEntry, Key, Record, Sym, Tick, Value};
 use etalage_operators::{
     Collection,
     expire::Expire,
+    inflow::Inflow,
     latest::Latest,
     seal::{Seal, Sealing},
     shell::{Steps, Wiring},
@@ -23,7 +24,7 @@ use crate::{
     measures::{Sum, Weighed},
     options::ShopOptions,
     scope::Part,
-    sellable::{self, Fact, Stock},
+    sellable::{self, Place, Stock},
 };
 
 /// The dataflow's input: records that arrived together.
@@ -39,11 +40,10 @@ pub struct Parts<'scope> {
     steps: Steps,
     batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
     purchases: OnceCell<Collection<'scope, ((Cell, Transaction), u64)>>,
-    cells: OnceCell<Collection<'scope, (Cell, u64), Sum>>,
     windowed: OnceCell<Windowed<'scope, Sum>>,
     catalogue: OnceCell<Collection<'scope, (Sym, CatalogueEntry)>>,
     places: OnceCell<Collection<'scope, (Sym, Part)>>,
-    facts: OnceCell<Collection<'scope, (Sym, Fact)>>,
+    units: OnceCell<Collection<'scope, (Place, i64)>>,
     stock: OnceCell<Collection<'scope, (Sym, Stock)>>,
 }
 
@@ -59,11 +59,10 @@ impl<'scope> Parts<'scope> {
             steps,
             batches,
             purchases: OnceCell::new(),
-            cells: OnceCell::new(),
             windowed: OnceCell::new(),
             catalogue: OnceCell::new(),
             places: OnceCell::new(),
-            facts: OnceCell::new(),
+            units: OnceCell::new(),
             stock: OnceCell::new(),
         }
     }
@@ -107,46 +106,39 @@ impl<'scope> Parts<'scope> {
 
     /// What is counted per cell, distinct orders among it, each under the time at which it
     /// happened: `((cell, at), R)`.
-    fn counted<R: Weighed>(&self) -> Collection<'scope, (Cell, u64), R> {
+    fn counted<R: Weighed>(&self) -> Inflow<'scope, (Cell, u64), R> {
         let (scopes, weights) = (self.options.scopes.clone(), self.options.weights);
         let lines = self.found(move |batch| lines::lines(batch, &scopes, |measures| R::of(measures, &weights)));
         let horizon_us = self.options.expiry(self.options.phase).horizon_us();
-        let orders = self
-            .purchases()
-            .latest(horizon_us, self.wiring("Orders by item"), |(cell, _)| cell.item)
-            .inner
-            .map(move |(((cell, _), at), tick, diff)| {
-                let order = etalage_model::Measures { orders: diff as i64, ..Default::default() };
-                ((cell, at), tick, R::of(&order, &weights))
-            })
-            .as_collection();
-        lines.concat(orders)
-    }
-
-    /// All measures per cell, each under the time at which it happened.
-    pub fn cells(&self) -> Collection<'scope, (Cell, u64), Sum> {
-        self.cells.get_or_init(|| self.counted()).clone()
+        let orders = self.purchases().latest(horizon_us, self.wiring("Orders by item"), |(cell, _)| cell.item);
+        let orders = Inflow::of(orders, move |((cell, _), at), diff| {
+            let order = etalage_model::Measures { orders: *diff as i64, ..Default::default() };
+            ((*cell, *at), R::of(&order, &weights))
+        });
+        orders.and(lines)
     }
 
     /// All measures per cell and window.
     pub fn windowed(&self) -> Windowed<'scope, Sum> {
-        self.windowed.get_or_init(|| self.expire(self.cells(), "Windows by item")).clone()
+        self.windowed.get_or_init(|| self.expire("Windows by item")).clone()
     }
 
-    /// The score per cell and window: from all measures where another view keeps them anyway,
-    /// else from windows over scores alone, which are a sixth of the size.
-    pub fn scores(&self) -> Windowed<'scope, i64> {
+    /// What `take` makes of each item's score by part and window. The scores are those of all measures
+    /// where another view keeps them anyway, else of windows over scores alone, which are a sixth of
+    /// the size.
+    pub fn scores<D: 'static>(&self, take: impl Fn(&Cell, u8) -> D + 'static) -> Inflow<'scope, D, i64> {
         if !self.options.is_on(crate::popularity::NAME) {
-            return self.expire(self.counted(), "Scores by item");
+            return Inflow::of(self.expire("Scores by item"), move |(cell, window), score| (take(cell, *window), *score));
         }
         let weights = self.options.weights;
-        let score = move |((cell, window), tick, Sum(measures))| ((cell, window), tick, weights.score(&measures));
-        self.windowed().inner.map(score).as_collection()
+        Inflow::of(self.windowed(), move |(cell, window), Sum(measures)| {
+            (take(cell, *window), weights.score(measures))
+        })
     }
 
-    fn expire<R: Weighed>(&self, cells: Collection<'scope, (Cell, u64), R>, name: &'static str) -> Windowed<'scope, R> {
+    fn expire<R: Weighed>(&self, name: &'static str) -> Windowed<'scope, R> {
         let windows = self.options.expiry(self.options.phase);
-        cells.expire(windows, self.wiring(name), |cell: &Cell| cell.item)
+        self.counted().expire(windows, self.wiring(name), |cell: &Cell| cell.item)
     }
 
     /// The catalogue entry in force of each item.
@@ -160,9 +152,9 @@ impl<'scope> Parts<'scope> {
         self.places.get_or_init(|| attributes::places(self)).clone()
     }
 
-    /// What decides about the sellability of each item.
-    pub(crate) fn facts(&self) -> Collection<'scope, (Sym, Fact)> {
-        self.facts.get_or_init(|| sellable::facts(self)).clone()
+    /// Units by item and location.
+    pub fn units(&self) -> Collection<'scope, (Place, i64)> {
+        self.units.get_or_init(|| sellable::units(self)).clone()
     }
 
     /// Stock and sellability of each item.

@@ -16,6 +16,7 @@ use std::{collections::BTreeMap, rc::Rc};
 use etalage_model::{CatalogueEntry, Group, Key, Message, Record, StockOp, Sym, Value, ViewValue};
 use etalage_operators::{
     Collection,
+    inflow::Inflow,
     reduce::ReduceSmall,
     seal::seal_values,
     upsert::{Op, Upsert, UpsertOptions},
@@ -48,7 +49,7 @@ pub const VIEW: View = View {
 type Order = (u64, u64, Box<str>);
 
 /// An item and, except for the sum over its locations, a location.
-type Place = (Sym, Option<Sym>);
+pub type Place = (Sym, Option<Sym>);
 
 /// What is known of an item's stock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,14 +70,14 @@ struct Row {
 
 /// What the catalogue says about selling an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct Terms {
+struct Terms {
     threshold: Option<i64>,
     withdrawn: bool,
 }
 
 /// What decides about an item: its terms, and its stock by location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) enum Fact {
+enum Fact {
     Terms(Terms),
     At(Option<Sym>, i64),
 }
@@ -108,7 +109,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         let named = at.filter_map(|(location, units)| location.map(|location| (location, units)));
         out.extend(named.map(|(location, units)| (location, Stock::of(Some(units), terms, &options))));
     };
-    let by_location = parts.facts().reduce_small(parts.wiring("Stock by location"), |item| *item, of_locations);
+    let by_location = facts(parts).reduce_small(parts.wiring("Stock by location"), |item| *item, of_locations);
     let rows = whole.concat(by_location.map(|(item, (location, stock))| ((item, Some(location)), stock)));
     let publish = |(item, location): Place, stock: Option<Stock>| {
         let value = stock.map(|stock| std::sync::Arc::new(stock.row()) as Value);
@@ -131,18 +132,23 @@ pub fn stock<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, Stock)> 
         let (terms, at) = split(facts);
         out.push(Stock::of(total(at, &options), terms, &options));
     };
-    parts.facts().reduce_small(parts.wiring("Stock by item"), |item| *item, of_item)
+    facts(parts).reduce_small(parts.wiring("Stock by item"), |item| *item, of_item)
 }
 
-/// Terms and stock by location, per item.
-pub(crate) fn facts<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, Fact)> {
+/// Units by item and location, where some `set` tells them.
+pub fn units<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Place, i64)> {
     let options = UpsertOptions {
         keep_superseded: crate::attributes::KEEP_SUPERSEDED,
         add: |sum: &mut i64, more: &i64| *sum = sum.saturating_add(*more),
     };
-    let at = parts.found_once(stock_changes).upsert(options, parts.wiring("Stock"), |(item, _)| *item);
-    let terms = parts.catalogue().map(|(item, entry)| (item, Fact::Terms(Terms::of(&entry))));
-    terms.concat(at.map(|((item, location), units)| (item, Fact::At(location, units))))
+    parts.found_once(stock_changes).upsert(options, parts.wiring("Stock"), |(item, _)| *item)
+}
+
+/// What decides about each item: its terms, and its stock by location.
+fn facts<'scope>(parts: &Parts<'scope>) -> Inflow<'scope, (Sym, Fact)> {
+    let terms = |(item, entry): &(Sym, CatalogueEntry), diff: &isize| ((*item, Fact::Terms(Terms::of(entry))), *diff);
+    let at = |((item, location), units): &(Place, i64), diff: &isize| ((*item, Fact::At(*location, *units)), *diff);
+    Inflow::of(parts.units(), at).and(Inflow::of(parts.catalogue(), terms))
 }
 
 impl Terms {
