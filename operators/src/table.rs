@@ -101,9 +101,8 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
     where
         K: 'a,
     {
-        let hashes: Vec<u64> = keys.map(hash_of).collect();
-        let likely = |hash: &u64| self.index.find(*hash, |_| true).map_or(Hint::NONE, |slot| Hint(*slot));
-        let hints: Vec<Hint> = hashes.iter().map(likely).collect();
+        let likely = |key: &K| self.index.find(hash_of(key), |_| true).map_or(Hint::NONE, |slot| Hint(*slot));
+        let hints: Vec<Hint> = keys.map(likely).collect();
         self.fetch(hints.iter().map(|hint| hint.0), also);
         hints
     }
