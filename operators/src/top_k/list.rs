@@ -1,4 +1,4 @@
-//! A group: a tournament over all its members, and the members near the cut at hand.
+//! A group: the leaves of all its members, and the members near the cut at hand.
 //!
 //! The first K are kept in order. Behind them stands a reserve in no order: together they are
 //! exactly the eligible members that rank at or above a floor; without a floor, all of them. Most
@@ -6,40 +6,41 @@
 //! When fewer than K are left the two are refilled from the tree, so a refill is paid for by the
 //! departures since the last one; when the reserve is full its lesser part is let go.
 
-use smallvec::SmallVec;
-
 use super::{
     BUFFER_FACTOR,
     tree::{OUT, Tree},
 };
 
-/// Up to this many of the first have room in the list itself: K and one that comes in.
-const USUAL_K: usize = 11;
-
 pub(super) struct List<M> {
     k: usize,
     tree: Tree<M>,
-    /// The leaves of the first K, best first.
-    first: SmallVec<[u32; USUAL_K]>,
+    /// The first K, best first.
+    first: Vec<Placed<M>>,
     /// The score of the last of the first, or [`OUT`] where there are fewer than K.
     last_score: i64,
     /// Further leaves at or above the floor; none where there are fewer than K.
     reserve: Vec<u32>,
-    floor: Option<Floor<M>>,
+    /// The least rank that belongs to the first or the reserve. Who had it may have left.
+    floor: Option<Placed<M>>,
 }
 
-/// The least rank that belongs to the first or the reserve. Who had it may have left, and the leaf
-/// with it.
+/// A leaf with rank and member at hand.
 #[derive(Clone)]
-struct Floor<M> {
+struct Placed<M> {
+    leaf: u32,
     score: i64,
     tie: u64,
     member: M,
 }
 
-impl<M: Ord + Clone> Floor<M> {
+impl<M: Ord + Clone> Placed<M> {
     fn of(tree: &Tree<M>, leaf: u32) -> Self {
-        Floor { score: tree.score(leaf), tie: tree.tie(leaf), member: tree.member(leaf).clone() }
+        Placed { leaf, score: tree.score(leaf), tie: tree.tie(leaf), member: tree.member(leaf).clone() }
+    }
+
+    fn is_before(&self, other: &Self) -> bool {
+        let comes_first = || (self.tie, &self.member) < (other.tie, &other.member);
+        self.score > other.score || (self.score == other.score && comes_first())
     }
 }
 
@@ -52,7 +53,7 @@ enum Standing {
 
 impl<M: Ord + Clone> List<M> {
     pub(super) fn new(k: usize) -> Self {
-        List { k, tree: Tree::new(), first: SmallVec::new(), last_score: OUT, reserve: Vec::new(), floor: None }
+        List { k, tree: Tree::new(), first: Vec::new(), last_score: OUT, reserve: Vec::new(), floor: None }
     }
 
     /// A leaf for `member`, not eligible yet. Of two members the lesser never has the greater `tie`.
@@ -67,14 +68,18 @@ impl<M: Ord + Clone> List<M> {
         changed
     }
 
-    /// The member of a leaf. Its order among members must stay what it is.
-    pub(super) fn member_mut(&mut self, leaf: u32) -> &mut M {
-        self.tree.member_mut(leaf)
+    /// Changes the member of a leaf. Its order among members must stay what it is.
+    pub(super) fn change_member(&mut self, leaf: u32, change: impl Fn(&mut M)) {
+        change(self.tree.member_mut(leaf));
+        if self.is_listed(leaf) {
+            let place = self.place_in_first(leaf);
+            change(&mut self.first[place].member);
+        }
     }
 
     /// Reads what [`List::set`] will need of a leaf, so that it is at hand then.
     pub(super) fn peek(&self, leaf: u32) -> u64 {
-        self.tree.score(leaf) as u64 ^ u64::from(self.first.first().copied().unwrap_or(0))
+        self.tree.score(leaf) as u64 ^ self.first.first().map_or(0, |best| best.tie)
     }
 
     /// True where the group has no member.
@@ -92,7 +97,7 @@ impl<M: Ord + Clone> List<M> {
         self.tree.set(leaf, score);
         let is_other = self.move_to(leaf, was, is, score < before);
         if is_other {
-            self.last_score = self.first.get(self.k - 1).map_or(OUT, |last| self.tree.score(*last));
+            self.last_score = self.first.get(self.k - 1).map_or(OUT, |last| last.score);
         }
         is_other
     }
@@ -105,21 +110,23 @@ impl<M: Ord + Clone> List<M> {
                 let place = self.place_in_first(leaf);
                 self.first.remove(place);
                 if let Some(next) = self.best_of_reserve() {
-                    self.first.push(self.reserve.swap_remove(next));
+                    self.first.push(Placed::of(&self.tree, self.reserve.swap_remove(next)));
                 } else if self.floor.is_some() {
                     self.refill();
                 }
             }
             (Standing::First, _) => {
-                let place = self.settle_from(self.place_in_first(leaf));
+                let place = self.place_in_first(leaf);
+                self.first[place].score = self.tree.score(leaf);
+                let place = self.settle_from(place);
                 if has_lost && place + 1 == self.k {
                     self.let_the_best_in();
                 }
             }
             (Standing::Reserve, Standing::First) => {
                 let place = self.place_in_reserve(leaf);
-                let last = std::mem::replace(&mut self.first[self.k - 1], leaf);
-                self.reserve[place] = last;
+                let last = std::mem::replace(&mut self.first[self.k - 1], Placed::of(&self.tree, leaf));
+                self.reserve[place] = last.leaf;
                 self.settle_from(self.k - 1);
             }
             (Standing::Reserve, Standing::Below) => {
@@ -128,10 +135,10 @@ impl<M: Ord + Clone> List<M> {
                 return false;
             }
             (Standing::Below, Standing::First) => {
-                self.first.push(leaf);
+                self.first.push(Placed::of(&self.tree, leaf));
                 self.settle_from(self.first.len() - 1);
                 if self.first.len() > self.k {
-                    self.reserve.extend(self.first.pop());
+                    self.reserve.extend(self.first.pop().map(|last| last.leaf));
                     self.trim();
                 }
             }
@@ -152,7 +159,7 @@ impl<M: Ord + Clone> List<M> {
 
     /// The first K, each with its score.
     pub(super) fn first(&self) -> impl Iterator<Item = (&M, i64)> {
-        self.first.iter().map(|leaf| (self.tree.member(*leaf), self.tree.score(*leaf)))
+        self.first.iter().map(|placed| (&placed.member, placed.score))
     }
 
     /// Where the member of `leaf` stands with `score`. One of the first that loses is said to stay
@@ -162,8 +169,8 @@ impl<M: Ord + Clone> List<M> {
             return Standing::Below;
         }
         let ties_and_loses = || {
-            let last = self.first.get(self.k - 1).copied().unwrap_or(leaf);
-            last != leaf && !self.tree.would_beat(leaf, score, last)
+            let is_after = |last: &Placed<M>| self.order(leaf) > (last.tie, &last.member);
+            self.first.get(self.k - 1).is_some_and(is_after)
         };
         match score < self.last_score || (score == self.last_score && ties_and_loses()) {
             true => Standing::Reserve,
@@ -171,13 +178,17 @@ impl<M: Ord + Clone> List<M> {
         }
     }
 
-    fn is_below(&self, leaf: u32, score: i64, floor: &Floor<M>) -> bool {
-        let is_after = || (self.tree.tie(leaf), self.tree.member(leaf)) > (floor.tie, &floor.member);
-        score < floor.score || (score == floor.score && is_after())
+    fn is_below(&self, leaf: u32, score: i64, floor: &Placed<M>) -> bool {
+        score < floor.score || (score == floor.score && self.order(leaf) > (floor.tie, &floor.member))
+    }
+
+    /// What orders leaves of one score.
+    fn order(&self, leaf: u32) -> (u64, &M) {
+        (self.tree.tie(leaf), self.tree.member(leaf))
     }
 
     fn place_in_first(&self, leaf: u32) -> usize {
-        self.first.iter().position(|other| *other == leaf).expect("who is ranked among the first is there")
+        self.first.iter().position(|other| other.leaf == leaf).expect("who is ranked among the first is there")
     }
 
     fn place_in_reserve(&self, leaf: u32) -> usize {
@@ -186,11 +197,11 @@ impl<M: Ord + Clone> List<M> {
 
     /// Moves the one at `place` of the first, whose score has changed, to where it belongs among them.
     fn settle_from(&mut self, mut place: usize) -> usize {
-        while place > 0 && self.tree.beats(self.first[place], self.first[place - 1]) {
+        while place > 0 && self.first[place].is_before(&self.first[place - 1]) {
             self.first.swap(place, place - 1);
             place -= 1;
         }
-        while place + 1 < self.first.len() && self.tree.beats(self.first[place + 1], self.first[place]) {
+        while place + 1 < self.first.len() && self.first[place + 1].is_before(&self.first[place]) {
             self.first.swap(place, place + 1);
             place += 1;
         }
@@ -207,8 +218,10 @@ impl<M: Ord + Clone> List<M> {
     /// Lets the best of the reserve take the place of the last of the first, where it is better.
     fn let_the_best_in(&mut self) {
         let Some(best) = self.best_of_reserve() else { return };
-        if self.tree.beats(self.reserve[best], self.first[self.k - 1]) {
-            std::mem::swap(&mut self.first[self.k - 1], &mut self.reserve[best]);
+        let (last, best) = (&mut self.first[self.k - 1], &mut self.reserve[best]);
+        let next = Placed::of(&self.tree, *best);
+        if next.is_before(last) {
+            *best = std::mem::replace(last, next).leaf;
         }
     }
 
@@ -225,7 +238,7 @@ impl<M: Ord + Clone> List<M> {
         let kept = self.wanted() - self.k;
         let tree = &self.tree;
         let (_, least, _) = self.reserve.select_nth_unstable_by(kept - 1, |a, b| tree.by_rank(*a, *b));
-        self.floor = Some(Floor::of(tree, *least));
+        self.floor = Some(Placed::of(tree, *least));
         self.reserve.truncate(kept);
     }
 
@@ -233,9 +246,9 @@ impl<M: Ord + Clone> List<M> {
         let wanted = self.wanted();
         let mut best = self.tree.best(wanted);
         let least = best.last().filter(|_| best.len() == wanted);
-        self.floor = least.map(|least| Floor::of(&self.tree, *least));
+        self.floor = least.map(|least| Placed::of(&self.tree, *least));
         self.reserve = best.split_off(self.k.min(best.len()));
-        self.first = SmallVec::from_slice(&best);
+        self.first = best.into_iter().map(|leaf| Placed::of(&self.tree, leaf)).collect();
     }
 }
 

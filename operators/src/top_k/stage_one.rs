@@ -312,7 +312,7 @@ where
                 let score = cell.ranked();
                 for (group, leaf) in &cell.leaves {
                     let list = &mut self.lists[*group as usize];
-                    list.member_mut(*leaf).open.clone_from(&open);
+                    list.change_member(*leaf, |seat| seat.open.clone_from(&open));
                     if list.set(*leaf, score) || list.is_listed(*leaf) {
                         touch(&mut self.groups, &mut self.touched, *group);
                     }

@@ -211,14 +211,10 @@ impl<M: Ord + Clone> Tree<M> {
         self.looked_at.set(self.looked_at.get() + _leaves);
     }
 
+    /// True where `a` comes before `b`.
     pub(super) fn beats(&self, a: u32, b: u32) -> bool {
-        self.would_beat(a, self.score(a), b)
-    }
-
-    /// True where `a` would come before `b` if it had `score`.
-    pub(super) fn would_beat(&self, a: u32, score: i64, b: u32) -> bool {
-        let other = self.score(b);
-        score > other || (score == other && score > OUT && self.order(a, b).is_lt())
+        let [a, b] = [a, b].map(|leaf| Bound { score: self.score(leaf), leaf });
+        self.is_above(a, b)
     }
 
     /// Best first.
