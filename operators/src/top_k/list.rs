@@ -13,6 +13,8 @@ use super::{
 
 pub(super) struct List<M> {
     k: usize,
+    /// Who has less than this is neither among the first nor in the reserve, wherever the floor is.
+    near: i64,
     tree: Tree<M>,
     /// The first K, best first.
     first: Vec<Placed<M>>,
@@ -53,7 +55,7 @@ enum Standing {
 
 impl<M: Ord + Clone> List<M> {
     pub(super) fn new(k: usize) -> Self {
-        List { k, tree: Tree::new(), first: Vec::new(), last_score: OUT, reserve: Vec::new(), floor: None }
+        List { k, near: OUT + 1, tree: Tree::new(), first: Vec::new(), last_score: OUT, reserve: Vec::new(), floor: None }
     }
 
     /// A leaf for `member`, not eligible yet. Of two members the lesser never has the greater `tie`.
@@ -93,12 +95,17 @@ impl<M: Ord + Clone> List<M> {
         if before == score {
             return false;
         }
+        if before.max(score) < self.near {
+            self.tree.set(leaf, score);
+            return false;
+        }
         let (was, is) = (self.standing(leaf, before), self.standing(leaf, score));
         self.tree.set(leaf, score);
         let is_other = self.move_to(leaf, was, is, score < before);
         if is_other {
             self.last_score = self.first.get(self.k - 1).map_or(OUT, |last| last.score);
         }
+        self.near = self.floor.as_ref().map_or(OUT + 1, |floor| floor.score);
         is_other
     }
 
