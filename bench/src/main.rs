@@ -6,6 +6,8 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its report")]
 
+#[path = "../peers/hand.rs"]
+mod hand;
 mod ingest;
 mod latency;
 mod report;

@@ -9,7 +9,7 @@ use etalage_model::{Record, SealedBatch, Tick};
 use etalage_views::Shop;
 
 use crate::{
-    report,
+    hand, report,
     workload::{self, Shape},
 };
 
@@ -28,6 +28,9 @@ pub(crate) struct Options {
     /// then that of the dataflow
     #[arg(long)]
     streamed: bool,
+    /// Run a loop written by hand for this job after each run, and compare
+    #[arg(long)]
+    beside_hand: bool,
 }
 
 /// Runs and prints.
@@ -39,6 +42,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         let messages: usize = preloaded.iter().map(|(_, records)| records.len()).sum();
         println!("input    {messages} messages beforehand, peak RSS {:.0} MiB", report::peak_rss_mib("self"));
     }
+    let by_hand = options.beside_hand.then(|| hand::input(&options.shape));
     for run in 1..=options.runs {
         let cpu_s = report::cpu_s("self");
         let done = if options.streamed { pass(ticks(options)) } else { pass(preloaded.clone().into_iter()) };
@@ -52,8 +56,24 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             messages as f64 / busy.as_secs_f64(),
             report::peak_rss_mib("self")
         );
+        if let Some(input) = &by_hand {
+            let Pass { messages: of_hand, busy: of_hand_busy, lists } = pass_by_hand(&options.shape, input);
+            let [rate, of_hand] =
+                [(messages, busy), (of_hand, of_hand_busy)].map(|(n, busy)| n as f64 / busy.as_secs_f64());
+            println!(
+                "hand {run}   {of_hand:.0} messages/s, {lists} list changes; this is {:.2} times as fast",
+                rate / of_hand
+            );
+        }
     }
     Ok(())
+}
+
+fn pass_by_hand(shape: &Shape, input: &[hand::Input]) -> Pass {
+    let mut hand = hand::Hand::new(shape);
+    let began = Instant::now();
+    input.iter().for_each(|message| hand.take(message));
+    Pass { messages: input.len(), busy: began.elapsed(), lists: hand.written }
 }
 
 fn ticks(options: &Options) -> impl Iterator<Item = (Tick, Arc<Vec<Record>>)> + Send + use<> {

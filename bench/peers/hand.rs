@@ -1,0 +1,191 @@
+//! The job `sb` as an engineer writes it for this job alone: one thread, one ordered set per list,
+//! one queue of what expires. Plainly; it is what rates are compared with.
+//!
+//! Every message counts at once: a score changes, two sets are reordered, and a list whose first ten
+//! are others is written out whole, as text. An event leaves exactly ten minutes after it happened.
+//! It knows nothing of what etalage must do besides: no distinct orders, locations or catalogue, no
+//! retraction, no second window, no recovery.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, VecDeque},
+    io::Write,
+};
+
+use etalage_model::{EventKind, Message, ScoreWeights, StockOp};
+
+use crate::workload::{self, CATEGORIES, Shape};
+
+const WINDOW_US: u64 = 600_000_000;
+const K: usize = 10;
+/// Where the list of all items stands, behind those of the categories.
+const GLOBAL: usize = CATEGORIES;
+/// Text is dropped when there is so much of it.
+const MAX_TEXT_BYTES: usize = 1 << 16;
+
+/// A message as this job needs it.
+#[derive(Clone, Copy)]
+pub(crate) struct Input {
+    tick_us: u64,
+    happened_us: u64,
+    item: u32,
+    change: Change,
+}
+
+#[derive(Clone, Copy)]
+enum Change {
+    Score(i64),
+    Stock(i64),
+}
+
+/// The messages of a shape in the order of their arrival, without the opening.
+pub(crate) fn input(shape: &Shape) -> Vec<Input> {
+    let weights = ScoreWeights::default();
+    let number = |item: etalage_model::Sym| item.as_str()[1..].parse().expect("items are numbered");
+    let each = |(tick_us, records): (u64, std::sync::Arc<Vec<etalage_model::Record>>)| {
+        let of_record = |record: &etalage_model::Record| match &record.message {
+            Message::Event(event) => {
+                let score = match event.kind {
+                    EventKind::Purchase => weights.order,
+                    EventKind::AddToCart => weights.cart,
+                    _ => weights.view,
+                };
+                let item = number(event.items[0].item_id);
+                Some(Input { tick_us, happened_us: event.timestamp.0, item, change: Change::Score(score) })
+            }
+            Message::Inventory(stock) => {
+                let StockOp::Set(units) = stock.op else { return None };
+                let (happened_us, item) = (stock.occurred_at.0, number(stock.item_id));
+                Some(Input { tick_us, happened_us, item, change: Change::Stock(units) })
+            }
+            Message::Catalogue(_) => None,
+        };
+        records.iter().filter_map(of_record).collect::<Vec<_>>()
+    };
+    workload::ticks(shape, 1).skip(1).flat_map(each).collect()
+}
+
+/// The lists, and all they are made of.
+pub(crate) struct Hand {
+    scores: Vec<i64>,
+    stock: Vec<i64>,
+    lists: Vec<List>,
+    /// What is still counted, by the time at which it happened.
+    counted: VecDeque<(u64, u32, i64)>,
+    text: Vec<u8>,
+    /// How many lists were written.
+    pub(crate) written: usize,
+}
+
+#[derive(Default)]
+struct List {
+    order: BTreeSet<(Reverse<i64>, u32)>,
+    /// The first ten as they were written last.
+    first: Vec<(Reverse<i64>, u32)>,
+}
+
+impl Hand {
+    /// Of every item there are ten.
+    pub(crate) fn new(shape: &Shape) -> Hand {
+        Hand {
+            scores: vec![0; shape.items],
+            stock: vec![10; shape.items],
+            lists: (0..=GLOBAL).map(|_| List::default()).collect(),
+            counted: VecDeque::new(),
+            text: Vec::with_capacity(2 * MAX_TEXT_BYTES),
+            written: 0,
+        }
+    }
+
+    /// Takes one message.
+    pub(crate) fn take(&mut self, input: &Input) {
+        while let Some((_, item, score)) = self.counted.pop_front_if(|(at, ..)| *at + WINDOW_US <= input.tick_us) {
+            self.add(item, -score);
+        }
+        match input.change {
+            Change::Score(score) => {
+                let late = self.counted.iter().rev().take_while(|(at, ..)| *at > input.happened_us).count();
+                self.counted.insert(self.counted.len() - late, (input.happened_us, input.item, score));
+                self.add(input.item, score);
+            }
+            Change::Stock(units) => {
+                let before = std::mem::replace(&mut self.stock[input.item as usize], units);
+                let score = self.scores[input.item as usize];
+                let shown = |units: i64| if units > 0 { score } else { 0 };
+                self.rank(input.item, shown(before), shown(units));
+            }
+        }
+    }
+
+    fn add(&mut self, item: u32, more: i64) {
+        let before = self.scores[item as usize];
+        self.scores[item as usize] += more;
+        if self.stock[item as usize] > 0 {
+            self.rank(item, before, before + more);
+        }
+    }
+
+    /// Moves an item within its two lists; who has no score is in none.
+    fn rank(&mut self, item: u32, before: i64, after: i64) {
+        if before == after {
+            return;
+        }
+        for at in [item as usize % CATEGORIES, GLOBAL] {
+            let list = &mut self.lists[at];
+            if before > 0 {
+                list.order.remove(&(Reverse(before), item));
+            }
+            if after > 0 {
+                list.order.insert((Reverse(after), item));
+            }
+            let last = list.first.get(K - 1).map_or(0, |(Reverse(score), _)| *score);
+            if before.max(after) >= last && !list.order.iter().take(K).eq(&list.first) {
+                list.first.clear();
+                list.first.extend(list.order.iter().take(K));
+                self.written += 1;
+                write_list(&mut self.text, at, &list.first);
+            }
+        }
+    }
+}
+
+fn write_list(text: &mut Vec<u8>, list: usize, first: &[(Reverse<i64>, u32)]) {
+    if text.len() > MAX_TEXT_BYTES {
+        std::hint::black_box(&mut *text).clear();
+    }
+    let wrote = write!(text, "{list}")
+        .and_then(|()| first.iter().try_for_each(|(Reverse(score), item)| write!(text, " i{item}:{score}")));
+    wrote.and_then(|()| writeln!(text)).expect("a vector takes all");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lists at the end are those of a plain count over all messages.
+    #[test]
+    fn the_lists_are_those_of_a_plain_count() {
+        let shape = Shape { events: 400_000, items: 2_000, seed: 3 };
+        let all = input(&shape);
+        let mut hand = Hand::new(&shape);
+        all.iter().for_each(|input| hand.take(input));
+        let end_us = all.last().expect("a message").tick_us;
+        let (mut scores, mut stock) = (vec![0; shape.items], vec![10; shape.items]);
+        for input in &all {
+            match input.change {
+                Change::Score(score) if input.happened_us + WINDOW_US > end_us => scores[input.item as usize] += score,
+                Change::Score(_) => {}
+                Change::Stock(units) => stock[input.item as usize] = units,
+            }
+        }
+        for at in 0..=GLOBAL {
+            let is_in = |item: &usize| at == GLOBAL || item % CATEGORIES == at;
+            let shown = (0..shape.items).filter(|item| is_in(item) && stock[*item] > 0 && scores[*item] > 0);
+            let mut expected: Vec<_> = shown.map(|item| (Reverse(scores[item]), item as u32)).collect();
+            expected.sort();
+            expected.truncate(K);
+            assert_eq!(hand.lists[at].first, expected, "list {at}");
+        }
+        assert!(hand.written > 10_000 && stock.contains(&0));
+    }
+}
