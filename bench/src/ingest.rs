@@ -85,7 +85,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         options.batch, options.connections, options.durability
     );
     report::latencies("noise", &report::noise(Duration::from_secs(2)));
-    let began = Instant::now() + Duration::from_millis(200);
+    let (stolen_ms, began) = (report::stolen_ms(), Instant::now() + Duration::from_millis(200));
     let (seen_tx, seen) = mpsc::channel();
     read_stream(&server.url, began, seen_tx)?;
     let requests = (options.warm_up_s + options.seconds) * options.rate / options.batch;
@@ -112,6 +112,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     report::latencies("stored", &acknowledged);
     report::latencies("visible", &visible);
+    println!("stolen     {:.0} ms of this machine's CPU time meanwhile", report::stolen_ms() - stolen_ms);
     if counted < asked {
         println!("NOT SEEN {} of {asked} requests had not been shown half a second after the end", asked - counted);
     }

@@ -41,14 +41,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     report::heading();
     println!("job      sb, in-process, 1 worker, no dedup, no store; from the intended instant to the cut");
     report::latencies("noise", &report::noise(Duration::from_secs(2)));
-    let chosen = options.clone();
+    let (chosen, stolen_ms) = (options.clone(), report::stolen_ms());
     let (histogram, achieved) = timely::execute_directly(move |worker| measure(worker, &chosen));
     println!("offered  {} clicks/s, achieved {achieved:.0}", options.rate);
     if achieved < options.rate as f64 * 0.99 {
         println!("could not keep up: the percentiles below are those of a growing queue");
     }
     report::latencies("latency", &histogram);
-    println!("memory   peak RSS {:.0} MiB", report::peak_rss_mib("self"));
+    println!("stolen     {:.0} ms of this machine's CPU time meanwhile", report::stolen_ms() - stolen_ms);
+    println!("memory     peak RSS {:.0} MiB", report::peak_rss_mib("self"));
     options.hgrm.as_deref().map_or(Ok(()), |path| report::write_hgrm(path, &histogram))
 }
 

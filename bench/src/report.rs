@@ -48,6 +48,14 @@ pub(crate) fn cpu_s(process: &str) -> f64 {
     (ticks(11) + ticks(12)) / 100.0
 }
 
+/// CPU time that a hypervisor has given to others while this machine wanted it, in milliseconds. A
+/// latency of that order is the machine's, not ours.
+pub(crate) fn stolen_ms() -> f64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = stat.lines().next().and_then(|all| all.split_whitespace().nth(8)?.parse::<f64>().ok());
+    ticks.map_or(f64::NAN, |ticks| ticks * 10.0)
+}
+
 /// Prints the percentiles of latencies in microseconds.
 pub(crate) fn latencies(name: &str, histogram: &Histogram<u64>) {
     let at = |quantile: f64| format_us(histogram.value_at_quantile(quantile));

@@ -44,7 +44,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let by_hand = options.beside_hand.then(|| hand::input(&options.shape));
     for run in 1..=options.runs {
-        let cpu_s = report::cpu_s("self");
+        let (cpu_s, stolen_ms) = (report::cpu_s("self"), report::stolen_ms());
         let done = if options.streamed { pass(ticks(options)) } else { pass(preloaded.clone().into_iter()) };
         let Pass { messages, busy, lists } = done;
         let cpu = match options.streamed {
@@ -52,9 +52,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             false => format!("{:.2} CPU s per million", (report::cpu_s("self") - cpu_s) * 1e6 / messages as f64),
         };
         println!(
-            "run {run}    {:.0} messages/s, {cpu}, {lists} list changes, peak RSS {:.0} MiB",
+            "run {run}    {:.0} messages/s, {cpu}, {lists} list changes, peak RSS {:.0} MiB, {:.0} ms stolen",
             messages as f64 / busy.as_secs_f64(),
-            report::peak_rss_mib("self")
+            report::peak_rss_mib("self"),
+            report::stolen_ms() - stolen_ms,
         );
         if let Some(input) = &by_hand {
             let Pass { messages: of_hand, busy: of_hand_busy, lists } = pass_by_hand(&options.shape, input);

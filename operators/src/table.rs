@@ -10,6 +10,10 @@
 //! at once, in passes so short that the processor has a dozen of them under way together; the
 //! look-ups that follow then find what they need at hand.
 //!
+//! A table grows in small parts: its slots never move, and its index is divided into [`SHARDS`] that
+//! grow by themselves. One index of a million keys that doubles would stop its worker for tens of
+//! milliseconds.
+//!
 //! A key that comes and goes costs far more than one that stays: whoever forgets keys may let them
 //! wait in an [`Idle`] first.
 //!
@@ -21,6 +25,8 @@ use std::{
 };
 
 use hashbrown::HashTable;
+
+use crate::chunks::Chunks;
 
 /// A slot's number.
 pub type Slot = u32;
@@ -34,12 +40,45 @@ impl Hint {
     pub const NONE: Hint = Hint(Slot::MAX);
 }
 
+/// Into how many parts the index of a table is divided.
+const SHARDS: usize = 64;
+
 /// Keyed state in dense slots.
 pub struct Table<K, S> {
-    index: HashTable<Slot>,
-    slots: Vec<Option<(K, S)>>,
+    index: Index,
+    slots: Slots<K, S>,
     free: Vec<Slot>,
     walk: Option<Walk<K, S>>,
+}
+
+/// Slots by hash of their key.
+struct Index([HashTable<Slot>; SHARDS]);
+
+type Slots<K, S> = Chunks<Option<(K, S)>>;
+
+impl Index {
+    fn with_room_for(keys: usize) -> Self {
+        Index(std::array::from_fn(|_| HashTable::with_capacity(keys / SHARDS)))
+    }
+
+    /// The place of a hash's shard. The tables go by the lowest and the highest bits.
+    fn shard(hash: u64) -> usize {
+        (hash >> 40) as usize % SHARDS
+    }
+
+    fn find(&self, hash: u64, is_it: impl FnMut(&Slot) -> bool) -> Option<Slot> {
+        self.0[Index::shard(hash)].find(hash, is_it).copied()
+    }
+
+    fn insert(&mut self, hash: u64, slot: Slot, rehash: impl Fn(&Slot) -> u64) {
+        self.0[Index::shard(hash)].insert_unique(hash, slot, rehash);
+    }
+
+    fn remove(&mut self, hash: u64, slot: Slot) {
+        if let Ok(found) = self.0[Index::shard(hash)].find_entry(hash, |other| *other == slot) {
+            found.remove();
+        }
+    }
 }
 
 /// Slots of keys that could be forgotten but may come back, in the order in which they fell idle.
@@ -69,14 +108,14 @@ struct Walk<K, S> {
 
 impl<K, S> Default for Table<K, S> {
     fn default() -> Self {
-        Table { index: HashTable::new(), slots: Vec::new(), free: Vec::new(), walk: None }
+        Table { index: Index::with_room_for(0), slots: Chunks::default(), free: Vec::new(), walk: None }
     }
 }
 
 impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
-    /// A table that does not have to grow before it holds `keys`.
+    /// A table whose index hardly has to grow before it holds `keys`.
     pub fn with_room_for(keys: usize) -> Self {
-        Table { index: HashTable::with_capacity(keys), slots: Vec::with_capacity(keys), ..Table::default() }
+        Table { index: Index::with_room_for(keys), ..Table::default() }
     }
 
     /// How many keys there are.
@@ -92,7 +131,7 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
     /// The slot of `key`, if it has one.
     pub fn find(&self, key: &K) -> Option<Slot> {
         let slots = &self.slots;
-        self.index.find(hash_of(key), |slot| holds(slots, *slot, key)).copied()
+        self.index.find(hash_of(key), |slot| holds(slots, *slot, key))
     }
 
     /// Looks for `keys` and gives a hint for each; reads of each state what `also` reads. See the
@@ -101,7 +140,7 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
     where
         K: 'a,
     {
-        let likely = |key: &K| self.index.find(hash_of(key), |_| true).map_or(Hint::NONE, |slot| Hint(*slot));
+        let likely = |key: &K| self.index.find(hash_of(key), |_| true).map_or(Hint::NONE, Hint);
         let hints: Vec<Hint> = keys.map(likely).collect();
         self.fetch(hints.iter().map(|hint| hint.0), also);
         hints
@@ -133,7 +172,7 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
         let hash = hash_of(key);
         let slots = &self.slots;
         if let Some(slot) = self.index.find(hash, |slot| holds(slots, *slot, key)) {
-            return *slot;
+            return slot;
         }
         let entry = Some((key.clone(), fresh()));
         let slot = match self.free.pop() {
@@ -148,7 +187,7 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
             }
         };
         let slots = &self.slots;
-        self.index.insert_unique(hash, slot, |slot| rehash(slots, *slot));
+        self.index.insert(hash, slot, |slot| rehash(slots, *slot));
         slot
     }
 
@@ -174,9 +213,7 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
     pub fn remove(&mut self, slot: Slot) -> (K, S) {
         self.keep_for_walk(slot);
         let entry = self.slots[slot as usize].take().expect("a live slot");
-        if let Ok(found) = self.index.find_entry(hash_of(&entry.0), |other| *other == slot) {
-            found.remove();
-        }
+        self.index.remove(hash_of(&entry.0), slot);
         self.free.push(slot);
         entry
     }
@@ -231,11 +268,11 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
     }
 }
 
-fn holds<K: Eq, S>(slots: &[Option<(K, S)>], slot: Slot, key: &K) -> bool {
+fn holds<K: Eq, S>(slots: &Slots<K, S>, slot: Slot, key: &K) -> bool {
     slots[slot as usize].as_ref().is_some_and(|(held, _)| held == key)
 }
 
-fn rehash<K: Hash, S>(slots: &[Option<(K, S)>], slot: Slot) -> u64 {
+fn rehash<K: Hash, S>(slots: &Slots<K, S>, slot: Slot) -> u64 {
     slots[slot as usize].as_ref().map_or(0, |(key, _)| hash_of(key))
 }
 

@@ -55,7 +55,15 @@ enum Standing {
 
 impl<M: Ord + Clone> List<M> {
     pub(super) fn new(k: usize) -> Self {
-        List { k, near: OUT + 1, tree: Tree::new(), first: Vec::new(), last_score: OUT, reserve: Vec::new(), floor: None }
+        List {
+            k,
+            near: OUT + 1,
+            tree: Tree::new(),
+            first: Vec::new(),
+            last_score: OUT,
+            reserve: Vec::new(),
+            floor: None,
+        }
     }
 
     /// A leaf for `member`, not eligible yet. Of two members the lesser never has the greater `tie`.

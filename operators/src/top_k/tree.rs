@@ -10,6 +10,8 @@
 
 use std::{cmp::Ordering, collections::BinaryHeap};
 
+use crate::chunks::Chunks;
+
 /// How many children a block has: a cache line or two of scores.
 const FAN: usize = 16;
 
@@ -23,9 +25,9 @@ pub(super) const OUT: i64 = 0;
 /// Leaves with a score and a member each; greater score first, then lesser member. Members with
 /// different ties are ordered by these, so that mostly no member has to be fetched.
 pub(super) struct Tree<M> {
-    scores: Vec<i64>,
-    ties: Vec<u64>,
-    members: Vec<M>,
+    scores: Chunks<i64>,
+    ties: Chunks<u64>,
+    members: Chunks<M>,
     /// `bounds[level][block]`. None where the group is small.
     bounds: Vec<Vec<Bound>>,
     free: Vec<u32>,
@@ -47,9 +49,9 @@ const NOBODY: u32 = u32::MAX;
 impl<M: Ord + Clone> Tree<M> {
     pub(super) fn new() -> Self {
         Tree {
-            scores: Vec::new(),
-            ties: Vec::new(),
-            members: Vec::new(),
+            scores: Chunks::default(),
+            ties: Chunks::default(),
+            members: Chunks::default(),
             bounds: Vec::new(),
             free: Vec::new(),
             #[cfg(test)]
@@ -272,7 +274,7 @@ mod tests {
         let cost_of = |change: u32| {
             // Every other change takes the best one out, which asks most of the tree.
             let first = tree.best(1)[0];
-            let leaf = if change % 2 == 0 { first } else { change.wrapping_mul(7_919) % leaves };
+            let leaf = if change.is_multiple_of(2) { first } else { change.wrapping_mul(7_919) % leaves };
             tree.looked_at.set(0);
             tree.set(leaf, i64::from(change % 3) * 600);
             assert_eq!(tree.best(most).len(), most);
@@ -330,7 +332,7 @@ mod tests {
             for (at, (leaf, score, is_another)) in (0u32..).zip(changes) {
                 let leaf = leaf % leaves;
                 if is_another {
-                    let member = if at % 2 == 0 { at } else { 30_000 + at };
+                    let member = if at.is_multiple_of(2) { at } else { 30_000 + at };
                     tree.set(leaf, OUT);
                     tree.remove(leaf);
                     prop_assert_eq!(tree.add(member, u64::from(member) / members_a_tie), leaf);
