@@ -197,7 +197,8 @@ impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Values<K, V> {
         let changes = below(&mut self.pending, upper);
         let hints = self.values.look_ahead(changes.iter().map(|((key, _), _)| key), |state| u64::from(state.touched));
         for (((key, value), diff), hint) in changes.into_iter().zip(hints) {
-            let slot = self.values.find_or_insert_near(hint, &key, || Counted { counts: SmallVec::new(), touched: false });
+            let slot =
+                self.values.find_or_insert_near(hint, &key, || Counted { counts: SmallVec::new(), touched: false });
             let state = self.values.get_mut(slot).1;
             if !std::mem::replace(&mut state.touched, true) {
                 touched.push((slot, !state.counts.is_empty()));

@@ -6,8 +6,8 @@
 
 use etalage_model::{Catalogue, CatalogueEntry, Message, Record, Sym};
 use etalage_operators::{
-    inflow::Inflow,
     Collection,
+    inflow::Inflow,
     reduce::ReduceSmall,
     upsert::{Op, Upsert, UpsertOptions},
 };

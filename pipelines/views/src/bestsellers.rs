@@ -87,9 +87,10 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         tie: |item: &Sym| item.prefix(),
     };
     let scores = parts.scores(|Cell { item, part }, window| Feed::Score((*item, (*part, window))));
-    let places = options.scopes.has_item_parts().then(|| {
-        Inflow::of(parts.places(), |(item, place), diff: &isize| (Feed::Place(*item, *place), *diff as i64))
-    });
+    let places = options
+        .scopes
+        .has_item_parts()
+        .then(|| Inflow::of(parts.places(), |(item, place), diff: &isize| (Feed::Place(*item, *place), *diff as i64)));
     let ungated = options.ungated;
     let gates = Inflow::of(parts.stock(), move |(item, stock), diff: &isize| {
         (Feed::Gate(*item, (stock.sellable || ungated).then_some(stock.available)), *diff as i64)

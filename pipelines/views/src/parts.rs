@@ -128,12 +128,12 @@ impl<'scope> Parts<'scope> {
     /// the size.
     pub fn scores<D: 'static>(&self, take: impl Fn(&Cell, u8) -> D + 'static) -> Inflow<'scope, D, i64> {
         if !self.options.is_on(crate::popularity::NAME) {
-            return Inflow::of(self.expire("Scores by item"), move |(cell, window), score| (take(cell, *window), *score));
+            return Inflow::of(self.expire("Scores by item"), move |(cell, window), score| {
+                (take(cell, *window), *score)
+            });
         }
         let weights = self.options.weights;
-        Inflow::of(self.windowed(), move |(cell, window), Sum(measures)| {
-            (take(cell, *window), weights.score(measures))
-        })
+        Inflow::of(self.windowed(), move |(cell, window), Sum(measures)| (take(cell, *window), weights.score(measures)))
     }
 
     fn expire<R: Weighed>(&self, name: &'static str) -> Windowed<'scope, R> {
