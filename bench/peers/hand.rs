@@ -4,7 +4,8 @@
 //! Every message counts at once: a score changes, two sets are reordered, and a list whose first ten
 //! are others is written out whole, as text. An event leaves exactly ten minutes after it happened.
 //! It knows nothing of what etalage must do besides: no distinct orders, locations or catalogue, no
-//! retraction, no second window, no recovery.
+//! retraction, no second window, no recovery. Its messages are 40 bytes with numbers for names, where
+//! etalage is given whole records.
 
 use std::{
     cmp::Reverse,
@@ -14,10 +15,8 @@ use std::{
 
 use etalage_model::{EventKind, Message, ScoreWeights, StockOp};
 
-use crate::workload::{self, CATEGORIES, Shape};
+use crate::workload::{self, CATEGORIES, K, Shape, UNITS, WINDOW_US};
 
-const WINDOW_US: u64 = 600_000_000;
-const K: usize = 10;
 /// Where the list of all items stands, behind those of the categories.
 const GLOBAL: usize = CATEGORIES;
 /// Text is dropped when there is so much of it.
@@ -85,11 +84,11 @@ struct List {
 }
 
 impl Hand {
-    /// Of every item there are ten.
+    /// The shop before the first message.
     pub(crate) fn new(shape: &Shape) -> Hand {
         Hand {
             scores: vec![0; shape.items],
-            stock: vec![10; shape.items],
+            stock: vec![UNITS; shape.items],
             lists: (0..=GLOBAL).map(|_| List::default()).collect(),
             counted: VecDeque::new(),
             text: Vec::with_capacity(2 * MAX_TEXT_BYTES),
@@ -170,7 +169,7 @@ mod tests {
         let mut hand = Hand::new(&shape);
         all.iter().for_each(|input| hand.take(input));
         let end_us = all.last().expect("a message").tick_us;
-        let (mut scores, mut stock) = (vec![0; shape.items], vec![10; shape.items]);
+        let (mut scores, mut stock) = (vec![0; shape.items], vec![UNITS; shape.items]);
         for input in &all {
             match input.change {
                 Change::Score(score) if input.happened_us + WINDOW_US > end_us => scores[input.item as usize] += score,

@@ -40,20 +40,23 @@ pub(crate) fn peak_rss_mib(process: &str) -> f64 {
     kib / 1024.0
 }
 
-/// CPU time of a process so far, user and system. A clock tick is 10 ms on every Linux we run on.
+/// How CPU time is counted on every Linux we run on.
+const TICKS_PER_S: f64 = 100.0;
+
+/// CPU time of a process so far, user and system.
 pub(crate) fn cpu_s(process: &str) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(f64::NAN);
-    (ticks(11) + ticks(12)) / 100.0
+    (ticks(11) + ticks(12)) / TICKS_PER_S
 }
 
 /// CPU time that a hypervisor has given to others while this machine wanted it, in milliseconds. A
-/// latency of that order is the machine's, not ours.
+/// stall of that order may be the machine's.
 pub(crate) fn stolen_ms() -> f64 {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     let ticks = stat.lines().next().and_then(|all| all.split_whitespace().nth(8)?.parse::<f64>().ok());
-    ticks.map_or(f64::NAN, |ticks| ticks * 10.0)
+    ticks.map_or(f64::NAN, |ticks| ticks / TICKS_PER_S * 1_000.0)
 }
 
 /// Prints the percentiles of latencies in microseconds.

@@ -18,8 +18,8 @@ use crate::{
 pub(crate) struct Options {
     #[command(flatten)]
     shape: Shape,
-    /// Clicks in a tick: 500 at a million a second are ticks of half a millisecond
-    #[arg(long, default_value_t = 500)]
+    /// Clicks in a tick: 1,000 at a million a second are ticks of a millisecond
+    #[arg(long, default_value_t = 1_000)]
     tick_events: u64,
     /// How often the whole is run; each run is printed
     #[arg(long, default_value_t = 3)]
@@ -28,8 +28,9 @@ pub(crate) struct Options {
     /// then that of the dataflow
     #[arg(long)]
     streamed: bool,
-    /// Run a loop written by hand for this job after each run, and compare
-    #[arg(long)]
+    /// Run a loop written by hand for this job after each run, and compare the rates; the peak RSS is
+    /// then that of both
+    #[arg(long, conflicts_with = "streamed")]
     beside_hand: bool,
 }
 
@@ -58,12 +59,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             report::stolen_ms() - stolen_ms,
         );
         if let Some(input) = &by_hand {
-            let Pass { messages: of_hand, busy: of_hand_busy, lists } = pass_by_hand(&options.shape, input);
-            let [rate, of_hand] =
-                [(messages, busy), (of_hand, of_hand_busy)].map(|(n, busy)| n as f64 / busy.as_secs_f64());
+            let by_hand = pass_by_hand(&options.shape, input);
+            let rate = |messages: usize, busy: Duration| messages as f64 / busy.as_secs_f64();
+            let rate_by_hand = rate(by_hand.messages, by_hand.busy);
             println!(
-                "hand {run}   {of_hand:.0} messages/s, {lists} list changes; this is {:.2} times as fast",
-                rate / of_hand
+                "hand {run}   {rate_by_hand:.0} messages/s, {} list changes; etalage is {:.2} times as fast",
+                by_hand.lists,
+                rate(messages, busy) / rate_by_hand
             );
         }
     }

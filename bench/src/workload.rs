@@ -29,6 +29,12 @@ const REGIONS: usize = 20;
 const LATE_SHARE: f64 = 0.01;
 const MAX_LATE_US: u64 = 2_000_000;
 const CLICKS_PER_UPDATE: u64 = 20;
+/// Units of every item at the beginning.
+pub(crate) const UNITS: i64 = 10;
+/// The length of the window.
+pub(crate) const WINDOW_US: u64 = 600_000_000;
+/// The length of the lists.
+pub(crate) const K: usize = 10;
 const SOLD_OUT_SHARE: f64 = 0.3;
 const RESTOCK_SHARE: f64 = 0.5;
 
@@ -75,7 +81,7 @@ impl Workload {
             let message_id = format!("catalogue-{item}");
             let updated_at = Micros(START_US);
             let listed = Message::Catalogue(Catalogue { message_id, item_id: *item, updated_at, entry: Some(entry) });
-            [record(listed), record(stock(format!("open-{item}"), *item, 10, START_US))]
+            [record(listed), record(stock(format!("open-{item}"), *item, UNITS, START_US))]
         };
         self.items.iter().flat_map(of_item).collect()
     }
@@ -155,13 +161,13 @@ fn click(number: u64, kind: EventKind, item_id: Sym, region: Sym, at: u64) -> Ev
 pub(crate) fn options() -> ShopOptions {
     let off = ["item.sellable", "item.popularity", "scope.totals"];
     ShopOptions {
-        windows: vec![Window { label: "10m".into(), length_us: 600_000_000 }],
+        windows: vec![Window { label: "10m".into(), length_us: WINDOW_US }],
         bucket_us: 10_000_000,
         max_buckets: DEFAULT_MAX_BUCKETS,
         phase: Phase::Spread,
         scopes: Scopes::parse(&["global".into(), "category".into()]).expect("two dimensions"),
         weights: ScoreWeights::default(),
-        k: 10,
+        k: K,
         locations: BTreeSet::new(),
         unknown_stock: UnknownStock::Sellable,
         safety_threshold: 0,

@@ -8,8 +8,8 @@
 //!   of at most a part in [`SLOTS`] of the horizon and of `max_ids`: an id is known for at least
 //!   `horizon_us` and at most one slot longer, and as long as time does not leap few go at once.
 //! - **State bound**: `max_ids`. Where it binds, the oldest slots are forgotten early; the horizon
-//!   that is left is [`DedupCore::effective_horizon_us`], and it is meant to raise an alert. Room for
-//!   [`RESERVED_IDS`] is set aside beforehand: to grow a table of millions takes tens of milliseconds.
+//!   that is left is [`DedupCore::effective_horizon_us`], and it is meant to raise an alert. An index
+//!   for [`RESERVED_IDS`] is set aside beforehand, so that it does not grow part by part meanwhile.
 //!
 //! The core also stands alone: a source that must answer "duplicate" before the dataflow has run
 //! uses it directly.
@@ -27,8 +27,8 @@ use crate::{
 /// Into how many slots a horizon is divided, and `max_ids`.
 pub const SLOTS: u64 = 64;
 
-/// For how many ids, if there may be as many, room is set aside: addresses, and two bytes for each;
-/// other memory is used when they come.
+/// For how many ids, if there may be as many, an index is set aside: addresses, and two bytes for
+/// each; other memory is used when they come.
 pub const RESERVED_IDS: usize = 4_000_000;
 
 /// What decides whether two arrivals are the same.

@@ -6,8 +6,9 @@
 //!   window) is the sum of the input whose bucket ends after `tick - length`.
 //! - **Time** is the tick. A bucket that ends at `end` leaves a window of length `W` at the tick
 //!   `end + W`, exactly, with or without further input.
-//! - **State bound**: one row per key and bucket that any window still holds, one slot number
-//!   per row in the index of ends; keys with rows, and as many again that had some before.
+//! - **State bound**: per bucket that any window still holds, a row per key that had something in
+//!   it, at the most twice as many as keys once there are more than a few; keys with rows, and as
+//!   many again that had some before.
 //! - **Late data** count in the windows that still hold their bucket, and in no other.
 //!   Retractions are late data like any other.
 //!
@@ -19,15 +20,16 @@
 //! ```
 //!
 //! Future retractions never sit in a differential batcher (which looks at all of them at every
-//! seal): they are implied by an ordered index of bucket ends, shared by all windows, each with
-//! its own place in it. Buckets *nest*: a window of many buckets has coarser ones
+//! seal): they are implied by an ordered index of bucket ends, shared by all windows of one length of
+//! bucket, each with its own place in it. Rows lie in their buckets, in the order in which they came:
+//! what leaves together lies together. Buckets *nest*: a window of many buckets has coarser ones
 //! ([`DEFAULT_MAX_BUCKETS`]), an update is written once, into the finest, and rows are rolled up
 //! into the next coarser bucket when the last window of the finer level has passed them.
 
 mod buckets;
 mod core;
 
-pub use core::{Bucket, ExpireCore};
+pub use core::{BucketRow, ExpireCore};
 
 use std::hash::Hash;
 
@@ -152,7 +154,7 @@ fn bucket_end(bucket_us: u64, phase_us: u64, at: u64) -> u64 {
 }
 
 /// A key and a row of it, as exported. A key may have several rows of one bucket.
-pub type ExpireRow<K, R> = (K, Bucket<R>);
+pub type ExpireRow<K, R> = (K, BucketRow<R>);
 
 /// Rolling windows over a collection of `(key, at)`, or an [`Inflow`] of it.
 pub trait Expire<'scope, K: ExchangeData + Hash, R: ExchangeData + Abelian> {

@@ -160,3 +160,6 @@ impl<D, R> Stash<D, R> {
         self.spare = emptied;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,7 +177,7 @@ impl<Row> Exports<Row> {
     }
 }
 
-/// The second input of every operator: rows of an earlier export.
+/// The last input of every operator: rows of an earlier export.
 pub type Imports<'scope, Row> = Stream<'scope, Tick, Vec<(Row, Tick, isize)>>;
 
 /// How an operator instance is wired.

@@ -10,8 +10,8 @@
 //! at once, in passes so short that the processor has a dozen of them under way together; the
 //! look-ups that follow then find what they need at hand.
 //!
-//! A table grows in small parts: its slots never move, and its index is divided into [`SHARDS`] that
-//! grow by themselves. One index of a million keys that doubles would stop its worker for tens of
+//! A table grows in small parts: its slots stand in chunks, and its index is divided into [`SHARDS`]
+//! that grow by themselves. One index of a million keys that doubles would stop its worker for tens of
 //! milliseconds.
 //!
 //! A key that comes and goes costs far more than one that stays: whoever forgets keys may let them
@@ -41,7 +41,7 @@ impl Hint {
 }
 
 /// Into how many parts the index of a table is divided.
-const SHARDS: usize = 64;
+pub const SHARDS: usize = 64;
 
 /// Keyed state in dense slots.
 pub struct Table<K, S> {

@@ -21,7 +21,8 @@
 //! ```
 //! (A worker that is alone has all members: stage 1 gives the lists themselves.)
 //!
-//! A change costs O(K + log n) of the group's members, never a look at all of them: most changes
+//! A change costs O(K + log n) of the group's members, spread over the changes (`tree` says what one
+//! question may cost): most changes
 //! concern members far from the cut and write one score (`tree`); only the first K are in order
 //! (`list`). What comes out is made once a tick.
 

@@ -12,7 +12,7 @@ use crate::table::{Mix, Slot};
 
 /// A bucket of more rows than this has at most twice as many as keys. Few in tests, so that all of
 /// them see rows being merged.
-const MERGED_FROM: usize = if cfg!(test) { 2 } else { 64 };
+const MERGED_FROM_ROWS: usize = if cfg!(test) { 2 } else { 64 };
 
 /// A key, by its slot, and what happened to it.
 pub(super) type Row<R> = (Slot, R);
@@ -41,15 +41,15 @@ impl<R> Default for Buckets<R> {
 
 impl<R: Abelian> Buckets<R> {
     /// Adds to the bucket that ends at `end`. Rows that an export awaits and that change are handed
-    /// to `leave`, with that end.
-    pub(super) fn add(&mut self, end: u64, slot: Slot, diff: R, mut leave: impl FnMut(u64, &Row<R>)) {
+    /// to `copy`, with that end.
+    pub(super) fn add(&mut self, end: u64, slot: Slot, diff: R, mut copy: impl FnMut(u64, &Row<R>)) {
         let bucket = self.by_end.entry(end).or_insert_with(|| {
             self.order.insert(end);
-            Bucket { rows: Vec::with_capacity(1), merged_at: MERGED_FROM, awaited: 0..0 }
+            Bucket { rows: Vec::with_capacity(1), merged_at: MERGED_FROM_ROWS, awaited: 0..0 }
         });
         bucket.rows.push((slot, diff));
         if bucket.rows.len() >= bucket.merged_at {
-            bucket.merge(|row| leave(end, row));
+            bucket.merge(|row| copy(end, row));
         }
     }
 
@@ -66,11 +66,11 @@ impl<R: Abelian> Buckets<R> {
 
     /// Takes out what ends first, if it does by `until`. Rows that an export awaits are handed to
     /// `leave`, with their end.
-    pub(super) fn take_first(&mut self, until: u64, mut leave: impl FnMut(u64, &Row<R>)) -> Option<(u64, Vec<Row<R>>)> {
+    pub(super) fn take_first(&mut self, until: u64, mut copy: impl FnMut(u64, &Row<R>)) -> Option<(u64, Vec<Row<R>>)> {
         let end = self.order.first().copied().filter(|end| *end <= until)?;
         self.order.pop_first();
         let bucket = self.by_end.remove(&end)?;
-        bucket.rows[bucket.awaited].iter().for_each(|row| leave(end, row));
+        bucket.rows[bucket.awaited].iter().for_each(|row| copy(end, row));
         Some((end, bucket.rows))
     }
 
@@ -96,9 +96,10 @@ impl<R: Abelian> Buckets<R> {
 
 impl<R: Abelian> Bucket<R> {
     /// Leaves one row a key. One that adds up to nothing stays, so that its key is looked at again.
-    fn merge(&mut self, leave: impl FnMut(&Row<R>)) {
-        self.rows[std::mem::take(&mut self.awaited)].iter().for_each(leave);
-        self.rows.sort_unstable_by_key(|(slot, _)| *slot);
+    fn merge(&mut self, copy: impl FnMut(&Row<R>)) {
+        self.rows[std::mem::take(&mut self.awaited)].iter().for_each(copy);
+        // Those that were merged before are in order: a stable sort takes them as one run.
+        self.rows.sort_by_key(|(slot, _)| *slot);
         self.rows.dedup_by(|(slot, more), (kept, sum)| {
             let is_same = slot == kept;
             if is_same {
@@ -106,6 +107,6 @@ impl<R: Abelian> Bucket<R> {
             }
             is_same
         });
-        self.merged_at = MERGED_FROM.max(2 * self.rows.len());
+        self.merged_at = MERGED_FROM_ROWS.max(2 * self.rows.len());
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 
 /// What happened to a key within one bucket of one level, or a part of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Bucket<R> {
+pub struct BucketRow<R> {
     /// The instant at which the bucket ends, exclusive.
     pub end: u64,
     /// Which level's bucket it is: 0 is the finest.
@@ -109,7 +109,7 @@ where
     K: Clone + Hash + Eq,
     R: Clone,
 {
-    (keys.get(*slot).0.clone(), Bucket { end, level, sum: sum.clone() })
+    (keys.get(*slot).0.clone(), BucketRow { end, level, sum: sum.clone() })
 }
 
 impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
@@ -137,7 +137,8 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
     }
 
     /// How many keys the core holds.
-    pub fn keys(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> usize {
         self.keys.len()
     }
 
@@ -159,13 +160,13 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
         let now = self.now;
         let known = self.keys.get_mut(slot).1;
         let (mut written, mut until) = (None, 0);
-        for (number, level) in self.levels.iter().enumerate().skip(finest) {
+        for (at_level, level) in self.levels.iter().enumerate().skip(finest) {
             let end = bucket_end(level.bucket_us, phase_us, at);
             until = end + level.longest_us;
             if until <= now {
                 continue;
             }
-            written = written.or(Some((number, end)));
+            written = written.or(Some((at_level, end)));
             let sums = self.changes.of(slot, &mut known.change);
             for (window, _) in level.windows.iter().filter(|(_, length_us)| end + length_us > now) {
                 sums[usize::from(*window)].plus_equals(&diff);
@@ -247,16 +248,16 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
     fn advance(&mut self, tick: Tick, _out: &mut Out<(K, u8), R>) {
         let before = self.now;
         self.now = before.max(tick);
-        for at in 0..self.levels.len() {
-            let longest_us = self.levels[at].longest_us;
-            for place in 0..self.levels[at].windows.len() {
-                let (window, length_us) = self.levels[at].windows[place];
+        for level in 0..self.levels.len() {
+            let longest_us = self.levels[level].longest_us;
+            for place in 0..self.levels[level].windows.len() {
+                let (window, length_us) = self.levels[level].windows[place];
                 if let Some(until) = self.now.checked_sub(length_us).filter(|_| length_us < longest_us) {
-                    self.leave(at, window, before.saturating_sub(length_us), until);
+                    self.leave(level, window, before.saturating_sub(length_us), until);
                 }
             }
             if let Some(until) = self.now.checked_sub(longest_us) {
-                self.retire(at, until);
+                self.retire(level, until);
             }
         }
     }

@@ -24,7 +24,7 @@ use crate::{
     measures::{Sum, Weighed},
     options::ShopOptions,
     scope::Part,
-    sellable::{self, Place, Stock},
+    sellable::{self, ItemAt, Stock},
 };
 
 /// The dataflow's input: records that arrived together.
@@ -43,7 +43,7 @@ pub struct Parts<'scope> {
     windowed: OnceCell<Windowed<'scope, Sum>>,
     catalogue: OnceCell<Collection<'scope, (Sym, CatalogueEntry)>>,
     places: OnceCell<Collection<'scope, (Sym, Part)>>,
-    units: OnceCell<Collection<'scope, (Place, i64)>>,
+    units: OnceCell<Collection<'scope, (ItemAt, i64)>>,
     stock: OnceCell<Collection<'scope, (Sym, Stock)>>,
 }
 
@@ -153,7 +153,7 @@ impl<'scope> Parts<'scope> {
     }
 
     /// Units by item and location.
-    pub fn units(&self) -> Collection<'scope, (Place, i64)> {
+    pub(crate) fn units(&self) -> Collection<'scope, (ItemAt, i64)> {
         self.units.get_or_init(|| sellable::units(self)).clone()
     }
 

@@ -49,7 +49,7 @@ pub const VIEW: View = View {
 type Order = (u64, u64, Box<str>);
 
 /// An item and, except for the sum over its locations, a location.
-pub type Place = (Sym, Option<Sym>);
+pub(crate) type ItemAt = (Sym, Option<Sym>);
 
 /// What is known of an item's stock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -111,7 +111,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     };
     let by_location = facts(parts).reduce_small(parts.wiring("Stock by location"), |item| *item, of_locations);
     let rows = whole.concat(by_location.map(|(item, (location, stock))| ((item, Some(location)), stock)));
-    let publish = |(item, location): Place, stock: Option<Stock>| {
+    let publish = |(item, location): ItemAt, stock: Option<Stock>| {
         let value = stock.map(|stock| std::sync::Arc::new(stock.row()) as Value);
         (key(item, location), value)
     };
@@ -136,7 +136,7 @@ pub fn stock<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, Stock)> 
 }
 
 /// Units by item and location, where some `set` tells them.
-pub fn units<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Place, i64)> {
+pub(crate) fn units<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (ItemAt, i64)> {
     let options = UpsertOptions {
         keep_superseded: crate::attributes::KEEP_SUPERSEDED,
         add: |sum: &mut i64, more: &i64| *sum = sum.saturating_add(*more),
@@ -147,7 +147,7 @@ pub fn units<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Place, i64)> 
 /// What decides about each item: its terms, and its stock by location.
 fn facts<'scope>(parts: &Parts<'scope>) -> Inflow<'scope, (Sym, Fact)> {
     let terms = |(item, entry): &(Sym, CatalogueEntry), diff: &isize| ((*item, Fact::Terms(Terms::of(entry))), *diff);
-    let at = |((item, location), units): &(Place, i64), diff: &isize| ((*item, Fact::At(*location, *units)), *diff);
+    let at = |((item, location), units): &(ItemAt, i64), diff: &isize| ((*item, Fact::At(*location, *units)), *diff);
     Inflow::of(parts.units(), at).and(Inflow::of(parts.catalogue(), terms))
 }
 
@@ -175,7 +175,7 @@ fn total(at: impl Iterator<Item = (Option<Sym>, i64)>, options: &ShopOptions) ->
     at.filter(|(location, _)| counts(location)).map(|(_, units)| units).reduce(i64::saturating_add)
 }
 
-fn stock_changes(batch: &[Record]) -> Vec<(Place, (Order, Op<i64>))> {
+fn stock_changes(batch: &[Record]) -> Vec<(ItemAt, (Order, Op<i64>))> {
     let changes = batch.iter().filter_map(|record| match &record.message {
         Message::Inventory(stock) => {
             let order = (stock.version.unwrap_or(0), stock.occurred_at.0, stock.message_id.as_str().into());
@@ -192,7 +192,7 @@ fn stock_changes(batch: &[Record]) -> Vec<(Place, (Order, Op<i64>))> {
 
 /// Stock and sellability of each item, plainly: used by the oracles of this view and of sets.
 pub fn plain_stock(history: &History<'_>) -> BTreeMap<Sym, (Stock, BTreeMap<Sym, Stock>)> {
-    let mut changes: BTreeMap<Place, Vec<((u64, u64, &str), StockOp)>> = BTreeMap::new();
+    let mut changes: BTreeMap<ItemAt, Vec<((u64, u64, &str), StockOp)>> = BTreeMap::new();
     let mut terms: BTreeMap<Sym, (u64, &str, Terms)> = BTreeMap::new();
     for message in history.messages() {
         match message {

@@ -223,6 +223,36 @@ fn rows_are_rolled_up_when_the_finer_level_has_passed_them() {
 }
 
 #[test]
+fn rows_of_one_bucket_are_merged_and_exported_whole_whatever_happens_meanwhile() {
+    let mut core = ExpireCore::new(nested(), Box::new(|_: &Key| 0));
+    let mut out = Vec::new();
+    core.advance(5, &mut out);
+    for round in 0..5 {
+        (0..3).for_each(|key| core.absorb((key, 1 + round), 5, 1isize, &mut out));
+    }
+    core.settle(5, &mut out);
+    assert!((3..=6).contains(&core.rows()), "{} rows of three keys", core.rows());
+    core.begin_export();
+    let mut rows = Vec::new();
+    assert!(!core.export_slice(1, &mut rows));
+    // More comes, rows are merged again, and the bucket is rolled up before its rows are written.
+    core.advance(6, &mut out);
+    (0..3).for_each(|key| core.absorb((key, 6), 6, 100, &mut out));
+    core.settle(6, &mut out);
+    core.advance(30, &mut out);
+    core.settle(30, &mut out);
+    while !core.export_slice(1, &mut rows) {}
+    for key in 0..3 {
+        let of_key = rows.iter().filter(|(other, row)| *other == key && (row.level, row.end) == (0, 10));
+        assert_eq!(of_key.map(|(_, row)| row.sum).sum::<isize>(), 5);
+    }
+    assert!(rows.iter().all(|(_, row)| (row.level, row.end) == (0, 10)));
+    let sums = at_ticks(&out, &[29, 30].into());
+    assert!((0..3).all(|key| sums[&29][&(key, 0)] == 105 && !sums[&30].contains_key(&(key, 0))));
+    assert!((0..3).all(|key| sums[&30][&(key, 1)] == 105));
+}
+
+#[test]
 fn a_late_event_joins_a_bucket_that_was_rolled_up() {
     // At 100 the bucket of 10 is gone, at 110 that of 20 too: only the longest window holds them.
     let input = [(0, 1, 1, 1), (0, 2, 50, 10), (0, 3, 110, 100), (0, 71, 110, 1_000)];
