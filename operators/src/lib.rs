@@ -9,7 +9,6 @@
 //!
 //! No operator reads a clock, draws a random number or does I/O: time is an input.
 
-mod chunks;
 pub mod dedup;
 pub mod expire;
 pub mod inflow;

@@ -10,9 +10,7 @@ use smallvec::SmallVec;
 
 use super::{Ranking, TopKOptions, TopKRow, by_rank, list::List, tree::OUT};
 use crate::{
-    Tick,
-    chunks::Chunks,
-    differences,
+    Tick, differences,
     shell::{Core, Out},
     table::{Hint, Idle, Slot, Table},
 };
@@ -112,7 +110,7 @@ pub struct StageOne<M, A, B, P> {
     members: Table<M, Member<B, P>>,
     groups: Table<(A, B), Group<M, P>>,
     /// The order of each group, by the group's slot.
-    lists: Chunks<List<Seat<M, P>>>,
+    lists: Vec<List<Seat<M, P>>>,
     /// Members whose gates changed in this tick, and groups whose candidates may be others.
     regated: Vec<Slot>,
     touched: Vec<Slot>,
@@ -134,7 +132,7 @@ where
     pub fn new(options: TopKOptions<M, A, B, P>, is_alone: bool) -> Self {
         assert!(options.k > 0, "a list has room for a member");
         let (cells, members, groups) = (Table::default(), Table::default(), Table::default());
-        let (idle, lists, regated, touched) = (Idle::default(), Chunks::default(), Vec::new(), Vec::new());
+        let (idle, lists, regated, touched) = (Idle::default(), Vec::new(), Vec::new(), Vec::new());
         StageOne { options, cells, idle, members, groups, lists, regated, touched, is_alone }
     }
 
