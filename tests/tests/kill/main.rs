@@ -69,8 +69,9 @@ fn kill_at_work(server: Server, ledger: &Mutex<Ledger>, random: &mut Random, rep
             })
             .collect();
         std::thread::sleep(wait);
-        server.kill();
+        // Whoever is between two requests now sends no other; the rest is cut off.
         stop.store(true, Ordering::SeqCst);
+        server.kill();
         for sender in senders {
             *report.senders.entry(sender.join().expect("no sender panics")).or_default() += 1;
         }

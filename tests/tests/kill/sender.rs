@@ -85,6 +85,9 @@ impl Sender<'_> {
         let (first, second) = body.split_at(self.random.random_range(1..body.len()));
         stream.write_all(format!("{head}{first}").as_bytes()).map_err(|_| Cut::Between)?;
         self.pause(2_000);
+        if self.stop.load(Ordering::SeqCst) {
+            return Err(Cut::Sending);
+        }
         stream.write_all(second.as_bytes()).map_err(|_| Cut::Sending)?;
         let mut line = String::new();
         match answers.read_line(&mut line) {
