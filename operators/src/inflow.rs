@@ -55,17 +55,35 @@ impl<'scope, D: 'static, R: 'static> Inflow<'scope, D, R> {
         E: ExchangeData,
         S: ExchangeData,
     {
+        let take = Rc::new(take);
+        let taken = Rc::clone(&take);
+        Inflow::taken(
+            collection,
+            move |data, diff, route| route(&taken(data, diff).0),
+            move |data, diff| take(&data, &diff),
+        )
+    }
+
+    /// A collection, of which the operator takes what `take` makes of an update, on the worker that
+    /// `send` says by the operator's route.
+    fn taken<E, S>(
+        collection: Collection<'scope, E, S>,
+        send: impl Fn(&E, &S, &dyn Fn(&D) -> u64) -> u64 + 'static,
+        take: impl Fn(E, S) -> (D, R) + 'static,
+    ) -> Self
+    where
+        E: ExchangeData,
+        S: ExchangeData,
+    {
         let scope = collection.scope();
         let open: Box<Open<'scope, D, R>> = Box::new(move |builder, route| {
-            let take = Rc::new(take);
-            let taken = Rc::clone(&take);
-            let pact = Exchange::new(move |(data, _, diff): &(E, Tick, S)| route(&taken(data, diff).0));
+            let pact = Exchange::new(move |(data, _, diff): &(E, Tick, S)| send(data, diff, &*route));
             let mut input = builder.new_input(collection.inner, pact);
             Box::new(move |stash| {
                 input.for_each(|capability, batch| {
                     stash.hold(&capability);
                     stash.fill(batch.drain(..).map(|(data, tick, diff)| {
-                        let (data, diff) = take(&data, &diff);
+                        let (data, diff) = take(data, diff);
                         (data, tick, diff)
                     }));
                 });
@@ -94,18 +112,7 @@ impl<'scope, D: 'static, R: 'static> Inflow<'scope, D, R> {
 
 impl<'scope, D: ExchangeData, R: ExchangeData> From<Collection<'scope, D, R>> for Inflow<'scope, D, R> {
     fn from(collection: Collection<'scope, D, R>) -> Self {
-        let scope = collection.scope();
-        let open: Box<Open<'scope, D, R>> = Box::new(move |builder, route| {
-            let pact = Exchange::new(move |(data, _, _): &(D, Tick, R)| route(data));
-            let mut input = builder.new_input(collection.inner, pact);
-            Box::new(move |stash| {
-                input.for_each(|capability, batch| {
-                    stash.hold(&capability);
-                    stash.fill(batch.drain(..));
-                });
-            })
-        });
-        Inflow { scope, inlets: vec![open] }
+        Inflow::taken(collection, |data, _, route| route(data), |data, diff| (data, diff))
     }
 }
 

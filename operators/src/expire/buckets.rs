@@ -65,7 +65,7 @@ impl<R: Abelian> Buckets<R> {
     }
 
     /// Takes out what ends first, if it does by `until`. Rows that an export awaits are handed to
-    /// `leave`, with their end.
+    /// `copy`, with their end.
     pub(super) fn take_first(&mut self, until: u64, mut copy: impl FnMut(u64, &Row<R>)) -> Option<(u64, Vec<Row<R>>)> {
         let end = self.order.first().copied().filter(|end| *end <= until)?;
         self.order.pop_first();
