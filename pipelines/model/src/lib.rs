@@ -2,6 +2,7 @@
 //! that come in, the sealed changes that go out, and how each is decoded. No I/O, no clock, no
 //! dataflow: whatever stands here can be used by an oracle.
 
+pub mod binding;
 pub mod changes;
 pub mod codec;
 pub mod decode;
@@ -15,6 +16,7 @@ pub mod sym;
 pub mod time;
 pub mod view;
 
+pub use binding::{Binding, Position};
 pub use changes::{Changes, SealedBatch, SealedTick, TickTimes};
 pub use key::{Key, KeyFields, KeyPrefix, KeyText, Value, ViewValue};
 pub use measures::{Measures, ScoreWeights};

@@ -1,4 +1,4 @@
-//! The bytes of the log, format version 1. Integers are little endian.
+//! The bytes of the log, format version 2. Integers are little endian.
 //!
 //! ```text
 //! segment file    log-<first_seq, 20 digits>.seg
@@ -19,7 +19,8 @@
 //!  60  crc32 of 0..60
 //! ```
 //!
-//! The payload is the frame's records as [`etalage_model::codec`] encodes a list of them.
+//! The payload is the frame's records and its binding as [`etalage_model::codec`] encodes the pair.
+//! In a segment of version 1 it is the records alone, as a list.
 //!
 //! The salt is drawn for each segment and never shown: a sender cannot put bytes into a message
 //! that would pass for a frame when a torn tail is searched for one.
@@ -27,7 +28,7 @@
 use etalage_model::Tick;
 
 /// The format version that is written, and the newest that is read.
-pub const FORMAT_VERSION: u8 = 1;
+pub const FORMAT_VERSION: u8 = 2;
 
 pub(crate) const SEGMENT_HEAD_BYTES: usize = 64;
 pub(crate) const FRAME_HEAD_BYTES: usize = 36;
@@ -39,6 +40,7 @@ pub(crate) const FRAME_MAGIC: [u8; 4] = [0xE7, b'F', b'R', 0xA9];
 /// the log needs to read frames of the last segment only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHead {
+    pub(crate) version: u8,
     pub(crate) epoch: u64,
     /// Number of its first frame; frames count from 0 through all segments.
     pub(crate) first_seq: u64,
@@ -63,7 +65,7 @@ impl SegmentHead {
     pub(crate) fn to_bytes(self) -> [u8; SEGMENT_HEAD_BYTES] {
         let mut bytes = [0; SEGMENT_HEAD_BYTES];
         bytes[..7].copy_from_slice(&SEGMENT_MAGIC);
-        bytes[7] = FORMAT_VERSION;
+        bytes[7] = self.version;
         let words =
             [self.epoch, self.first_seq, self.records_before, self.tick_before, self.previous_seq, self.previous_bytes];
         for (place, word) in bytes[8..56].chunks_exact_mut(8).zip(words) {
@@ -87,6 +89,7 @@ impl SegmentHead {
             return Err(BadHead::Broken("the checksum of the segment's head does not match"));
         }
         Ok(SegmentHead {
+            version: bytes[7],
             epoch: u64_at(bytes, 8),
             first_seq: u64_at(bytes, 16),
             records_before: u64_at(bytes, 24),
@@ -168,6 +171,7 @@ mod tests {
     use super::*;
 
     const SEGMENT: SegmentHead = SegmentHead {
+        version: FORMAT_VERSION,
         epoch: 0x0123_4567_89AB_CDEF,
         first_seq: 17,
         records_before: 4_711,

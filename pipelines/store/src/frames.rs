@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, path::Path, sync::Arc};
 
-use etalage_model::{Record, Tick, codec};
+use etalage_model::{Binding, Record, Tick, codec};
 
 use crate::{
     StoreError,
@@ -11,12 +11,14 @@ use crate::{
 };
 
 /// One group commit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Frame {
     /// The tick that its records are bound to. In a replay several frames share one.
     pub tick: Tick,
     /// The records, in the order in which they were taken.
     pub records: Vec<Record>,
+    /// What binds the tick to its input; says nothing in frames of format version 1.
+    pub binding: Binding,
 }
 
 /// Every frame of the log in `dir`, in order, up to the end that it has now. Takes no lock: a
@@ -70,15 +72,18 @@ impl Frames {
                 self.reader = Some(SegmentReader::open(&*self.disk, &segment, self.waiting.is_empty())?);
                 continue;
             };
-            let begins_at = reader.at();
+            let (begins_at, version) = (reader.at(), reader.version());
             let ended = match reader.step()? {
                 Step::Frame(head, payload) => {
-                    let records = codec::decode::<Vec<Record>>(payload).map_err(|error| error.to_string());
-                    return match records {
-                        Ok(records) if records.len() == head.count as usize => {
-                            Ok(Some(Frame { tick: head.tick, records }))
+                    let decoded = match version {
+                        1 => codec::decode(payload).map(|records| (records, Binding::default())),
+                        _ => codec::decode::<(Vec<Record>, Binding)>(payload),
+                    };
+                    return match decoded {
+                        Ok((records, binding)) if records.len() == head.count as usize => {
+                            Ok(Some(Frame { tick: head.tick, records, binding }))
                         }
-                        Ok(records) => {
+                        Ok((records, _)) => {
                             let what = format!("the frame has {} records and names {}", records.len(), head.count);
                             Err(reader.corrupt_frame(begins_at, what))
                         }

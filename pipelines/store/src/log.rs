@@ -15,12 +15,12 @@ use std::{
     },
 };
 
-use etalage_model::{Record, Tick, codec};
+use etalage_model::{Binding, Record, Tick, codec};
 
 use crate::{
     Fate, StoreError,
     disk::{Disk, DiskFile, RealDisk},
-    format::{FRAME_HEAD_BYTES, FrameHead, SEGMENT_HEAD_BYTES, SegmentHead, segment_name},
+    format::{FORMAT_VERSION, FRAME_HEAD_BYTES, FrameHead, SEGMENT_HEAD_BYTES, SegmentHead, segment_name},
     segment::{Segment, SegmentReader, Step, segments},
 };
 
@@ -183,6 +183,14 @@ impl Log {
     /// [`StoreError::fate`] says what became of the frame. [`StoreError::Full`] may be tried
     /// again; after [`StoreError::Write`] every further append is [`StoreError::Poisoned`].
     pub fn append(&mut self, tick: Tick, records: &[Record]) -> Result<(), StoreError> {
+        self.append_bound(tick, records, &Binding::default())
+    }
+
+    /// As [`Log::append`], and stores beside the records what binds the tick to its input.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn append_bound(&mut self, tick: Tick, records: &[Record], binding: &Binding) -> Result<(), StoreError> {
         if let Some(cause) = &self.poison {
             return Err(StoreError::Poisoned { cause: cause.clone() });
         }
@@ -192,10 +200,10 @@ impl Log {
         if let Some(last) = self.last_tick.filter(|last| *last > tick) {
             return Err(StoreError::TickBack { tick, last });
         }
-        let (payload_bytes, payload_crc) = self.encode(records)?;
+        let (payload_bytes, payload_crc) = self.encode(records, binding)?;
         let frame_bytes = self.buffer.len() as u64;
-        let is_empty = self.bytes == SEGMENT_HEAD_BYTES as u64;
-        if !is_empty && self.bytes + frame_bytes > self.options.segment_bytes {
+        let is_full = !self.is_empty() && self.bytes + frame_bytes > self.options.segment_bytes;
+        if is_full || self.head.version < FORMAT_VERSION {
             self.roll()?;
         }
         // A record takes at least one byte, so that there are at most as many as bytes.
@@ -242,12 +250,17 @@ impl Log {
         self.poison.as_deref()
     }
 
-    /// Leaves room for a head and the encoded `records` in the buffer; length and checksum of
-    /// the latter.
-    fn encode(&mut self, records: &[Record]) -> Result<(u32, u32), StoreError> {
+    /// True where no frame stands in the segment that is written.
+    fn is_empty(&self) -> bool {
+        self.bytes == SEGMENT_HEAD_BYTES as u64
+    }
+
+    /// Leaves room for a head and the encoded payload in the buffer; length and checksum of the
+    /// latter.
+    fn encode(&mut self, records: &[Record], binding: &Binding) -> Result<(u32, u32), StoreError> {
         self.buffer.clear();
         self.buffer.resize(FRAME_HEAD_BYTES, 0);
-        codec::encode_into(&records, &mut self.buffer)?;
+        codec::encode_into(&(records, binding), &mut self.buffer)?;
         let payload = &self.buffer[FRAME_HEAD_BYTES..];
         let limit = self.options.max_frame_bytes;
         match u32::try_from(payload.len()) {
@@ -271,18 +284,24 @@ impl Log {
         error
     }
 
-    /// Begins the next segment. Where that fails, the frame was not written anywhere.
+    /// Begins the next segment, or an empty one of an older version anew. Where that fails, the frame
+    /// was not written anywhere.
     fn roll(&mut self) -> Result<(), StoreError> {
         // A power cut must not leave a segment cut short under one that came after it.
         self.file.sync_data().map_err(|error| self.poisoned("sync", Fate::Failed, error))?;
-        let head = SegmentHead {
-            epoch: self.head.epoch,
-            first_seq: self.seq,
-            records_before: self.records,
-            tick_before: self.last_tick.unwrap_or(0),
-            previous_seq: self.head.first_seq,
-            previous_bytes: self.bytes,
-            salt: self.disk.draw() as u32,
+        let (version, salt) = (FORMAT_VERSION, self.disk.draw() as u32);
+        let head = match self.is_empty() {
+            true => SegmentHead { version, salt, ..self.head },
+            false => SegmentHead {
+                version,
+                epoch: self.head.epoch,
+                first_seq: self.seq,
+                records_before: self.records,
+                tick_before: self.last_tick.unwrap_or(0),
+                previous_seq: self.head.first_seq,
+                previous_bytes: self.bytes,
+                salt,
+            },
         };
         match create_segment(&*self.disk, &self.dir, head) {
             Ok((file, path)) => {
@@ -337,6 +356,7 @@ fn not_writable(dir: &Path, error: io::Error) -> StoreError {
 
 fn create_first(disk: &dyn Disk, dir: &Path) -> Result<Segment, StoreError> {
     let head = SegmentHead {
+        version: FORMAT_VERSION,
         epoch: disk.draw(),
         first_seq: 0,
         records_before: 0,

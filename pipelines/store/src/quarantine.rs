@@ -13,7 +13,7 @@ use std::{
 use etalage_model::{Quarantined, codec};
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
-use crate::{FORMAT_VERSION, StoreError};
+use crate::StoreError;
 
 /// The file's name in its folder.
 pub const QUARANTINE_FILE: &str = "quarantine.redb";
@@ -32,6 +32,8 @@ const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
 const RECORDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("records");
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
+/// The version of the tables, and the newest that is read.
+const FORMAT_VERSION: u8 = 1;
 const FORMAT: &str = "format";
 const NEXT: &str = "next";
 const DROPPED: &str = "dropped";

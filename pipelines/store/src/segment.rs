@@ -103,6 +103,7 @@ pub(crate) enum Step<'a> {
 pub(crate) struct SegmentReader {
     file: Box<dyn DiskFile>,
     path: PathBuf,
+    version: u8,
     salt: u32,
     /// Whether no segment follows: only then may the end be torn.
     last: bool,
@@ -119,6 +120,7 @@ impl SegmentReader {
         Ok(SegmentReader {
             file: disk.open_to_read(&segment.path).map_err(StoreError::io("open", &segment.path))?,
             path: segment.path.clone(),
+            version: segment.head.version,
             salt: segment.head.salt,
             last,
             end: segment.bytes,
@@ -128,6 +130,11 @@ impl SegmentReader {
             window: Vec::new(),
             window_at: 0,
         })
+    }
+
+    /// The format version of the segment.
+    pub(crate) fn version(&self) -> u8 {
+        self.version
     }
 
     /// The number of the next frame.

@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use etalage_model::codec;
+use etalage_model::{Binding, codec};
 use etalage_store::{FORMAT_VERSION, Frame, Log, LogOptions, Opened, StoreError, frames};
 use support::{collect, copy_store, records, segment_names};
 use tempfile::TempDir;
@@ -18,7 +18,7 @@ const FIRST: &str = "log-00000000000000000000.seg";
 const HEAD_BYTES: u64 = 64;
 
 fn frame(n: u64) -> Frame {
-    Frame { tick: 100 + n, records: records(n * 3, 2) }
+    Frame { tick: 100 + n, records: records(n * 3, 2), ..Frame::default() }
 }
 
 /// A store of `count` frames, and where each of them begins, with the end behind them.
@@ -128,7 +128,7 @@ fn a_later_format_is_refused_by_its_number() {
     let file = OpenOptions::new().write(true).open(dir.path().join(FIRST)).unwrap();
     file.write_all_at(&[FORMAT_VERSION + 1], 7).unwrap();
     for error in [open(dir.path()).unwrap_err(), collect(frames(dir.path())).unwrap_err()] {
-        assert!(matches!(error, StoreError::NewerFormat { found: 2, known: 1, .. }), "{error}");
+        assert!(matches!(error, StoreError::NewerFormat { found: 3, known: 2, .. }), "{error}");
         assert!(error.to_string().contains("newer etalage"), "{error}");
     }
 }
@@ -212,7 +212,7 @@ fn forged(segment: &[u8], seq: u64, tick: u64, count: u32, payload: &[u8]) -> Ve
 fn frames_with_right_checksums_and_wrong_content_are_refused() {
     let (original, bounds) = store(2, LogOptions::default());
     let segment = fs::read(original.path().join(FIRST)).unwrap();
-    let payload = codec::encode(&records(0, 2)).unwrap();
+    let payload = codec::encode(&(records(0, 2), Binding::default())).unwrap();
     let with = |frame: Vec<u8>| {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FIRST), [&segment[..], &frame].concat()).unwrap();

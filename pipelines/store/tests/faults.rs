@@ -28,7 +28,7 @@ fn stored(disk: &SimDisk) -> Vec<Frame> {
 }
 
 fn frame(n: u64) -> Frame {
-    Frame { tick: 1_000 + n, records: records(n * 10, 1 + n % 5) }
+    Frame { tick: 1_000 + n, records: records(n * 10, 1 + n % 5), ..Frame::default() }
 }
 
 /// A log with two frames, on a disk of which the next call named fails.
@@ -114,7 +114,7 @@ fn check(disk: &SimDisk, acknowledged: &[Frame], on_its_way: Option<&Frame>, tol
     let expected: Vec<Frame> = acknowledged.iter().chain(on_its_way).cloned().collect();
     assert!(found == acknowledged || found == expected, "{told}: {} of {}", found.len(), acknowledged.len());
     // And the store goes on from there.
-    let next = Frame { tick: 1_000_000, records: records(7, 1) };
+    let next = Frame { tick: 1_000_000, records: records(7, 1), ..Frame::default() };
     log.append(next.tick, &next.records).unwrap_or_else(|error| panic!("{told}: {error}"));
     assert_eq!(stored(disk), [found, vec![next]].concat(), "{told}");
     assert!(disk.count(Call::Create) > before);

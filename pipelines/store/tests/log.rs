@@ -46,9 +46,9 @@ fn a_restart_keeps_epoch_last_tick_and_counts() {
         assert_eq!((segments, cut_bytes, log.epoch()), (1, 0, created.epoch));
     }
     let expected = vec![
-        Frame { tick: 10, records: records(0, 3) },
-        Frame { tick: 10, records: vec![] },
-        Frame { tick: 12, records: records(3, 1) },
+        Frame { tick: 10, records: records(0, 3), ..Frame::default() },
+        Frame { tick: 10, records: vec![], ..Frame::default() },
+        Frame { tick: 12, records: records(3, 1), ..Frame::default() },
     ];
     assert_eq!(collect(frames(dir.path())).unwrap(), expected);
 }
@@ -57,7 +57,8 @@ fn a_restart_keeps_epoch_last_tick_and_counts() {
 fn segments_roll_over_and_are_named_after_their_first_frame() {
     let dir = tempfile::tempdir().unwrap();
     let (mut log, _) = Log::open(dir.path(), SMALL).unwrap();
-    let expected: Vec<Frame> = (0..40).map(|n| Frame { tick: 100 + n, records: records(n * 5, 5) }).collect();
+    let expected: Vec<Frame> =
+        (0..40).map(|n| Frame { tick: 100 + n, records: records(n * 5, 5), ..Frame::default() }).collect();
     for frame in &expected {
         log.append(frame.tick, &frame.records).unwrap();
     }
@@ -90,8 +91,10 @@ fn a_frame_longer_than_a_segment_has_one_of_its_own() {
 fn frames_longer_than_what_is_read_at_once_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let (mut log, _) = Log::open(dir.path(), LogOptions::default()).unwrap();
-    let expected: Vec<Frame> =
-        [4_000, 1, 9_000, 2].iter().map(|count| Frame { tick: 1, records: records(*count, *count) }).collect();
+    let expected: Vec<Frame> = [4_000, 1, 9_000, 2]
+        .iter()
+        .map(|count| Frame { tick: 1, records: records(*count, *count), ..Frame::default() })
+        .collect();
     for frame in &expected {
         log.append(frame.tick, &frame.records).unwrap();
     }
@@ -220,7 +223,7 @@ proptest! {
         let (mut expected, mut tick, mut taken) = (Vec::new(), 0, 0);
         for (ahead, count, restart) in script {
             tick += ahead;
-            let frame = Frame { tick, records: (taken..taken + count).map(record).collect() };
+            let frame = Frame { tick, records: (taken..taken + count).map(record).collect(), ..Frame::default() };
             taken += count;
             log.append(frame.tick, &frame.records).unwrap();
             expected.push(frame);
