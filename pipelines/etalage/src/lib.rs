@@ -6,3 +6,5 @@ pub mod config;
 pub mod demo;
 pub mod input;
 pub mod runtime;
+#[cfg(feature = "kafka")]
+pub mod topics;

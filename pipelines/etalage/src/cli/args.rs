@@ -70,7 +70,7 @@ pub struct Common {
 pub enum Command {
     /// Run the service: take events, keep the views, answer
     #[command(after_help = RUN_HELP)]
-    Run,
+    Run(RunArgs),
     /// Play real data fast, with simulated views, carts and stock around it
     #[command(after_help = DEMO_HELP)]
     Demo(DemoArgs),
@@ -89,6 +89,9 @@ pub enum Command {
     /// Check a configuration, and list everything that is wrong with it
     #[command(after_help = CHECK_HELP)]
     Check,
+    /// Make or check the Kafka topics that are written
+    #[command(subcommand)]
+    Topics(TopicsCommand),
     /// Look at messages that were refused
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
@@ -110,6 +113,34 @@ Examples:
   etalage run --config shop.toml --data-dir /var/lib/etalage
   curl -X POST http://127.0.0.1:7878/v1/events -d \\
     '{\"messageId\":\"1\",\"event\":\"view_item\",\"properties\":{\"items\":[{\"item_id\":\"22086\"}]}}'";
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Fail at once where no Kafka broker answers, instead of waiting for one
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+const TOPICS_HELP: &str = "\
+Every view has a compacted topic, such as etalage.set.bestsellers.v1; etalage.progress.v1 says how far
+they have come, and the quarantine topic holds what could not be taken. `etalage run` does not start
+where one of them is missing or would forget keys.
+
+Examples:
+  etalage topics create --config shop.toml
+  etalage topics check --config shop.toml";
+
+/// `topics`
+#[derive(Debug, Subcommand)]
+pub enum TopicsCommand {
+    /// Make the topics that are not there yet, and check all
+    #[command(after_help = TOPICS_HELP)]
+    Create,
+    /// Say what is wrong with the topics
+    #[command(after_help = TOPICS_HELP)]
+    Check,
+}
 
 const DEMO_HELP: &str = "\
 Open the printed address in a browser. The invoices of a real shop (Online Retail, UCI) are played; what

@@ -13,12 +13,12 @@ use super::{
     args::{Common, DemoArgs},
     folder::Folder,
     run::interrupts,
-    serving::Serving,
+    serving::{Beside, Serving},
 };
 use crate::{
     config::Config,
     demo::{ATTRIBUTION, Demo},
-    runtime::{ClockMode, Door},
+    runtime::{ClockMode, Door, Origin},
 };
 
 /// The most messages that are submitted at once.
@@ -40,7 +40,7 @@ pub(super) fn run(common: &Common, config: &Config, args: &DemoArgs) -> Result<(
     let mut demo = Demo::new(args.seed, &config.shop.currencies);
     let clock = ClockMode::Scaled { start: demo.start(), speed: args.speed };
     let mode = format!("demo, {} × real time, partly simulated", args.speed);
-    let serving = Serving::start(&config, folder.path(), clock, &mode)?;
+    let serving = Serving::start(&config, folder.path(), clock, &mode, Beside::default())?;
     let played = serving.pipeline.ready().map_err(CliError::from).and_then(|()| {
         eprintln!(
             "etalage demo listens on http://{0}\n\
@@ -96,7 +96,7 @@ fn play(demo: &mut Demo, door: &Door, speed: f64, ending: &mut Ending) -> Result
         if !batch.is_empty() {
             // What becomes of each is counted by the door.
             let results = batch.drain(..).map(Ok).collect();
-            drop(door.submit_blocking("demo", Vec::new(), results).map_err(CliError::Failed)?);
+            drop(door.submit_blocking(Origin::Named("demo".into()), results).map_err(CliError::Failed)?);
         }
         let nap = match &next {
             _ if is_full => Duration::ZERO,

@@ -74,6 +74,14 @@ pub enum CliError {
         /// What the system said.
         reason: io::Error,
     },
+    /// A broker, or a topic.
+    #[cfg(feature = "kafka")]
+    #[error(transparent)]
+    Kafka(#[from] etalage_kafka::KafkaError),
+    /// Topics are missing, or not as they must be.
+    #[cfg(feature = "kafka")]
+    #[error("the topics are not as they must be:\n  {0}")]
+    Topics(String),
     /// The pipeline did not start.
     #[error(transparent)]
     Start(StartError),

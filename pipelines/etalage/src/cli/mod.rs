@@ -15,6 +15,7 @@ mod quarantine;
 mod replay;
 mod run;
 mod serving;
+mod topics;
 mod verify;
 mod watch;
 
@@ -53,11 +54,12 @@ fn run(cli: &Cli) -> Result<(), CliError> {
             end_at_interrupt()?;
             watch::run(common, &load(common)?.config, args)
         }
-        Command::Run => run::run(common, &load(common)?.config),
+        Command::Run(args) => run::run(&load(common)?.config, args),
         Command::Demo(args) => demo::run(common, &load(common)?.config, args),
         Command::Replay(args) => replay::run(common, &load(common)?.config, args),
         Command::Verify => verify::run(common, &load(common)?.config),
         Command::Check => check::run(common, &load(common)?),
+        Command::Topics(command) => topics::run(&load(common)?.config, command),
         Command::Quarantine(command) => quarantine::run(common, &load(common)?.config, command),
         Command::Config(ConfigCommand::Reference { markdown }) => {
             let mut out = Out::new();

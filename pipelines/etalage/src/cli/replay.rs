@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     io::IsTerminal,
+    sync::Arc,
     sync::mpsc,
     time::{Duration, Instant},
 };
@@ -17,12 +18,12 @@ use super::{
     args::{Common, ReplayArgs},
     folder::Folder,
     run::interrupts,
-    serving::Serving,
+    serving::{Beside, Serving},
 };
 use crate::{
     config::Config,
     input::{Batch, Format, Opened, Progress, Source, SourceOptions},
-    runtime::{ClockMode, Door, Pipeline, PipelineOptions, Reading, collect::Collector},
+    runtime::{ClockMode, Door, Origin, Pipeline, PipelineOptions, Reading, collect::Collector},
 };
 
 /// Batches whose outcomes are still to come.
@@ -47,8 +48,8 @@ pub(super) fn run(common: &Common, config: &Config, args: &ReplayArgs) -> Result
     let mut source = Source::new(opened, source_options(config, args.format))?;
     let folder = Folder::choose(common.data_dir.as_deref(), args.append)?;
     let (replayed, tick) = if args.serve {
-        let serving =
-            Serving::start(config, folder.path(), ClockMode::Replay, &format!("replay of {}", source.name()))?;
+        let mode = format!("replay of {}", source.name());
+        let serving = Serving::start(config, folder.path(), ClockMode::Replay, &mode, Beside::default())?;
         eprintln!("etalage listens on http://{}", serving.address);
         let replayed = feed(&serving.door(), &serving.pipeline, &mut source, args, until, &interrupted);
         let done = replayed.and_then(|replayed| Ok((replayed, finish(&serving.pipeline, until)?)));
@@ -69,6 +70,7 @@ pub(super) fn run(common: &Common, config: &Config, args: &ReplayArgs) -> Result
             clock: ClockMode::Replay,
             readers: vec![Box::new(collector.clone())],
             on_ready: Box::new(|_| {}),
+            refused: None,
         };
         let pipeline = Pipeline::start(config, folder.path(), options)?;
         let replayed = feed(&pipeline.door(), &pipeline, &mut source, args, until, &interrupted);
@@ -136,7 +138,7 @@ fn feed(
     let quiet = args.quiet || !std::io::stderr().is_terminal();
     let mut progress = Progress::new(source.total_bytes(), source.read_bytes(), quiet);
     let (mut replayed, mut answers, mut pace) = (Replayed::default(), VecDeque::<Answer>::new(), Pace::new(args.speed));
-    let name = source.name().to_owned();
+    let name: Arc<str> = source.name().into();
     while let Some(mut batch) = source.next_batch()? {
         progress.add(batch.results.len());
         replayed.left_out += leave_out(&mut batch, until);
@@ -144,7 +146,8 @@ fn feed(
             replayed.interrupted = true;
             break;
         }
-        answers.push_back(door.submit_blocking(&name, batch.lines, batch.results).map_err(CliError::Failed)?);
+        let origin = Origin::File { name: Arc::clone(&name), lines: batch.lines };
+        answers.push_back(door.submit_blocking(origin, batch.results).map_err(CliError::Failed)?);
         if answers.len() > MAX_OPEN_BATCHES {
             replayed.count(answers.pop_front())?;
         }

@@ -2,26 +2,30 @@
 
 use std::sync::mpsc;
 
-use super::{CliError, args::Common, serving::Serving};
-use crate::{config::Config, runtime::ClockMode};
+use super::{CliError, args::RunArgs, serving::Serving, topics::Connected};
+use crate::config::Config;
 
 /// Serves until it is interrupted.
 ///
 /// # Errors
-/// Where the address or the store cannot be had, or the log cannot be read back.
-pub(super) fn run(_common: &Common, config: &Config) -> Result<(), CliError> {
+/// Where the address, the store or a broker cannot be had, or the log cannot be read back.
+pub(super) fn run(config: &Config, args: &RunArgs) -> Result<(), CliError> {
     let interrupted = interrupts()?;
-    let serving = Serving::start(config, &config.store.dir, ClockMode::Wall, "run")?;
+    let (mut connected, beside, clock) = Connected::start(config, args.no_wait, &interrupted)?;
+    let serving = Serving::start(config, &config.store.dir, clock, "run", beside)?;
     eprintln!("etalage listens on http://{} (data in {})", serving.address, config.store.dir.display());
-    if let Err(error) = serving.pipeline.ready() {
+    let begun = serving.pipeline.ready().map_err(CliError::from);
+    if let Err(error) = begun.and_then(|()| connected.feed(config, serving.door())) {
         serving.stop();
-        return Err(error.into());
+        return Err(error);
     }
     tracing::info!(address = %serving.address, "ready");
     // An error means that the handler is gone, which is as good a reason to end.
     let _ = interrupted.recv();
     eprintln!("stopping");
+    connected.stop_feeding();
     serving.stop();
+    connected.stop();
     Ok(())
 }
 

@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
+use etalage_model::Changes;
 use etalage_serve::{ReadStore, ServeState, StoreOptions};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::CliError;
 use crate::{
     config::Config,
-    runtime::{ClockMode, Door, Pipeline, PipelineOptions, shop_options},
+    runtime::{ClockMode, Door, KeepRefused, Pipeline, PipelineOptions, shop_options},
 };
 
 /// How often histograms are folded and process figures are read.
@@ -22,6 +23,17 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Bounds of latency histograms, in seconds.
 const LATENCY_BUCKETS_S: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// What else a pipeline is connected to.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// Gets the sealed ticks, after the server.
+    pub(super) reader: Option<Box<dyn Changes>>,
+    /// Called when state is complete.
+    pub(super) begin: Option<Box<dyn FnOnce() + Send>>,
+    /// Keeps what is refused of topics, where the pipeline is fed by some.
+    pub(super) refused: Option<Box<dyn KeepRefused>>,
+}
 
 /// A running pipeline and its server.
 pub(super) struct Serving {
@@ -34,7 +46,13 @@ pub(super) struct Serving {
 impl Serving {
     /// Binds, opens, starts. Requests are answered from the beginning; `readyz` and inputs wait
     /// until the log is read back.
-    pub(super) fn start(config: &Config, dir: &Path, clock: ClockMode, mode: &str) -> Result<Serving, CliError> {
+    pub(super) fn start(
+        config: &Config,
+        dir: &Path,
+        clock: ClockMode,
+        mode: &str,
+        beside: Beside,
+    ) -> Result<Serving, CliError> {
         let listen = config.server.listen;
         let cannot = |reason: std::io::Error| CliError::Listen { address: listen, reason };
         let listener = TcpListener::bind(listen).map_err(cannot)?;
@@ -44,10 +62,17 @@ impl Serving {
         let views = etalage_views::infos(&shop_options(config));
         let store = ReadStore::new(&views, StoreOptions::default());
         let ready = store.clone();
+        let mut readers: Vec<Box<dyn Changes>> = vec![Box::new(store.clone())];
+        readers.extend(beside.reader);
+        let begin = beside.begin;
         let options = PipelineOptions {
             clock,
-            readers: vec![Box::new(store.clone())],
-            on_ready: Box::new(move |tick| ready.begin(tick)),
+            readers,
+            on_ready: Box::new(move |tick| {
+                ready.begin(tick);
+                begin.into_iter().for_each(|begin| begin());
+            }),
+            refused: beside.refused,
         };
         let pipeline = Pipeline::start(config, dir, options)?;
         let mut serve = config.serve_options();

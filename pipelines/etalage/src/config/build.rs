@@ -5,12 +5,13 @@ use std::{
     net::SocketAddr,
 };
 
-use etalage_model::{measures::ScoreWeights, money::Currencies, time::parse_span_us};
+use etalage_model::{InputKind, measures::ScoreWeights, money::Currencies, time::parse_span_us};
 use etalage_operators::expire::Phase;
 use etalage_store::Durability;
 
 use super::{
-    Config, ConfigError, Dedup, Keys, Limits, Place, QuarantineLimits, Server, Sets, Shop, Stock, Store, Time, Windows,
+    Config, ConfigError, Dedup, Kafka, Keys, Limits, Place, QuarantineLimits, Server, Sets, Shop, Stock, Store, Time,
+    Windows,
     check::{self, Value},
     errors::suggestion,
     read::{self, Given, Raw},
@@ -181,6 +182,7 @@ pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
         views_off: values.list("views.off").into_iter().collect(),
         non_items: values.list("online_retail.non_items").into_iter().collect(),
         workers: values.size("workers.count"),
+        kafka: kafka(values, errors),
         quarantine: QuarantineLimits {
             max_records: values.size("quarantine.max_records") as u64,
             max_raw_bytes: values.size("quarantine.max_raw_bytes"),
@@ -284,6 +286,46 @@ fn keys(values: &Values, errors: &mut Vec<ConfigError>) -> Keys {
         values.object(errors, &["keys.publishable", "keys.secret"], message);
     }
     keys
+}
+
+fn kafka(values: &Values, errors: &mut Vec<ConfigError>) -> Kafka {
+    let inputs = [
+        ("kafka.events", InputKind::Events),
+        ("kafka.inventory", InputKind::Inventory),
+        ("kafka.catalog", InputKind::Catalogue),
+    ];
+    let of = |(key, kind): (&'static str, InputKind)| values.list(key).into_iter().map(move |topic| (key, topic, kind));
+    let topics: Vec<(&'static str, String, InputKind)> = inputs.into_iter().flat_map(of).collect();
+    for (at, (key, topic, _)) in topics.iter().enumerate() {
+        if let Some((other, ..)) = topics[..at].iter().find(|(_, other, _)| other == topic) {
+            let message = format!("`{topic}` stands in {other} already; a topic holds messages of one kind");
+            values.object(errors, &[key, other], message);
+        }
+    }
+    let brokers = values.list("kafka.brokers");
+    if let Some((key, topic, _)) = topics.first().filter(|_| brokers.is_empty()) {
+        let message = format!("`{topic}` cannot be read without brokers; name some in kafka.brokers");
+        values.object(errors, &[key, "kafka.brokers"], message);
+    }
+    let property = |text: &String| match text.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        _ => Err(format!("`{text}` is no setting; write it as `name=value`")),
+    };
+    let (properties, wrong): (Vec<_>, Vec<_>) =
+        values.list("kafka.properties").iter().map(property).partition(Result::is_ok);
+    wrong.into_iter().filter_map(Result::err).for_each(|message| values.object(errors, &["kafka.properties"], message));
+    Kafka {
+        brokers,
+        properties: properties.into_iter().flatten().collect(),
+        topics: topics.into_iter().map(|(_, topic, kind)| (topic, kind)).collect(),
+        group: values.text("kafka.group").to_owned(),
+        discover_us: values.span_us("kafka.discover"),
+        quarantine: values.text("kafka.quarantine").to_owned(),
+        prefix: values.text("kafka.prefix").to_owned(),
+        linger_us: values.span_us("kafka.linger"),
+        partitions: values.size("kafka.partitions") as u32,
+        replication: values.size("kafka.replication") as u32,
+    }
 }
 
 /// `span_us` as a configuration would write it, in the largest unit that fits.

@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use etalage_model::{measures::ScoreWeights, money::Currencies};
+use etalage_model::{InputKind, measures::ScoreWeights, money::Currencies};
 
 pub use etalage_operators::expire::Phase;
 pub use etalage_store::Durability;
@@ -64,6 +64,8 @@ pub struct Config {
     pub non_items: BTreeSet<String>,
     /// `[workers] count`
     pub workers: usize,
+    /// `[kafka]`
+    pub kafka: Kafka,
     /// `[quarantine]`
     pub quarantine: QuarantineLimits,
 }
@@ -229,6 +231,38 @@ pub struct Keys {
     pub publishable: Vec<String>,
     /// Of the keys `sk_…`.
     pub secret: Vec<String>,
+}
+
+/// `[kafka]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kafka {
+    /// Addresses of brokers; empty: no Kafka.
+    pub brokers: Vec<String>,
+    /// Further settings of the client.
+    pub properties: Vec<(String, String)>,
+    /// Topics that are read, and what they hold.
+    pub topics: Vec<(String, InputKind)>,
+    /// The consumer group to which offsets are committed.
+    pub group: String,
+    /// How often new partitions are looked for.
+    pub discover_us: u64,
+    /// The topic of refused messages.
+    pub quarantine: String,
+    /// What the names of written topics begin with.
+    pub prefix: String,
+    /// How long a value waits for others.
+    pub linger_us: u64,
+    /// Partitions of new topics.
+    pub partitions: u32,
+    /// Copies of each; 0 is up to the brokers.
+    pub replication: u32,
+}
+
+impl Kafka {
+    /// True where brokers are configured.
+    pub fn is_on(&self) -> bool {
+        !self.brokers.is_empty()
+    }
 }
 
 /// `[quarantine]`

@@ -88,6 +88,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("views", "Views that are switched off cost nothing."),
     ("online_retail", "The file format `online-retail` of `etalage replay`."),
     ("workers", "Threads that compute."),
+    ("kafka", "Topics: what is read from them, and what is written. Needs a build with the feature `kafka`."),
     ("quarantine", "Messages that were refused, kept with their reason."),
 ];
 
@@ -302,6 +303,64 @@ pub const TABLE: &[Entry] = &[
         "Codes that are no products, such as `POST`; their lines are left out. Empty: all are kept.",
     ),
     entry("workers.count", Kind::Int(1, 256), "1", "How many threads the dataflow runs on."),
+    entry(
+        "kafka.brokers",
+        Kind::List,
+        "[]",
+        "Addresses of brokers, such as `kafka-1:9092`. Empty: neither read from nor written to.",
+    ),
+    entry(
+        "kafka.properties",
+        Kind::List,
+        "[]",
+        "Further settings of librdkafka, each as `name=value`: security, mostly, such as \
+         `security.protocol=SASL_PLAINTEXT`. They take precedence over etalage's own.",
+    ),
+    entry("kafka.events", Kind::List, "[]", "Topics of events. Empty: none is read."),
+    entry("kafka.inventory", Kind::List, "[]", "Topics of inventory messages."),
+    entry(
+        "kafka.catalog",
+        Kind::List,
+        "[]",
+        "Topics of catalogue messages. A tombstone, keyed by `item_id`, withdraws the item.",
+    ),
+    entry(
+        "kafka.group",
+        Kind::Text,
+        r#""etalage""#,
+        "The consumer group to which offsets are committed, so that lag can be watched. Nothing is read back from it.",
+    ),
+    entry(
+        "kafka.discover",
+        Kind::Span,
+        r#""10s""#,
+        "How often topics are asked whether they have got more partitions.",
+    ),
+    entry(
+        "kafka.quarantine",
+        Kind::Text,
+        r#""etalage.quarantine.v1""#,
+        "The topic of messages that could not be taken.",
+    ),
+    entry(
+        "kafka.prefix",
+        Kind::Text,
+        r#""etalage.""#,
+        "What the names of the topics that are written begin with: `etalage.set.bestsellers.v1`.",
+    ),
+    entry("kafka.linger", Kind::Span, r#""500us""#, "How long a value waits for others to be sent along with it."),
+    entry(
+        "kafka.partitions",
+        Kind::Int(1, 10_000),
+        "6",
+        "Partitions that `etalage topics create` gives to a view's topic.",
+    ),
+    entry(
+        "kafka.replication",
+        Kind::Int(0, 100),
+        "0",
+        "Copies of each partition that `etalage topics create` asks for; 0 is what the brokers make by themselves.",
+    ),
     entry(
         "quarantine.max_records",
         Kind::Int(1, 1_000_000_000),

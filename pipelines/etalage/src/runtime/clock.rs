@@ -137,6 +137,12 @@ impl Clock {
         }
     }
 
+    /// Lets the wall clock drive pipeline time from here on.
+    pub fn go_live(&mut self, reading: Reading) {
+        let now_us = reading.wall_us.max(self.last + 1);
+        *self = Clock { mode: ClockMode::Wall, now_us, read: reading, began: reading, astray: false, ..*self };
+    }
+
     /// A tick that was read back from the log.
     pub fn restore(&mut self, tick: Tick) {
         self.last = self.last.max(tick);
@@ -210,6 +216,20 @@ mod tests {
         assert_eq!(clock.mint(at(10, DAY)), 700);
         clock.accept(600);
         assert_eq!(clock.mint(at(11, DAY)), 700);
+    }
+
+    #[test]
+    fn a_replay_that_goes_live_runs_on_with_the_wall_clock() {
+        let mut clock = Clock::start_at(ClockMode::Replay, MINUTE, None, at(0, DAY));
+        clock.accept(700);
+        clock.mint(at(9, DAY));
+        clock.go_live(at(10, DAY));
+        assert_eq!((clock.mode(), clock.mint(at(10, DAY))), (ClockMode::Wall, DAY));
+        assert_eq!(clock.mint(at(1_010, DAY + 1_000)), DAY + 1_000);
+        // Where the last message is ahead of the wall clock, time goes on from there.
+        let mut clock = Clock::start_at(ClockMode::Replay, MINUTE, Some(DAY + 5), at(0, DAY));
+        clock.go_live(at(0, DAY));
+        assert_eq!(clock.mint(at(0, DAY)), DAY + 6);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::{
 
 use crossbeam_channel::Sender;
 use etalage_model::{
-    InputKind, Micros, Outcome, Quarantined, Record, Rejected, Tick,
+    Binding, InputKind, Micros, Outcome, Position, Quarantined, Record, Rejected, Tick,
     decode::json::{self, BodyError},
     money::Currencies,
 };
@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 use super::{
     SharedClock,
     clock::{Clock, Reading},
+    origin::Origin,
     sequencer::{Command, Submission},
 };
 use crate::config::Config;
@@ -49,11 +50,15 @@ pub(super) struct Shared {
     quarantine: Arc<Quarantine>,
     currencies: Currencies,
     limits: json::Limits,
+    /// How far partitions have been read.
+    read: Mutex<Binding>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 enum State {
     Reading,
+    /// The log is read back; what topics held at the start is not.
+    CatchingUp,
     Ready,
     Failed(String),
 }
@@ -123,6 +128,7 @@ impl Shared {
             quarantine,
             currencies: config.shop.currencies.clone(),
             limits: config.decode_limits(),
+            read: Mutex::default(),
         }
     }
 
@@ -138,11 +144,25 @@ impl Shared {
     }
 
     pub(super) fn set_ready(&self) {
+        self.set_state(State::Ready);
+    }
+
+    pub(super) fn set_catching_up(&self) {
+        self.set_state(State::CatchingUp);
+    }
+
+    fn set_state(&self, next: State) {
         let mut state = self.state.0.lock();
-        if *state == State::Reading {
-            *state = State::Ready;
+        if !matches!(*state, State::Failed(_)) {
+            *state = next;
         }
         self.state.1.notify_all();
+    }
+
+    /// Partitions have been read so far.
+    pub(super) fn has_read(&self, binding: &Binding) {
+        let mut read = self.read.lock();
+        binding.positions.iter().for_each(|position| read.advance(position.clone()));
     }
 
     pub(super) fn set_failed(&self, reason: String) {
@@ -198,12 +218,39 @@ impl Door {
         &self.shared.limits
     }
 
-    /// As [`etalage_serve::Door::submit`], but waits for room. `lines` are those of a file's items,
-    /// or empty.
+    /// How far partitions have been read: up to there everything is stored. Waits until that is known.
     ///
     /// # Errors
     /// Why the pipeline has ended.
-    pub fn submit_blocking(&self, source: &str, lines: Vec<u64>, batch: Batch) -> Result<Answer, String> {
+    pub fn positions(&self) -> Result<Vec<Position>, String> {
+        self.shared.wait_ready()?;
+        Ok(self.shared.read.lock().positions.clone())
+    }
+
+    /// True once everything that topics held at the start is sealed.
+    pub fn is_live(&self) -> bool {
+        *self.shared.state.0.lock() == State::Ready
+    }
+
+    /// Says that what feeds the pipeline cannot go on.
+    pub fn fail(&self, reason: String) {
+        self.shared.set_failed(reason);
+    }
+
+    /// Says that everything that topics held at the start was submitted.
+    ///
+    /// # Errors
+    /// Why the pipeline has ended.
+    pub fn go_live(&self) -> Result<(), String> {
+        self.shared.command(Command::GoLive)
+    }
+
+    /// As [`etalage_serve::Door::submit`], but waits for room, and also takes what the pipeline
+    /// catches up with.
+    ///
+    /// # Errors
+    /// Why the pipeline has ended.
+    pub fn submit_blocking(&self, origin: Origin, batch: Batch) -> Result<Answer, String> {
         self.shared.wait_ready()?;
         let mut room = self.shared.room.0.lock();
         while self.shared.queued.load(Ordering::SeqCst) >= self.shared.max_queued {
@@ -213,13 +260,13 @@ impl Door {
             self.shared.room.1.wait_for(&mut room, LOOK_AGAIN);
         }
         drop(room);
-        self.send(source, lines, batch)
+        self.send(origin, batch)
     }
 
-    fn send(&self, source: &str, lines: Vec<u64>, batch: Batch) -> Result<Answer, String> {
+    fn send(&self, origin: Origin, batch: Batch) -> Result<Answer, String> {
         self.shared.queued.fetch_add(batch.len(), Ordering::SeqCst);
         let (reply, answer) = oneshot::channel();
-        let submission = Submission { source: source.into(), lines, batch, arrived_us: monotonic_us(), reply };
+        let submission = Submission { origin, batch, arrived_us: monotonic_us(), reply };
         self.shared.command(Command::Submit(submission))?;
         Ok(answer)
     }
@@ -246,7 +293,7 @@ impl etalage_serve::Door for Door {
                 format!("{queued} messages wait to be stored, ingest_queue_events is {}", self.shared.max_queued);
             return Err(busy(true, reason));
         }
-        self.send(source, Vec::new(), batch).map_err(|reason| busy(false, reason))
+        self.send(Origin::Named(source.into()), batch).map_err(|reason| busy(false, reason))
     }
 
     fn counts(&self) -> Counts {
@@ -265,6 +312,7 @@ impl etalage_serve::Door for Door {
     fn ready(&self) -> Result<(), String> {
         match &*self.shared.state.0.lock() {
             State::Reading => Err("the log is being read back".into()),
+            State::CatchingUp => Err("what the topics held at the start is being caught up with".into()),
             State::Failed(reason) => Err(reason.clone()),
             State::Ready if self.shared.stopping.load(Ordering::SeqCst) => Err("the server is stopping".into()),
             State::Ready => Ok(()),

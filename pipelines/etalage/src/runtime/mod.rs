@@ -19,6 +19,7 @@ pub mod collect;
 mod conductor;
 mod door;
 mod options;
+mod origin;
 mod quarantine;
 mod sequencer;
 mod worker;
@@ -30,7 +31,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use etalage_model::{Changes, Record, Tick};
+use etalage_model::{Binding, Changes, Record, Tick};
 use etalage_serve::Vital;
 use etalage_store::{Log, LogOptions, Quarantine, StoreError};
 use etalage_views::{ShopOptions, audit::StockAudit};
@@ -40,6 +41,7 @@ pub use clock::{Clock, ClockMode, Reading};
 pub use conductor::{MAX_PENDING_RECORDS, MAX_ROUND_LINES, MAX_ROUNDS_IN_FLIGHT};
 pub use door::Door;
 pub use options::shop_options;
+pub use origin::{KeepRefused, Origin, RefusedMessage, TopicMessage};
 
 use crate::config::Config;
 use admission::Admission;
@@ -55,6 +57,9 @@ pub struct PipelineOptions {
     pub readers: Vec<Box<dyn Changes>>,
     /// The tick from which readers may count on complete state, called once the log is read back.
     pub on_ready: Box<dyn FnOnce(Tick) + Send>,
+    /// Keeps what is refused of topics. Where there is one, the pipeline is fed by topics: it first
+    /// catches up with what they hold, in the time of a replay, until [`Door::go_live`] is called.
+    pub refused: Option<Box<dyn KeepRefused>>,
 }
 
 /// Why a pipeline could not be started.
@@ -123,9 +128,12 @@ impl Pipeline {
             conductor: signals,
             quarantine: quarantine.sender(),
             tick_idle: std::time::Duration::from_micros(config.time.tick_idle_us),
+            refused: options.refused,
+            broken_session: None,
+            on_ready: Some(options.on_ready),
         };
-        let (on_ready, epoch) = (options.on_ready, opened.epoch);
-        let sequencer = spawn("sequencer", move || sequencer.run(frames, commands, on_ready))?;
+        let epoch = opened.epoch;
+        let sequencer = spawn("sequencer", move || sequencer.run(frames, commands))?;
         Ok(Pipeline { shared, epoch, sequencer, conductor, workers, quarantine })
     }
 
@@ -180,6 +188,15 @@ pub(crate) struct StoredFrame {
     pub(crate) records: Vec<Record>,
     /// When the oldest and the newest of them arrived; `None` where they were read back.
     pub(crate) arrivals_us: Option<(u64, u64)>,
+    /// What binds the tick to its input.
+    pub(crate) binding: Binding,
+}
+
+impl StoredFrame {
+    /// A frame without records.
+    fn empty(tick: Tick) -> StoredFrame {
+        StoredFrame { tick, complete_below: tick, records: Vec::new(), arrivals_us: None, binding: Binding::default() }
+    }
 }
 
 type Signals = Sender<Signal>;

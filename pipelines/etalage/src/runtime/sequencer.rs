@@ -12,7 +12,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use etalage_model::{Message, Micros, Outcome, Quarantined, Record, Rejected, Tick};
+use etalage_model::{Binding, Message, Micros, Outcome, Quarantined, Record, Rejected, Tick};
 use etalage_serve::NotStored;
 use etalage_store::{Fate, Frames, Log};
 use tokio::sync::oneshot;
@@ -23,6 +23,7 @@ use super::{
     clock::{ClockMode, Reading},
     conductor::Signal,
     door::Shared,
+    origin::{KeepRefused, Origin, RefusedMessage},
     quarantine::Item,
 };
 
@@ -37,14 +38,15 @@ pub(super) enum Command {
         until: Option<Tick>,
         reply: Sender<Tick>,
     },
+    /// What was there when the pipeline started has been submitted: from now on the wall clock
+    /// drives pipeline time.
+    GoLive,
     Stop,
 }
 
 /// A decoded batch, and who waits for its outcomes.
 pub(super) struct Submission {
-    pub(super) source: Arc<str>,
-    /// The line of each item, where the source is a file; else empty.
-    pub(super) lines: Vec<u64>,
+    pub(super) origin: Origin,
     pub(super) batch: Vec<Result<Record, Rejected>>,
     pub(super) arrived_us: u64,
     pub(super) reply: oneshot::Sender<Result<Vec<Outcome>, NotStored>>,
@@ -57,6 +59,13 @@ pub(super) struct Sequencer {
     pub(super) conductor: Signals,
     pub(super) quarantine: Sender<Item>,
     pub(super) tick_idle: Duration,
+    /// Keeps what is refused of topics.
+    pub(super) refused: Option<Box<dyn KeepRefused>>,
+    /// The session of topics of which something could not be stored: were more of it stored, what is
+    /// missing would count as read.
+    pub(super) broken_session: Option<u64>,
+    /// What to call when readers may count on complete state.
+    pub(super) on_ready: Option<Box<dyn FnOnce(Tick) + Send>>,
 }
 
 /// A submission whose outcomes are decided but not yet stored.
@@ -66,21 +75,51 @@ struct Answer {
 }
 
 impl Sequencer {
-    pub(super) fn run(mut self, frames: Frames, commands: Receiver<Command>, on_ready: Box<dyn FnOnce(Tick) + Send>) {
-        if let Err(reason) = self.read_back(frames) {
-            tracing::error!(reason, "the log could not be read back");
-            self.shared.set_failed(reason);
-            return;
+    pub(super) fn run(mut self, frames: Frames, commands: Receiver<Command>) {
+        match self.read_back(frames) {
+            Err(reason) => {
+                tracing::error!(reason, "the log could not be read back");
+                self.shared.set_failed(reason);
+                return;
+            }
+            Ok(is_live) if self.refused.is_some() && !is_live => self.shared.set_catching_up(),
+            Ok(_) => {
+                if self.refused.is_some() {
+                    self.shared.clock.lock().go_live(Reading::now());
+                }
+                self.get_ready();
+            }
         }
-        let ready_at = self.seal_all(None);
-        on_ready(ready_at);
-        self.shared.set_ready();
         self.serve(&commands);
     }
 
-    /// Reads the log back: the same records at the same ticks.
-    fn read_back(&mut self, frames: Frames) -> Result<(), String> {
-        let (began, mut records) = (Instant::now(), 0);
+    fn get_ready(&mut self) {
+        let ready_at = self.seal_all(None);
+        if let Some(on_ready) = self.on_ready.take() {
+            on_ready(ready_at);
+        }
+        self.shared.set_ready();
+    }
+
+    /// Lets the wall clock drive pipeline time, once and for all.
+    fn go_live(&mut self) {
+        if self.shared.clock.lock().mode() != ClockMode::Replay {
+            return;
+        }
+        let tick = self.seal_all(None);
+        let binding = Binding { goes_live: true, ..Binding::default() };
+        if let Err(error) = self.log.append_bound(self.shared.clock.lock().last(), &[], &binding) {
+            self.shared.set_failed(format!("the store failed: {error}"));
+            return;
+        }
+        self.shared.clock.lock().go_live(Reading::now());
+        tracing::info!(caught_up_to = %Micros(tick), "caught up; the wall clock drives pipeline time from here on");
+        self.get_ready();
+    }
+
+    /// Reads the log back: the same records at the same ticks. True where it has gone live.
+    fn read_back(&mut self, frames: Frames) -> Result<bool, String> {
+        let (began, mut records, mut is_live) = (Instant::now(), 0, false);
         for frame in frames {
             let frame = frame.map_err(|error| error.to_string())?;
             if self.shared.stopping.load(Ordering::SeqCst) {
@@ -90,18 +129,24 @@ impl Sequencer {
                 self.admission.restore(record, frame.tick);
             }
             self.shared.clock.lock().restore(frame.tick);
+            is_live |= frame.binding.goes_live;
+            self.shared.has_read(&frame.binding);
+            if frame.records.is_empty() {
+                continue;
+            }
             records += frame.records.len();
             self.pass_on(StoredFrame {
                 tick: frame.tick,
                 complete_below: frame.tick,
                 records: frame.records,
                 arrivals_us: None,
+                binding: Binding::default(),
             });
         }
         if records > 0 {
             tracing::info!(records, seconds = began.elapsed().as_secs_f64(), "the log was read back");
         }
-        Ok(())
+        Ok(is_live)
     }
 
     fn serve(&mut self, commands: &Receiver<Command>) {
@@ -131,6 +176,7 @@ impl Sequencer {
                     // Whoever asked may have gone.
                     let _ = reply.send(tick);
                 }
+                Some(Command::GoLive) => self.go_live(),
                 Some(Command::Stop) => return self.stop(),
                 Some(Command::Submit(_)) | None => {}
             }
@@ -150,50 +196,101 @@ impl Sequencer {
     /// Decides, stores, answers, hands on.
     fn commit(&mut self, submissions: Vec<Submission>) {
         let (mut frames, mut answers) = (Vec::<StoredFrame>::new(), Vec::new());
+        // What was read before the first frame, and what was refused of topics.
+        let (mut ahead, mut refused) = (Binding::default(), Vec::new());
         let reading = Reading::now();
-        let (mode, mut tick) = {
+        let mut moment = {
             let mut clock = self.shared.clock.lock();
-            (clock.mode(), clock.mint(reading))
+            Moment { tick: clock.mint(reading), wall_us: reading.wall_us, mode: clock.mode() }
         };
-        for Submission { source, lines, batch, arrived_us, reply } in submissions {
-            let place = |at: usize| lines.get(at).map_or_else(|| source.to_string(), |line| format!("{source}:{line}"));
+        let mut session = None;
+        for Submission { origin, batch, arrived_us, reply } in submissions {
+            session = origin.session().or(session);
+            if origin.session().is_some() && origin.session() == self.broken_session {
+                // Whoever asked may have gone.
+                let _ = reply.send(Err(NotStored::Failed("something before it could not be stored".into())));
+                continue;
+            }
             let mut outcomes = Vec::with_capacity(batch.len());
             for (at, item) in batch.into_iter().enumerate() {
-                let record = match item {
-                    Ok(record) => record,
-                    Err(rejected) => {
-                        outcomes.push(self.refuse(place(at), rejected));
-                        continue;
-                    }
-                };
-                match self.admission.decide(&record, Moment { tick, wall_us: reading.wall_us, mode }) {
-                    Decision::Admit { late } => {
-                        if mode == ClockMode::Replay {
-                            let mut clock = self.shared.clock.lock();
-                            clock.accept(record.message.at().0);
-                            tick = clock.mint(reading);
-                        }
-                        count_admitted(&record.message, late);
-                        push(&mut frames, tick, record, arrived_us, mode);
-                        outcomes.push(Outcome::Stored);
-                    }
-                    Decision::Duplicate => outcomes.push(Outcome::Duplicate),
-                    Decision::Refuse(reason) => {
-                        let raw = serde_json::to_vec(&record.message).unwrap_or_default();
-                        let message_id = Some(record.message.message_id().to_owned());
-                        outcomes.push(self.refuse(place(at), Rejected { message_id, raw, reason }));
-                    }
+                let outcome = self.decide(item, Place { origin: &origin, at, arrived_us }, &mut frames, &mut moment);
+                if let Outcome::Refused(reason) = &outcome {
+                    refused.extend(origin.refused(at, reason));
+                }
+                outcomes.push(outcome);
+                if let Some(position) = origin.position(at) {
+                    frames.last_mut().map_or(&mut ahead, |frame| &mut frame.binding).advance(position);
                 }
             }
             answers.push(Answer { reply, outcomes });
         }
+        self.bind(&mut frames, ahead, moment.tick);
+        self.keep(refused);
         let stored = self.store(&mut frames);
+        if stored.is_err() {
+            self.broken_session = session.or(self.broken_session);
+        }
         self.answer(answers, &stored);
-        if frames.is_empty() && mode != ClockMode::Replay {
+        frames.retain(|frame| !frame.records.is_empty());
+        if frames.is_empty() && moment.mode != ClockMode::Replay {
             // Time passes although nothing was admitted.
-            self.signal(Signal::Complete { below: tick + 1 });
+            self.signal(Signal::Complete { below: moment.tick + 1 });
         }
         frames.into_iter().for_each(|frame| self.pass_on(frame));
+    }
+
+    /// Decides about an item, and puts it into the frame of its tick if it is admitted.
+    fn decide(
+        &mut self,
+        item: Result<Record, Rejected>,
+        place: Place<'_>,
+        frames: &mut Vec<StoredFrame>,
+        moment: &mut Moment,
+    ) -> Outcome {
+        let record = match item {
+            Ok(record) => record,
+            Err(rejected) => return self.refuse(place.name(), rejected),
+        };
+        match self.admission.decide(&record, *moment) {
+            Decision::Admit { late } => {
+                if moment.mode == ClockMode::Replay {
+                    let mut clock = self.shared.clock.lock();
+                    clock.accept(record.message.at().0);
+                    moment.tick = clock.mint(Reading { monotonic_us: 0, wall_us: moment.wall_us });
+                }
+                count_admitted(&record.message, late);
+                push(frames, record, place.arrived_us, *moment);
+                Outcome::Stored
+            }
+            Decision::Duplicate => Outcome::Duplicate,
+            Decision::Refuse(reason) => {
+                let raw = serde_json::to_vec(&record.message).unwrap_or_default();
+                let message_id = Some(record.message.message_id().to_owned());
+                self.refuse(place.name(), Rejected { message_id, raw, reason })
+            }
+        }
+    }
+
+    /// Sees to it that what was read is bound, in a frame of its own if nothing of it is stored.
+    fn bind(&self, frames: &mut Vec<StoredFrame>, ahead: Binding, tick: Tick) {
+        if ahead.is_empty() {
+            return;
+        }
+        if frames.is_empty() {
+            frames.push(StoredFrame::empty(tick));
+        }
+        ahead.positions.into_iter().for_each(|position| frames[0].binding.advance(position));
+    }
+
+    /// Keeps what was refused of topics before it is bound as read.
+    fn keep(&mut self, refused: Vec<RefusedMessage>) {
+        let count = refused.len();
+        if let Some(keeper) = self.refused.as_mut().filter(|_| count > 0)
+            && let Err(reason) = keeper.keep(refused)
+        {
+            metrics::counter!("etalage_quarantine_lost_total").increment(count as u64);
+            tracing::error!(reason, count, "refused messages could not be written to the quarantine topic");
+        }
     }
 
     /// Appends the frames. Where one cannot be stored, neither it nor any after it counts: their
@@ -201,7 +298,9 @@ impl Sequencer {
     fn store(&mut self, frames: &mut Vec<StoredFrame>) -> Result<(), NotStored> {
         let began = Instant::now();
         for at in 0..frames.len() {
-            let Err(error) = self.log.append(frames[at].tick, &frames[at].records) else { continue };
+            let Err(error) = self.log.append_bound(frames[at].tick, &frames[at].records, &frames[at].binding) else {
+                continue;
+            };
             let reason = error.to_string();
             let lost = frames.split_off(at);
             lost.iter().flat_map(|frame| &frame.records).for_each(|record| self.admission.take_back(record));
@@ -216,6 +315,7 @@ impl Sequencer {
                 _ => NotStored::Unknown(reason),
             });
         }
+        frames.iter().for_each(|frame| self.shared.has_read(&frame.binding));
         metrics::histogram!("etalage_commit_seconds").record(began.elapsed().as_secs_f64());
         Ok(())
     }
@@ -306,8 +406,22 @@ impl Sequencer {
     }
 }
 
+/// Which item of a submission.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    origin: &'a Origin,
+    at: usize,
+    arrived_us: u64,
+}
+
+impl Place<'_> {
+    fn name(self) -> String {
+        self.origin.place(self.at)
+    }
+}
+
 /// Adds a record to the frame of its tick; in a replay a greater tick begins a new frame.
-fn push(frames: &mut Vec<StoredFrame>, tick: Tick, record: Record, arrived_us: u64, mode: ClockMode) {
+fn push(frames: &mut Vec<StoredFrame>, record: Record, arrived_us: u64, Moment { tick, mode, .. }: Moment) {
     match frames.last_mut().filter(|frame| frame.tick == tick) {
         Some(frame) => {
             frame.records.push(record);
@@ -322,6 +436,7 @@ fn push(frames: &mut Vec<StoredFrame>, tick: Tick, record: Record, arrived_us: u
                 complete_below,
                 records: vec![record],
                 arrivals_us: Some((arrived_us, arrived_us)),
+                binding: Binding::default(),
             });
         }
     }

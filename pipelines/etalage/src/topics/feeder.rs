@@ -1,0 +1,178 @@
+//! Topics into the door: first what they held at the start, then what comes.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use etalage_kafka::{KafkaError, Source, SourceOptions};
+use etalage_model::Outcome;
+use etalage_serve::NotStored;
+use tokio::sync::oneshot;
+
+use super::{decoding::Decoded, merge::Merge};
+use crate::runtime::{Door, Origin};
+
+/// The most messages of one submission.
+const MAX_BATCH_MESSAGES: usize = 1_000;
+
+/// Submissions whose answers are waited for together.
+const MAX_OPEN_BATCHES: usize = 16;
+
+/// How long the feeder waits for a message before it looks whether it is to end.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How often the consumer group is told how far topics have been read.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// The pause before reading begins anew after an error.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Why feeding stopped.
+enum Stop {
+    /// It was told to.
+    Told,
+    /// The pipeline has ended.
+    Pipeline(String),
+    /// Topics cannot be read.
+    Kafka(KafkaError),
+    /// What was read could not be stored: it is read again.
+    NotStored(String),
+}
+
+impl From<KafkaError> for Stop {
+    fn from(error: KafkaError) -> Stop {
+        Stop::Kafka(error)
+    }
+}
+
+/// Reads topics into a door.
+///
+/// **Delivery**: what was stored is bound in the same frame as its offset. After an error reading
+/// begins anew behind what is bound.
+pub(super) struct Feeder {
+    options: SourceOptions,
+    door: Door,
+    stopping: Arc<AtomicBool>,
+    committed: Instant,
+    session: u64,
+    open: VecDeque<oneshot::Receiver<Result<Vec<Outcome>, NotStored>>>,
+}
+
+impl Feeder {
+    pub(super) fn new(options: SourceOptions, door: Door, stopping: Arc<AtomicBool>) -> Feeder {
+        Feeder { options, door, stopping, committed: Instant::now(), session: 0, open: VecDeque::new() }
+    }
+
+    /// Feeds until it is told to stop, or cannot go on.
+    pub(super) fn run(mut self) {
+        loop {
+            self.open.clear();
+            self.session += 1;
+            match self.feed() {
+                Ok(()) | Err(Stop::Told) => return,
+                Err(Stop::Pipeline(reason)) => return tracing::error!(reason, "topics are no longer read"),
+                Err(Stop::Kafka(error)) if !error.is_passing() => {
+                    tracing::error!(%error, "topics are no longer read");
+                    return self.door.fail(format!("topics are no longer read: {error}"));
+                }
+                Err(Stop::Kafka(error)) => tracing::warn!(%error, "topics cannot be read; it is tried again"),
+                Err(Stop::NotStored(reason)) => tracing::warn!(reason, "what was read is read again"),
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn feed(&mut self) -> Result<(), Stop> {
+        let positions = self.door.positions().map_err(Stop::Pipeline)?;
+        let mut source = Source::open(self.options.clone(), &positions)?;
+        if !self.door.is_live() {
+            self.catch_up(&mut source)?;
+        }
+        loop {
+            self.look_around(&source)?;
+            let Some(first) = source.receive(PATIENCE)? else {
+                self.wait_for_answers(0)?;
+                continue;
+            };
+            let mut batch = vec![Decoded::of(first, &self.door)];
+            while batch.len() < MAX_BATCH_MESSAGES
+                && let Some(more) = source.receive(Duration::ZERO)?
+            {
+                batch.push(Decoded::of(more, &self.door));
+            }
+            self.submit(batch)?;
+        }
+    }
+
+    /// Submits what the topics held at the start in the order in which it happened, then lets the wall
+    /// clock drive pipeline time.
+    fn catch_up(&mut self, source: &mut Source) -> Result<(), Stop> {
+        let mut merge = Merge::new();
+        loop {
+            self.look_around(source)?;
+            let mut batch = Vec::new();
+            while batch.len() < MAX_BATCH_MESSAGES {
+                let behind = source.partitions().filter(|(topic, partition)| source.is_behind(topic, *partition));
+                let Some(next) = merge.next(behind) else { break };
+                batch.push(next);
+            }
+            if !batch.is_empty() {
+                self.submit(batch)?;
+            } else if source.has_caught_up() {
+                break;
+            } else if let Some(received) = source.receive(PATIENCE)? {
+                let part = (Arc::clone(&received.topic), received.partition);
+                let decoded = Decoded::of(received, &self.door);
+                merge.add(part, decoded.at(), decoded);
+            }
+            let (pause, go_on) = merge.balance();
+            source.pause(&pause, true)?;
+            source.pause(&go_on, false)?;
+        }
+        source.pause(merge.paused(), false)?;
+        self.wait_for_answers(0)?;
+        self.door.go_live().map_err(Stop::Pipeline)
+    }
+
+    fn submit(&mut self, batch: Vec<Decoded>) -> Result<(), Stop> {
+        let (mut messages, mut items, mut of_item) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
+        for Decoded { message, items: of_message } in batch {
+            of_item.resize(of_item.len() + of_message.len(), messages.len());
+            items.extend(of_message);
+            messages.push(message);
+        }
+        let origin = Origin::Topics { session: self.session, messages, of_item };
+        self.open.push_back(self.door.submit_blocking(origin, items).map_err(Stop::Pipeline)?);
+        self.wait_for_answers(MAX_OPEN_BATCHES)
+    }
+
+    /// Waits until at most `most` submissions have not been answered.
+    fn wait_for_answers(&mut self, most: usize) -> Result<(), Stop> {
+        while self.open.len() > most {
+            let Some(answer) = self.open.pop_front() else { return Ok(()) };
+            match answer.blocking_recv() {
+                Ok(Ok(_)) => {}
+                Ok(Err(reason)) => return Err(Stop::NotStored(reason.to_string())),
+                Err(_) => return Err(Stop::Pipeline("the pipeline has ended".to_owned())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends where it is told to, and tells the consumer group how far it has come.
+    fn look_around(&mut self, source: &Source) -> Result<(), Stop> {
+        if self.stopping.load(Ordering::SeqCst) {
+            return Err(Stop::Told);
+        }
+        if self.committed.elapsed() >= COMMIT_EVERY {
+            source.commit(&self.door.positions().map_err(Stop::Pipeline)?);
+            self.committed = Instant::now();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! How brokers are reached, and what the client says meanwhile.
+
+use std::time::Duration;
+
+use rdkafka::{
+    ClientConfig, ClientContext,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    metadata::Metadata,
+    types::RDKafkaErrorCode as Code,
+};
+
+use crate::KafkaError;
+
+/// How long a broker may take to answer a question about topics.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How brokers are reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Brokers {
+    /// Addresses to begin with, separated by commas.
+    pub bootstrap: String,
+    /// Further settings by librdkafka's names: security, mostly. They take precedence over ours.
+    pub properties: Vec<(String, String)>,
+}
+
+impl Brokers {
+    /// A client with these `settings`, and those of the brokers on top.
+    pub(crate) fn client<T, C>(&self, settings: &[(&str, &str)], context: C) -> Result<T, KafkaError>
+    where
+        C: ClientContext,
+        T: FromClientConfigAndContext<C>,
+    {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap).set("client.id", "etalage");
+        settings.iter().for_each(|(name, value)| _ = config.set(*name, *value));
+        self.properties.iter().for_each(|(name, value)| _ = config.set(name, value));
+        config.create_with_context(context).map_err(|error| KafkaError::of("start a Kafka client", error))
+    }
+
+    /// Asks whether a broker answers.
+    ///
+    /// # Errors
+    /// [`KafkaError::Unreachable`] where none does within ten seconds.
+    pub fn reach(&self) -> Result<(), KafkaError> {
+        let client: BaseConsumer<Told> = self.client(&[], Told)?;
+        metadata(&client, self, None).map(|_| ())
+    }
+}
+
+/// What a broker says of a topic, or of all.
+pub(crate) fn metadata(
+    client: &BaseConsumer<Told>,
+    brokers: &Brokers,
+    topic: Option<&str>,
+) -> Result<Metadata, KafkaError> {
+    client.fetch_metadata(topic, ANSWER_TIMEOUT).map_err(|error| match KafkaError::of("ask for topics", error) {
+        KafkaError::Other { reason, .. } => KafkaError::Unreachable { brokers: brokers.bootstrap.clone(), reason },
+        error => error,
+    })
+}
+
+/// The partitions of a topic.
+pub(crate) fn partitions(client: &BaseConsumer<Told>, brokers: &Brokers, topic: &str) -> Result<Vec<u32>, KafkaError> {
+    let told = metadata(client, brokers, Some(topic))?;
+    let unknown = || KafkaError::UnknownTopic { topic: topic.to_owned() };
+    let about = told.topics().iter().find(|about| about.name() == topic).ok_or_else(unknown)?;
+    match about.error().map(Code::from) {
+        None => Ok(about.partitions().iter().map(|partition| partition.id() as u32).collect()),
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Err(unknown()),
+        Some(code) => Err(KafkaError::of(format!("read `{topic}`"), rdkafka::error::KafkaError::MetadataFetch(code))),
+    }
+}
+
+/// Hands on what the client says to the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Told;
+
+impl ClientContext for Told {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical | RDKafkaLogLevel::Error => {
+                tracing::warn!(facility, message, "kafka");
+            }
+            RDKafkaLogLevel::Warning => tracing::info!(facility, message, "kafka"),
+            _ => tracing::debug!(facility, message, "kafka"),
+        }
+    }
+
+    fn error(&self, error: rdkafka::error::KafkaError, reason: &str) {
+        // That there is nothing more to read is told to whoever reads, and is no error.
+        if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
+            return;
+        }
+        metrics::counter!("etalage_kafka_client_errors_total").increment(1);
+        tracing::warn!(%error, reason, "kafka");
+    }
+}
+
+impl ConsumerContext for Told {}

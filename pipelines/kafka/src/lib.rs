@@ -1,0 +1,33 @@
+//! etalage's topics: the only crate that knows rdkafka.
+//!
+//! - [`Source`]: messages of topics, from where they were last bound. Partitions are assigned by
+//!   us and not by a consumer group; offsets live in the binding of ticks.
+//! - [`Sink`]: every sealed view as a compacted topic of keyed upserts and tombstones, and the
+//!   topic that says how far they have come.
+//! - [`RefusedTopic`]: where messages lie that could not be taken.
+//! - [`Subscription`]: what a subscriber of the views sees, tick by tick.
+//! - [`Publisher`]: writes messages, for tests and measurements.
+//! - [`topics`]: which topics there are, how they must be set up, and making and checking them.
+//!
+//! **Delivery**: a message of a source is handed over at least once, and counted once, since its
+//! offset is stored in the same frame. A value is sent at least once; who keeps the newest one of
+//! each key never sees a wrong state.
+
+mod client;
+mod ends;
+mod error;
+mod published;
+mod publisher;
+mod refused;
+mod sink;
+mod source;
+mod subscription;
+pub mod topics;
+
+pub use client::Brokers;
+pub use error::KafkaError;
+pub use publisher::{Publisher, To};
+pub use refused::{MAX_RAW_BYTES, Refused, RefusedTopic};
+pub use sink::{Now, PROGRESS_TOPIC, QUEUE_KBYTES, Sink, SinkOptions, SinkReader};
+pub use source::{FETCH_AHEAD_KBYTES, Received, Source, SourceOptions};
+pub use subscription::{Change, Cut, Subscription};

@@ -1,0 +1,385 @@
+//! Every sealed view as a compacted topic: keyed upserts and tombstones.
+//!
+//! ```text
+//!  sealed ticks ──> outbox: newest value of each key ──> producer ──> etalage.<view>.v1
+//!                     ^         (coalesced while the brokers are slow)      │
+//!                     └──────────── what was not delivered ─────────────────┤
+//!                                                                           v
+//!                     etalage.progress.v1 <── ticks of which everything is delivered
+//! ```
+//!
+//! **Delivery**: at least once for each key's newest value; of several changes of a key that wait, only
+//! the newest is sent. Values of one key arrive in the order in which they were sealed.
+//! **Start**: nothing is sent until [`Sink::begin`]. Then the topics are read, and only keys whose
+//! value differs from the newest one there are sent.
+//! **Bound**: one value per key, and what the producer holds ([`QUEUE_KBYTES`]).
+
+mod outbox;
+
+use std::{
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use etalage_model::{Changes, Group, Micros, SealedTick, Tick, TickTimes, ViewInfo, key::write_json_str};
+use parking_lot::Mutex;
+use rdkafka::{
+    ClientContext, Message,
+    config::RDKafkaLogLevel,
+    error::KafkaError as ClientError,
+    message::{DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+    types::RDKafkaErrorCode,
+};
+
+use self::outbox::{Flight, Outbox};
+use crate::{Brokers, KafkaError, client::Told, published, topics};
+
+/// The topic, behind the prefix, that says how far the others have come.
+pub const PROGRESS_TOPIC: &str = "progress.v1";
+
+/// How often it is said that nothing has changed.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// How long the sink waits before it sends again what a broker refuses for good.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// How long what is under way may take when the sink is stopped.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much the producer holds, in kilobytes.
+pub const QUEUE_KBYTES: usize = 65_536;
+
+/// Both clocks: microseconds of the process, and the wall clock.
+pub type Now = fn() -> (u64, Micros);
+
+/// How views are published.
+#[derive(Clone)]
+pub struct SinkOptions {
+    /// How brokers are reached.
+    pub brokers: Brokers,
+    /// What every topic's name begins with.
+    pub prefix: String,
+    /// The views.
+    pub views: Vec<ViewInfo>,
+    /// How long the producer waits for more to send along.
+    pub linger: Duration,
+    /// The clocks, for the times in headers.
+    pub now: Now,
+}
+
+/// A running sink.
+pub struct Sink {
+    commands: Sender<Command>,
+    thread: JoinHandle<()>,
+}
+
+enum Command {
+    Sealed(Arc<SealedTick>),
+    Begin,
+    Stop,
+}
+
+/// Takes sealed ticks for a [`Sink`].
+pub struct SinkReader(Sender<Command>);
+
+impl Changes for SinkReader {
+    fn sealed(&mut self, tick: &Arc<SealedTick>) {
+        // A sink that has stopped takes nothing more.
+        let _ = self.0.send(Command::Sealed(Arc::clone(tick)));
+    }
+}
+
+impl Sink {
+    /// Starts a sink that waits for [`Sink::begin`].
+    ///
+    /// # Errors
+    /// Where the client's settings are wrong, or there is no thread.
+    pub fn start(options: SinkOptions) -> Result<Sink, KafkaError> {
+        let linger_ms = (options.linger.as_micros() as f64 / 1_000.0).to_string();
+        let producer = options.brokers.client(
+            &[
+                ("enable.idempotence", "true"),
+                ("acks", "all"),
+                ("linger.ms", &linger_ms),
+                ("partitioner", "murmur2_random"),
+                ("message.timeout.ms", "0"),
+                ("queue.buffering.max.kbytes", &QUEUE_KBYTES.to_string()),
+            ],
+            Delivered::default(),
+        )?;
+        let (commands, inbox) = unbounded();
+        let sender = Sending::new(options, producer);
+        let thread = std::thread::Builder::new().name("kafka-sink".into()).spawn(move || sender.run(&inbox));
+        let thread = thread.map_err(|error| KafkaError::Other {
+            action: "start the sink's thread".into(),
+            reason: error.to_string(),
+        })?;
+        Ok(Sink { commands, thread })
+    }
+
+    /// Where sealed ticks are handed over.
+    pub fn reader(&self) -> SinkReader {
+        SinkReader(self.commands.clone())
+    }
+
+    /// What makes the sink begin to send: state is complete.
+    pub fn begin(&self) -> impl FnOnce() + Send + use<> {
+        let commands = self.commands.clone();
+        move || {
+            // A sink that has stopped has nothing to begin.
+            let _ = commands.send(Command::Begin);
+        }
+    }
+
+    /// Sends what is left, and ends.
+    pub fn stop(self) {
+        let _ = self.commands.send(Command::Stop);
+        let _ = self.thread.join();
+    }
+}
+
+/// Deliveries that the sink has not looked at yet.
+#[derive(Default)]
+struct Delivered(Mutex<Vec<(Box<Flight>, Result<(u32, u64), ClientError>)>>);
+
+impl ClientContext for Delivered {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Told.log(level, facility, message);
+    }
+    fn error(&self, error: ClientError, reason: &str) {
+        Told.error(error, reason);
+    }
+}
+
+impl ProducerContext for Delivered {
+    type DeliveryOpaque = Box<Flight>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, flight: Box<Flight>) {
+        let result = match result {
+            Ok(message) => Ok((message.partition() as u32, message.offset() as u64)),
+            Err((error, _)) => Err(error.clone()),
+        };
+        self.0.lock().push((flight, result));
+    }
+}
+
+/// The sink's thread.
+struct Sending {
+    options: SinkOptions,
+    producer: BaseProducer<Delivered>,
+    /// The topic of each view.
+    topics: Vec<String>,
+    outbox: Outbox,
+    has_begun: bool,
+    /// The last tick of which progress was told, and when.
+    told: (Tick, Option<Instant>),
+    retry_at: Option<Instant>,
+}
+
+impl Sending {
+    fn new(options: SinkOptions, producer: BaseProducer<Delivered>) -> Sending {
+        let topics = options.views.iter().map(|view| topics::of_view(&options.prefix, view.name)).collect();
+        Sending {
+            options,
+            producer,
+            topics,
+            outbox: Outbox::default(),
+            has_begun: false,
+            told: (0, None),
+            retry_at: None,
+        }
+    }
+
+    fn run(mut self, commands: &Receiver<Command>) {
+        loop {
+            let patience = if self.outbox.is_flying() { Duration::from_millis(1) } else { HEARTBEAT / 10 };
+            match commands.recv_timeout(patience) {
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(command) => self.take(command),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            while let Ok(command) = commands.try_recv() {
+                if matches!(command, Command::Stop) {
+                    return self.stop();
+                }
+                self.take(command);
+            }
+            self.step();
+        }
+        self.stop();
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Sealed(tick) => self.outbox.take(&tick, &self.options.views),
+            Command::Begin => self.begin(),
+            Command::Stop => {}
+        }
+    }
+
+    /// Reads what the topics hold, and leaves in the outbox what differs from it.
+    fn begin(&mut self) {
+        let began = Instant::now();
+        let read = published::read(&self.options.brokers, &self.topics);
+        match read {
+            Ok(published) => {
+                let read = published.newest.len();
+                self.outbox.leave_what_differs(published, &self.options.views);
+                let differ = self.outbox.waiting();
+                tracing::info!(read, differ, seconds = began.elapsed().as_secs_f64(), "the output topics were read");
+            }
+            // Everything is sent: nobody reads anything wrong by it.
+            Err(error) => tracing::error!(%error, "the output topics cannot be read; all values are sent"),
+        }
+        self.has_begun = true;
+    }
+
+    fn step(&mut self) {
+        if !self.has_begun {
+            return;
+        }
+        if self.retry_at.is_none_or(|at| at <= Instant::now()) {
+            self.retry_at = None;
+            self.send_waiting();
+        }
+        self.collect();
+        self.tell_progress();
+        metrics::gauge!("etalage_kafka_waiting_keys").set(self.outbox.waiting() as f64);
+    }
+
+    /// Sends what waits, as far as the producer has room.
+    fn send_waiting(&mut self) {
+        while let Some(flight) = self.outbox.next() {
+            let (now_us, now) = (self.options.now)();
+            let wall = |us: u64| now.minus(now_us.saturating_sub(us));
+            let headers = headers(flight.as_of, &flight.times, wall, now);
+            let key = topics::key(&flight.key, self.options.views[flight.view].key_fields);
+            let mut value = Vec::new();
+            flight.value.iter().for_each(|known| known.write_json(&mut value));
+            let topic = self.topics[flight.view].clone();
+            let is_tombstone = flight.value.is_none();
+            let mut record = BaseRecord::with_opaque_to(&topic, Box::new(flight)).key(&key).headers(headers);
+            if !is_tombstone {
+                record = record.payload(&value);
+            }
+            if let Err((error, unsent)) = self.producer.send(record) {
+                let flight = *unsent.delivery_opaque;
+                let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                self.outbox.give_back(flight);
+                if !is_full {
+                    self.refused(&topic, &error);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Looks at what was delivered.
+    fn collect(&mut self) {
+        self.producer.poll(Duration::ZERO);
+        let delivered = std::mem::take(&mut *self.producer.context().0.lock());
+        for (flight, result) in delivered {
+            if flight.is_progress() {
+                continue;
+            }
+            match result {
+                Ok((partition, offset)) => {
+                    self.outbox.delivered(&flight, partition, offset);
+                    metrics::counter!("etalage_kafka_sent_total").increment(1);
+                }
+                Err(error) => {
+                    let topic = self.topics[flight.view].clone();
+                    self.outbox.give_back(*flight);
+                    self.refused(&topic, &error);
+                }
+            }
+        }
+    }
+
+    fn refused(&mut self, topic: &str, error: &ClientError) {
+        metrics::counter!("etalage_kafka_refused_total").increment(1);
+        let advice = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                "a value is larger than the topic takes: raise its max.message.bytes, or make sets shorter"
+            }
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "grant etalage's user to write to it",
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                "make it: `etalage topics create`"
+            }
+            _ => "it is tried again",
+        };
+        if self.retry_at.is_none() {
+            tracing::error!(topic, %error, advice, "a value was not stored; progress is not told until it is");
+        }
+        self.retry_at = Some(Instant::now() + RETRY_EVERY);
+    }
+
+    /// Tells up to which tick everything is delivered, if that is news, or it was not told for a while.
+    fn tell_progress(&mut self) {
+        let Some(done) = self.outbox.done() else { return };
+        let (told, at) = self.told;
+        if done.tick < told || (!done.has_news && at.is_some_and(|at| at.elapsed() < HEARTBEAT)) {
+            return;
+        }
+        let (now_us, now) = (self.options.now)();
+        let wall = |us: u64| now.minus(now_us.saturating_sub(us));
+        let topic = format!("{}{PROGRESS_TOPIC}", self.options.prefix);
+        let (key, value) = (progress_key(), self.progress(done.tick));
+        let headers = headers(done.tick, &done.times, wall, now);
+        let flight = Box::new(Flight::progress());
+        let record = BaseRecord::with_opaque_to(&topic, flight).key(&key).payload(&value).headers(headers);
+        if let Err((error, _)) = self.producer.send(record) {
+            tracing::warn!(%error, "progress was not told");
+            return;
+        }
+        self.told = (done.tick, Some(Instant::now()));
+        self.outbox.told();
+    }
+
+    /// `{"group","as_of","tick","offsets":{topic:{partition:offset behind the last}}}`
+    fn progress(&self, tick: Tick) -> String {
+        let (group, as_of) = (Group::Shop.name(), Micros(tick));
+        let head = format!(r#"{{"group":"{group}","as_of":"{as_of}","tick":{tick},"offsets":{{"#);
+        let mut out = head.into_bytes();
+        for (view, topic) in self.topics.iter().enumerate() {
+            out.extend_from_slice(if view > 0 { b"," } else { b"" });
+            write_json_str(topic, &mut out);
+            let ends = self.outbox.ends(view).map(|(partition, end)| format!("\"{partition}\":{end}"));
+            let ends: Vec<String> = ends.collect();
+            out.extend_from_slice(format!(":{{{}}}", ends.join(",")).as_bytes());
+        }
+        out.extend_from_slice(b"}}");
+        String::from_utf8(out).expect("JSON of texts is UTF-8")
+    }
+
+    fn stop(mut self) {
+        if self.has_begun {
+            self.step();
+            let _ = self.producer.flush(STOP_PATIENCE);
+            self.collect();
+            self.tell_progress();
+            let _ = self.producer.flush(STOP_PATIENCE);
+        }
+    }
+}
+
+fn progress_key() -> String {
+    format!(r#"{{"group":"{}"}}"#, Group::Shop.name())
+}
+
+/// When the causes of a value happened and arrived, when it was sealed and sent.
+fn headers(as_of: Tick, times: &TickTimes, wall: impl Fn(u64) -> Micros, now: Micros) -> OwnedHeaders {
+    let known = [
+        ("as-of", Some(Micros(as_of))),
+        ("max-event-time", times.max_event_time),
+        ("first-ingested-at", times.first_arrival_us.map(&wall)),
+        ("last-ingested-at", times.last_arrival_us.map(&wall)),
+        ("sealed-at", Some(wall(times.sealed_us))),
+        ("emitted-at", Some(now)),
+    ];
+    let told = known.into_iter().filter_map(|(key, at)| at.map(|at| (key, at.to_string())));
+    told.fold(OwnedHeaders::new(), |headers, (key, at)| headers.insert(Header { key, value: Some(&at) }))
+}

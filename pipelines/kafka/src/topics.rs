@@ -1,0 +1,200 @@
+//! The topics that etalage writes: their names, how they must be set up, making and checking them.
+
+use std::collections::BTreeMap;
+
+use etalage_model::{Key, Sym, key::write_json_str};
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    consumer::BaseConsumer,
+    types::RDKafkaErrorCode,
+};
+
+use crate::{
+    Brokers, KafkaError, PROGRESS_TOPIC,
+    client::{ANSWER_TIMEOUT, Told, metadata, partitions},
+};
+
+/// The topic of a view.
+pub fn of_view(prefix: &str, view: &str) -> String {
+    format!("{prefix}{view}.v1")
+}
+
+/// A key as it stands in a topic: canonical JSON (RFC 8785), so that equal keys are equal bytes
+/// whoever writes them. Its fields stand in the order of their names.
+pub fn key(key: &Key, names: &[&str]) -> String {
+    let fields: BTreeMap<&str, &str> = names.iter().copied().zip(key.fields().map(Sym::as_str)).collect();
+    let mut out = vec![b'{'];
+    for (at, (name, field)) in fields.into_iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b"," } else { b"" });
+        write_json_str(name, &mut out);
+        out.push(b':');
+        write_json_str(field, &mut out);
+    }
+    out.push(b'}');
+    String::from_utf8(out).expect("JSON of texts is UTF-8")
+}
+
+/// The key that [`key`] wrote; `None` where it is none with these names.
+pub(crate) fn read_key(json: &[u8], names: &[&str]) -> Option<Key> {
+    let fields: BTreeMap<String, String> = serde_json::from_slice(json).ok()?;
+    let known: Vec<Sym> = names.iter().map_while(|name| fields.get(*name)).map(|field| Sym::new(field)).collect();
+    (!known.is_empty() && known.len() == fields.len()).then(|| Key::new(&known))
+}
+
+/// A topic as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Its name.
+    pub name: String,
+    /// How many partitions a new one gets.
+    pub partitions: u32,
+    /// Settings that it must have.
+    pub settings: BTreeMap<&'static str, String>,
+}
+
+/// How new topics are made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewTopics {
+    /// Partitions of each view's topic.
+    pub partitions: u32,
+    /// Copies of each partition; 0 is as many as the brokers make by themselves.
+    pub replication: u32,
+}
+
+/// The topics of `views`, of progress, and of the quarantine.
+pub fn specs(prefix: &str, views: &[&str], quarantine: &str, partitions: u32) -> Vec<TopicSpec> {
+    let compacted = || BTreeMap::from([("cleanup.policy", "compact".to_owned())]);
+    let of_views = views.iter().map(|view| (of_view(prefix, view), partitions));
+    let compacted = of_views.chain([(format!("{prefix}{PROGRESS_TOPIC}"), 1)]).map(|(name, partitions)| TopicSpec {
+        name,
+        partitions,
+        settings: compacted(),
+    });
+    let quarantine = TopicSpec { name: quarantine.to_owned(), partitions: 1, settings: BTreeMap::new() };
+    compacted.chain([quarantine]).collect()
+}
+
+/// Makes the topics that are not there yet; gives their names.
+///
+/// # Errors
+/// Where no broker answers, or it does not let us.
+pub fn create(brokers: &Brokers, specs: &[TopicSpec], new: NewTopics) -> Result<Vec<String>, KafkaError> {
+    let admin: AdminClient<Told> = brokers.client(&[], Told)?;
+    // To the brokers, -1 is as many as they make by themselves.
+    let replication = if new.replication == 0 { -1 } else { new.replication as i32 };
+    let wanted: Vec<NewTopic<'_>> = specs
+        .iter()
+        .map(|spec| {
+            let topic = NewTopic::new(&spec.name, spec.partitions as i32, TopicReplication::Fixed(replication));
+            spec.settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
+        })
+        .collect();
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT)).operation_timeout(Some(ANSWER_TIMEOUT));
+    let made = answer(admin.create_topics(&wanted, &options))?;
+    let made = made.map_err(|error| KafkaError::of("make topics", error))?;
+    let mut names = Vec::new();
+    for result in made {
+        match result {
+            Ok(name) => names.push(name),
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((name, code)) => {
+                let error = rdkafka::error::KafkaError::AdminOp(code);
+                return Err(KafkaError::of(format!("make the topic `{name}`"), error));
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Asks whether topics are there and may be read.
+///
+/// # Errors
+/// Where one is not, or no broker answers.
+pub fn find<'a>(brokers: &Brokers, names: impl IntoIterator<Item = &'a str>) -> Result<(), KafkaError> {
+    let consumer: BaseConsumer<Told> = brokers.client(&[("allow.auto.create.topics", "false")], Told)?;
+    names.into_iter().try_for_each(|name| partitions(&consumer, brokers, name).map(|_| ()))
+}
+
+/// What is wrong with the topics, in sentences; nothing where they are as they must be.
+///
+/// # Errors
+/// Where no broker answers.
+pub fn check(brokers: &Brokers, specs: &[TopicSpec]) -> Result<Vec<String>, KafkaError> {
+    let consumer: BaseConsumer<Told> = brokers.client(&[("allow.auto.create.topics", "false")], Told)?;
+    let (mut wrong, mut there) = (Vec::new(), Vec::new());
+    for spec in specs {
+        let told = metadata(&consumer, brokers, Some(&spec.name))?;
+        let about = told.topics().first();
+        match about.and_then(|about| about.error()).map(RDKafkaErrorCode::from) {
+            None if about.is_some() => there.push(spec),
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                wrong.push(format!("`{}` may not be looked at by etalage's user", spec.name));
+            }
+            _ => wrong.push(format!("there is no topic `{}`; `etalage topics create` makes it", spec.name)),
+        }
+    }
+    if there.is_empty() {
+        return Ok(wrong);
+    }
+    let admin: AdminClient<Told> = brokers.client(&[], Told)?;
+    let asked: Vec<ResourceSpecifier<'_>> = there.iter().map(|spec| ResourceSpecifier::Topic(&spec.name)).collect();
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT));
+    let told = answer(admin.describe_configs(&asked, &options))?;
+    let told = told.map_err(|error| KafkaError::of("ask for the settings of topics", error))?;
+    for (spec, found) in there.into_iter().zip(told) {
+        let Ok(found) = found else {
+            wrong.push(format!("the settings of `{}` may not be looked at by etalage's user", spec.name));
+            continue;
+        };
+        for (setting, value) in &spec.settings {
+            let is = found.get(setting).and_then(|entry| entry.value.as_deref()).unwrap_or("unknown");
+            if is != value {
+                wrong.push(format!(
+                    "`{}` has {setting} = {is}, and must have {value}: otherwise its oldest keys are forgotten, or it \
+                     grows for ever. `kafka-configs.sh --alter --topic {} --add-config {setting}={value}` sets it",
+                    spec.name, spec.name
+                ));
+            }
+        }
+    }
+    Ok(wrong)
+}
+
+/// Waits for what the admin client answers.
+fn answer<T>(asked: impl Future<Output = T>) -> Result<T, KafkaError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime
+        .map_err(|error| KafkaError::Other { action: "wait for the brokers".into(), reason: error.to_string() })?;
+    Ok(runtime.block_on(asked))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_canonical_and_read_as_it_is_written() {
+        let names = ["scope", "window", "item_id"];
+        let popular = Key::new(&["country:DE \"x\"", "7d", "22086"].map(Sym::new));
+        let json = key(&popular, &names);
+        assert_eq!(json, r#"{"item_id":"22086","scope":"country:DE \"x\"","window":"7d"}"#);
+        assert_eq!(read_key(json.as_bytes(), &names), Some(popular));
+        let short = Key::new(&[Sym::new("22086")]);
+        assert_eq!(key(&short, &["item_id", "location_id"]), r#"{"item_id":"22086"}"#);
+        assert_eq!(read_key(br#"{"item_id":"22086"}"#, &["item_id", "location_id"]), Some(short));
+        for other in [&b"{}"[..], b"x", br#"{"other":"1"}"#, br#"{"scope":"a","item_id":"b"}"#, br#"{"scope":1}"#] {
+            assert_eq!(read_key(other, &names), None);
+        }
+    }
+
+    #[test]
+    fn topics_of_views_are_compacted() {
+        let specs = specs("etalage.", &["set.bestsellers"], "etalage.quarantine.v1", 6);
+        let of = |at: usize| (specs[at].name.as_str(), specs[at].partitions, specs[at].settings.len());
+        assert_eq!(
+            [of(0), of(1), of(2)],
+            [("etalage.set.bestsellers.v1", 6, 1), ("etalage.progress.v1", 1, 1), ("etalage.quarantine.v1", 1, 0),]
+        );
+        assert_eq!(specs[0].settings["cleanup.policy"], "compact");
+    }
+}
