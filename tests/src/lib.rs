@@ -1,13 +1,15 @@
 //! What the tests of the whole pipeline stand on. They run the real binary and know it as its
-//! users do: by its command line, its files, HTTP and streams. So this crate depends on no crate
-//! of etalage.
+//! users do: by its command line, its files, HTTP, streams and topics. So this crate depends on no crate
+//! of etalage but the one that knows Kafka.
 //!
 //! - [`binary`]: the binary, built once, and its commands run to their ends.
 //! - [`shop`]: a folder with a configuration and a store, and servers that are started on it.
+//! - [`broker`]: a real Kafka broker.
 //! - [`http`], [`stream`]: clients.
 //! - [`seed`], [`story`]: random messages that a seed repeats.
 
 pub mod binary;
+pub mod broker;
 pub mod http;
 pub mod seed;
 pub mod shop;

@@ -19,10 +19,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("etalage-model", &[]),
     ("etalage-views", &["etalage-model", "etalage-operators"]),
     ("etalage-store", &["etalage-model"]),
+    ("etalage-kafka", &["etalage-model"]),
     ("etalage-serve", &["etalage-model"]),
-    ("etalage", &["etalage-model", "etalage-operators", "etalage-views", "etalage-store", "etalage-serve"]),
+    (
+        "etalage",
+        &["etalage-model", "etalage-operators", "etalage-views", "etalage-store", "etalage-kafka", "etalage-serve"],
+    ),
     ("etalage-bench", &["etalage", "etalage-model", "etalage-operators", "etalage-views"]),
-    ("etalage-tests", &["etalage", "etalage-model", "etalage-store", "etalage-views", "etalage-serve"]),
+    (
+        "etalage-tests",
+        &["etalage", "etalage-model", "etalage-store", "etalage-kafka", "etalage-views", "etalage-serve"],
+    ),
 ];
 
 /// Files that git tracks or would, with this ending.

@@ -1,0 +1,124 @@
+//! A real Kafka broker: one node, in a folder of its own, on free ports. `tests/kafka/broker` starts it.
+
+use std::{
+    fs::File,
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use etalage_kafka::{
+    Brokers,
+    topics::{self, NewTopics, TopicSpec},
+};
+use tempfile::TempDir;
+
+use crate::binary::{root, signal, wait_for};
+
+/// How long a broker may take to start, and to end.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A broker; it is killed when this value goes away.
+pub struct Broker {
+    folder: TempDir,
+    ports: [u16; 2],
+    settings: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Broker {
+    /// The broker that the tests of one program share. It ends with the program.
+    pub fn shared() -> &'static Broker {
+        static SHARED: OnceLock<Broker> = OnceLock::new();
+        SHARED.get_or_init(|| Broker::start(&[]))
+    }
+
+    /// Starts a broker with `settings` on top, and waits until it answers.
+    ///
+    /// # Panics
+    /// Where it does not.
+    pub fn start(settings: &[&str]) -> Broker {
+        let folder = tempfile::Builder::new().prefix("etalage-kafka-").tempdir().expect("a temporary folder");
+        // Both are held until both are known, so that they differ.
+        let held = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let ports = held.each_ref().map(|port| port.local_addr().expect("a bound port").port());
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut broker = Broker { folder, ports, settings, child: None };
+        drop(held);
+        broker.begin();
+        broker
+    }
+
+    /// Starts it again on the same folder and ports, and waits until it answers.
+    ///
+    /// # Panics
+    /// Where it does not.
+    pub fn begin(&mut self) {
+        let log = File::options().create(true).append(true).open(self.folder.path().join("log"));
+        let log = log.expect("a file in the broker's folder");
+        let mut command = Command::new(root().join("tests/kafka/broker"));
+        command.arg(self.folder.path().join("broker")).args(self.ports.map(|port| port.to_string()));
+        command.args(&self.settings).stdin(Stdio::null()).stdout(log.try_clone().expect("a handle")).stderr(log);
+        // It ends with the test that started it, also where that is killed.
+        command.env("ETALAGE_KAFKA_PARENT", std::process::id().to_string());
+        self.child = Some(command.spawn().expect("the broker's script starts"));
+        let began = Instant::now();
+        while let Err(error) = self.brokers().reach() {
+            assert!(began.elapsed() < BROKER_TIMEOUT, "no broker answers: {error}\n{}", self.said());
+            let child = self.child.as_mut().expect("it was just started");
+            let ended = child.try_wait().expect("a child can be asked");
+            assert!(ended.is_none(), "the broker has ended: {ended:?}\n{}", self.said());
+        }
+    }
+
+    /// Asks it to end, and waits until it has.
+    ///
+    /// # Panics
+    /// Where it does not.
+    pub fn stop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        signal(&child, "TERM");
+        let status = wait_for(&mut child, BROKER_TIMEOUT);
+        assert!(status.is_some(), "the broker does not end: {}", self.said());
+    }
+
+    /// How it is reached.
+    pub fn brokers(&self) -> Brokers {
+        Brokers { bootstrap: self.address(), properties: Vec::new() }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[0])
+    }
+
+    /// Makes topics of so many partitions each.
+    ///
+    /// # Panics
+    /// Where they cannot be made.
+    pub fn make(&self, wanted: &[(&str, u32)]) {
+        let spec = |(name, partitions): &(&str, u32)| TopicSpec {
+            name: (*name).to_owned(),
+            partitions: *partitions,
+            settings: Default::default(),
+        };
+        let specs: Vec<TopicSpec> = wanted.iter().map(spec).collect();
+        let made = topics::create(&self.brokers(), &specs, NewTopics { partitions: 1, replication: 1 });
+        assert_eq!(made.expect("topics can be made").len(), wanted.len());
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
