@@ -108,6 +108,14 @@ impl Broker {
         assert_eq!(made.expect("topics can be made").len(), wanted.len());
     }
 
+    /// Gives a topic more partitions, so that it has `count`.
+    ///
+    /// # Panics
+    /// Where it cannot.
+    pub fn add_partitions(&self, topic: &str, count: u32) {
+        topics::grow(&self.brokers(), topic, count).expect("a topic can grow");
+    }
+
     fn said(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }

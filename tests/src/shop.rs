@@ -118,6 +118,36 @@ impl Shop {
     }
 }
 
+/// A running command that serves nothing; it is killed when this value goes away.
+pub struct Running(Child);
+
+impl Running {
+    /// Starts a command.
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn start(mut command: Command) -> Running {
+        Running(command.stdout(Stdio::null()).spawn().expect("the binary starts"))
+    }
+
+    /// Asks it to end, as `systemd` would; its exit code.
+    ///
+    /// # Panics
+    /// Where it does not end.
+    pub fn terminate(mut self) -> Option<i32> {
+        signal(&self.0, "TERM");
+        wait_for(&mut self.0, SERVER_TIMEOUT).expect("a command ends when it is asked to").code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running server; it is killed when this value goes away.
 pub struct Server {
     child: Child,

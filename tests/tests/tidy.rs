@@ -21,15 +21,21 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("etalage-store", &["etalage-model"]),
     ("etalage-kafka", &["etalage-model"]),
     ("etalage-serve", &["etalage-model"]),
+    ("etalage-feeds", &["etalage-model"]),
     (
         "etalage",
-        &["etalage-model", "etalage-operators", "etalage-views", "etalage-store", "etalage-kafka", "etalage-serve"],
+        &[
+            "etalage-model",
+            "etalage-operators",
+            "etalage-views",
+            "etalage-store",
+            "etalage-kafka",
+            "etalage-serve",
+            "etalage-feeds",
+        ],
     ),
     ("etalage-bench", &["etalage", "etalage-model", "etalage-operators", "etalage-views"]),
-    (
-        "etalage-tests",
-        &["etalage", "etalage-model", "etalage-store", "etalage-kafka", "etalage-views", "etalage-serve"],
-    ),
+    ("etalage-tests", &["etalage-kafka"]),
 ];
 
 /// Files that git tracks or would, with this ending.

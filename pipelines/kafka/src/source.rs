@@ -10,6 +10,7 @@ use etalage_model::{InputKind, Micros, Position};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
+    message::{Header, Headers},
     types::RDKafkaErrorCode,
 };
 
@@ -53,6 +54,8 @@ pub struct Received {
     pub key: Option<Vec<u8>>,
     /// What it says; `None` is a tombstone.
     pub payload: Option<Vec<u8>>,
+    /// Its headers, those that are text.
+    pub headers: Vec<(String, String)>,
 }
 
 /// Reads topics.
@@ -149,6 +152,7 @@ impl Source {
             at: message.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok()).map(|ms| Micros(ms * 1_000)),
             key: message.key().map(<[u8]>::to_vec),
             payload: message.payload().map(<[u8]>::to_vec),
+            headers: message.headers().map_or_else(Vec::new, |headers| headers.iter().filter_map(text_of).collect()),
         };
         drop(message);
         let part = (topic, partition);
@@ -229,4 +233,9 @@ impl Source {
             tracing::debug!(%error, "offsets could not be committed; they are only for watching lag");
         }
     }
+}
+
+/// Name and text of a header.
+fn text_of(header: Header<'_, &[u8]>) -> Option<(String, String)> {
+    Some((header.key.to_owned(), String::from_utf8(header.value?.to_vec()).ok()?))
 }

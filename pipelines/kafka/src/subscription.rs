@@ -15,10 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etalage_model::Tick;
+use etalage_model::{Micros, Tick};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
+    message::{BorrowedHeaders, Headers},
 };
 
 use crate::{
@@ -37,6 +38,8 @@ pub struct Change {
     pub key: Vec<u8>,
     /// The value, as JSON; `None` where the key has none any more.
     pub value: Option<Vec<u8>>,
+    /// The tick in which it changed.
+    pub as_of: Tick,
 }
 
 /// All changes since the cut before, and the tick as of which the values hold.
@@ -139,7 +142,8 @@ impl Subscription {
                     let Some((topic, view)) = self.views.get_key_value(message.topic()) else { continue };
                     let (part, view) = ((Arc::clone(topic), partition), Arc::clone(view));
                     self.read.insert(part.clone(), offset + 1);
-                    self.held.entry(part).or_default().push_back((offset, Change { view, key, value }));
+                    let as_of = message.headers().and_then(as_of).unwrap_or(0);
+                    self.held.entry(part).or_default().push_back((offset, Change { view, key, value, as_of }));
                 }
             }
         }
@@ -161,6 +165,12 @@ impl Subscription {
         }
         Some(Cut { tick, changes })
     }
+}
+
+/// The tick that the headers name.
+fn as_of(headers: &BorrowedHeaders) -> Option<Tick> {
+    let text = headers.iter().find(|header| header.key == "as-of")?.value?;
+    Micros::parse(std::str::from_utf8(text).ok()?).map(|at| at.0)
 }
 
 /// Reads a message of the progress topic. What is none is passed over.

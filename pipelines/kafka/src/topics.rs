@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use etalage_model::{Key, Sym, key::write_json_str};
 use rdkafka::{
-    admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication},
     consumer::BaseConsumer,
     types::RDKafkaErrorCode,
 };
@@ -104,6 +104,21 @@ pub fn create(brokers: &Brokers, specs: &[TopicSpec], new: NewTopics) -> Result<
         }
     }
     Ok(names)
+}
+
+/// Gives a topic more partitions, so that it has `count`.
+///
+/// # Errors
+/// Where no broker answers, or it does not let us.
+pub fn grow(brokers: &Brokers, topic: &str, count: u32) -> Result<(), KafkaError> {
+    let admin: AdminClient<Told> = brokers.client(&[], Told)?;
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_TIMEOUT)).operation_timeout(Some(ANSWER_TIMEOUT));
+    let wanted = NewPartitions::new(topic, count as usize);
+    let action = || format!("give `{topic}` more partitions");
+    let grown =
+        answer(admin.create_partitions(&[wanted], &options))?.map_err(|error| KafkaError::of(action(), error))?;
+    let refused = grown.into_iter().find_map(Result::err);
+    refused.map_or(Ok(()), |(_, code)| Err(KafkaError::of(action(), rdkafka::error::KafkaError::AdminOp(code))))
 }
 
 /// Asks whether topics are there and may be read.

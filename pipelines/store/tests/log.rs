@@ -156,7 +156,8 @@ fn what_cannot_be_appended_changes_nothing() {
 
 #[test]
 fn a_payload_of_exactly_the_limit_is_taken() {
-    let payload_bytes = etalage_model::codec::encode(&records(0, 3)).unwrap().len() as u32;
+    let payload_bytes =
+        etalage_model::codec::encode(&(records(0, 3), etalage_model::Binding::default())).unwrap().len() as u32;
     for (max_frame_bytes, fits) in [(payload_bytes, true), (payload_bytes - 1, false)] {
         let dir = tempfile::tempdir().unwrap();
         let (mut log, _) = Log::open(dir.path(), LogOptions { max_frame_bytes, ..SMALL }).unwrap();

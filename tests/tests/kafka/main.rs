@@ -1,22 +1,16 @@
 //! The pipeline between real topics: what a subscriber sees is byte for byte what the embedded mode
 //! answers, whatever is killed meanwhile.
 
+mod errors;
+mod faults;
+mod subscribers;
 mod support;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use etalage_kafka::Publisher;
 use etalage_tests::{broker::Broker, seed};
 use rand::RngExt;
-use support::{TopicShop, disturbed, story};
-
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_millis() as u64
-}
-
-fn publisher(broker: &Broker) -> Publisher {
-    Publisher::open(&broker.brokers(), Duration::from_millis(1)).expect("a publisher")
-}
+use support::{TopicShop, disturbed, now_ms, publisher, story};
 
 /// Half of the messages lie in the topics before the service starts, half come while it runs.
 #[test]

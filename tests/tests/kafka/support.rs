@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use etalage_kafka::{Publisher, Subscription, To};
@@ -49,10 +49,14 @@ impl TopicShop {
     }
 
     pub(crate) fn configure(&self, workers: usize) {
-        self.shop.configure(&format!("{}{}", views_config(workers), self.kafka_config()));
+        self.shop.configure(&self.config(workers));
     }
 
-    pub(crate) fn kafka_config(&self) -> String {
+    pub(crate) fn config(&self, workers: usize) -> String {
+        format!("{}{}", views_config(workers), self.kafka_config())
+    }
+
+    fn kafka_config(&self) -> String {
         let TopicShop { name, address, .. } = self;
         format!(
             r#"
@@ -143,6 +147,14 @@ discover = "500ms"
         }
         values
     }
+}
+
+pub(crate) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_millis() as u64
+}
+
+pub(crate) fn publisher(broker: &Broker) -> Publisher {
+    Publisher::open(&broker.brokers(), Duration::from_millis(1)).expect("a publisher")
 }
 
 /// No set holds an item that is not sellable at that tick.

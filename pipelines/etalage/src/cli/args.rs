@@ -92,6 +92,9 @@ pub enum Command {
     /// Make or check the Kafka topics that are written
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// Keep a product file (Google Merchant, Meta) current from the topics
+    #[command(after_help = FEED_HELP)]
+    Feed(FeedArgs),
     /// Look at messages that were refused
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
@@ -140,6 +143,43 @@ pub enum TopicsCommand {
     /// Say what is wrong with the topics
     #[command(after_help = TOPICS_HELP)]
     Check,
+}
+
+const FEED_HELP: &str = "\
+Reads item.sellable, set.bestsellers and the topics of the catalogue. The file is replaced as a whole; FILE.json
+beside it says as of which instant it holds. A product that is sold out keeps its row, as out_of_stock, and
+is written at once. custom_label_0 is top10 or top50, by the set of --scope and --window.
+
+Example:
+  etalage feed --out /var/www/feed.tsv --config shop.toml --window 7d";
+
+/// `feed`
+#[derive(Debug, Args)]
+pub struct FeedArgs {
+    /// The file
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Whose words it uses
+    #[arg(long, value_enum, default_value_t = FeedFormat::Google)]
+    pub format: FeedFormat,
+    /// The scope of the set that gives the labels
+    #[arg(long, value_name = "SCOPE", default_value = "global")]
+    pub scope: String,
+    /// The window of that set; without it, the longest
+    #[arg(long, value_name = "WINDOW")]
+    pub window: Option<String>,
+    /// Write at most this often, except for what is sold out
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1s")]
+    pub every: Duration,
+}
+
+/// Whose words a product file uses.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum FeedFormat {
+    /// Google Merchant: in_stock
+    Google,
+    /// Meta: in stock
+    Meta,
 }
 
 const DEMO_HELP: &str = "\

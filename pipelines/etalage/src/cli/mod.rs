@@ -60,6 +60,7 @@ fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Verify => verify::run(common, &load(common)?.config),
         Command::Check => check::run(common, &load(common)?),
         Command::Topics(command) => topics::run(&load(common)?.config, command),
+        Command::Feed(args) => topics::feed(&load(common)?.config, args),
         Command::Quarantine(command) => quarantine::run(common, &load(common)?.config, command),
         Command::Config(ConfigCommand::Reference { markdown }) => {
             let mut out = Out::new();

@@ -3,7 +3,11 @@
 
 use std::sync::mpsc;
 
-use super::{CliError, args::TopicsCommand, serving::Beside};
+use super::{
+    CliError,
+    args::{FeedArgs, TopicsCommand},
+    serving::Beside,
+};
 use crate::{
     config::Config,
     runtime::{ClockMode, Door},
@@ -13,10 +17,14 @@ use crate::{
 mod with_kafka {
     use super::*;
     use crate::{
-        cli::Out,
+        cli::{Out, args::FeedFormat, run::interrupts},
         runtime::shop_options,
-        topics::{self, Quarantine, Topics},
+        topics::{
+            self, Quarantine, Topics,
+            feed::{FeedOptions, FollowError},
+        },
     };
+    use etalage_feeds::Format;
 
     /// The topics that a service is connected to, if any.
     pub(in crate::cli) struct Connected(Option<Topics>);
@@ -62,6 +70,35 @@ mod with_kafka {
         pub(in crate::cli) fn stop(self) {
             self.0.into_iter().for_each(Topics::stop);
         }
+    }
+
+    /// Keeps a product file current until it is interrupted.
+    ///
+    /// # Errors
+    /// Where the topics cannot be read, or the file cannot be written.
+    pub(in crate::cli) fn feed(config: &Config, args: &FeedArgs) -> Result<(), CliError> {
+        if !config.kafka.is_on() {
+            return Err(CliError::Usage("no brokers are configured; name some in [kafka] brokers".to_owned()));
+        }
+        let longest = config.windows.names.iter().max_by_key(|window| window.length_us);
+        let window = args.window.clone().or_else(|| longest.map(|window| window.name.clone())).unwrap_or_default();
+        if !config.windows.names.iter().any(|known| known.name == window) {
+            return Err(CliError::Usage(format!("`{window}` is none of the windows of the configuration")));
+        }
+        let options = FeedOptions {
+            path: args.out.clone(),
+            format: match args.format {
+                FeedFormat::Google => Format::Google,
+                FeedFormat::Meta => Format::Meta,
+            },
+            set: (args.scope.clone(), window),
+            every: args.every,
+        };
+        let interrupted = interrupts()?;
+        topics::feed::follow(config, &options, || interrupted.try_recv().is_ok()).map_err(|error| match error {
+            FollowError::Kafka(error) => CliError::Kafka(error),
+            FollowError::File(error) => CliError::Failed(error.to_string()),
+        })
     }
 
     /// The topics that are written must be there, and set up as they must be.
@@ -140,12 +177,20 @@ mod without_kafka {
     ///
     /// # Errors
     /// Always.
+    pub(in crate::cli) fn feed(_config: &Config, _args: &FeedArgs) -> Result<(), CliError> {
+        Err(CliError::Usage(NO_KAFKA.to_owned()))
+    }
+
+    /// Says that there is no Kafka in this build.
+    ///
+    /// # Errors
+    /// Always.
     pub(in crate::cli) fn run(_config: &Config, _command: &TopicsCommand) -> Result<(), CliError> {
         Err(CliError::Usage(NO_KAFKA.to_owned()))
     }
 }
 
 #[cfg(feature = "kafka")]
-pub(super) use with_kafka::{Connected, run};
+pub(super) use with_kafka::{Connected, feed, run};
 #[cfg(not(feature = "kafka"))]
-pub(super) use without_kafka::{Connected, run};
+pub(super) use without_kafka::{Connected, feed, run};

@@ -6,7 +6,7 @@ use etalage_model::{
     decode::json::{self, Context},
 };
 
-use crate::runtime::{Door, TopicMessage};
+use crate::runtime::TopicMessage;
 
 /// A message of a topic, and what it says.
 pub(super) struct Decoded {
@@ -16,15 +16,10 @@ pub(super) struct Decoded {
 
 impl Decoded {
     /// Decodes a message. What it cannot be read as is one refused item; none is ever without items.
-    pub(super) fn of(received: Received, door: &Door) -> Decoded {
-        let Received { topic, kind, partition, offset, at, key, payload } = received;
-        let context = Context {
-            // What does not say when it happened happened when it was produced.
-            now: at.unwrap_or_else(|| door.now()),
-            map_time: None,
-            currencies: door.currencies(),
-            limits: door.limits(),
-        };
+    pub(super) fn of(received: Received, context: &Context<'_>) -> Decoded {
+        let Received { topic, kind, partition, offset, at, key, payload, .. } = received;
+        // What does not say when it happened happened when it was produced.
+        let context = Context { now: at.unwrap_or(context.now), ..*context };
         let (raw, items) = match payload {
             Some(payload) => {
                 let items = items(kind, &payload, &context);

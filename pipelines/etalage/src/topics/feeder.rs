@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etalage_kafka::{KafkaError, Source, SourceOptions};
-use etalage_model::Outcome;
+use etalage_kafka::{KafkaError, Received, Source, SourceOptions};
+use etalage_model::{Outcome, decode::json::Context};
 use etalage_serve::NotStored;
 use tokio::sync::oneshot;
 
@@ -99,11 +99,11 @@ impl Feeder {
                 self.wait_for_answers(0)?;
                 continue;
             };
-            let mut batch = vec![Decoded::of(first, &self.door)];
+            let mut batch = vec![self.decoded(first)];
             while batch.len() < MAX_BATCH_MESSAGES
                 && let Some(more) = source.receive(Duration::ZERO)?
             {
-                batch.push(Decoded::of(more, &self.door));
+                batch.push(self.decoded(more));
             }
             self.submit(batch)?;
         }
@@ -127,7 +127,7 @@ impl Feeder {
                 break;
             } else if let Some(received) = source.receive(PATIENCE)? {
                 let part = (Arc::clone(&received.topic), received.partition);
-                let decoded = Decoded::of(received, &self.door);
+                let decoded = self.decoded(received);
                 merge.add(part, decoded.at(), decoded);
             }
             let (pause, go_on) = merge.balance();
@@ -137,6 +137,11 @@ impl Feeder {
         source.pause(merge.paused(), false)?;
         self.wait_for_answers(0)?;
         self.door.go_live().map_err(Stop::Pipeline)
+    }
+
+    fn decoded(&self, received: Received) -> Decoded {
+        let (currencies, limits) = (self.door.currencies(), self.door.limits());
+        Decoded::of(received, &Context { now: self.door.now(), map_time: None, currencies, limits })
     }
 
     fn submit(&mut self, batch: Vec<Decoded>) -> Result<(), Stop> {

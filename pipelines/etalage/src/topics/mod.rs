@@ -8,6 +8,7 @@
 //! ```
 
 mod decoding;
+pub mod feed;
 mod feeder;
 mod merge;
 

@@ -124,6 +124,8 @@ impl Outbox {
     pub(super) fn leave_what_differs(&mut self, published: Published, views: &[ViewInfo]) {
         let Published { mut newest, ends } = published;
         self.ends = ends;
+        // Nothing was sent so far: of no tick before is anything to be told.
+        self.marks.clear();
         self.waiting.retain(|(view, key), waiting| {
             let known = newest.remove(&(*view, topics::key(key, views[*view].key_fields).into_bytes()));
             let value = waiting.value.as_ref().map(|value| {
@@ -347,12 +349,14 @@ mod tests {
     #[test]
     fn only_what_differs_from_the_topics_is_sent_and_what_is_gone_gets_a_tombstone() {
         let mut outbox = Outbox::default();
+        outbox.take(&tick(3, &[]), &views());
         outbox.take(&tick(9, &[("same", Some(1)), ("other", Some(2)), ("new", Some(3))]), &views());
         let known = |scope: &str, value: &str| {
             ((0, topics::key(&key(scope), &["scope"]).into_bytes()), hash128(value.as_bytes()))
         };
         let newest = [known("same", "1"), known("other", "1"), known("gone", "7")].into_iter().collect();
         outbox.leave_what_differs(Published { newest, ends: BTreeMap::from([((0, 0), 40)]) }, &views());
+        assert_eq!(done(&mut outbox), None, "what the topics hold is of no tick before");
         let mut left: Vec<(Key, String)> = Vec::new();
         while let Some(flight) = outbox.next() {
             left.push((flight.key, json(&flight)));

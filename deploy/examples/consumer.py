@@ -1,0 +1,48 @@
+"""Follows views of etalage through their topics, all as of one tick at a time.
+
+    pip install confluent-kafka
+    python consumer.py BROKERS PREFIX VIEW [VIEW ...]
+
+Prints a JSON line for every change, tick by tick: what is printed up to a line with another `as_of` is
+everything that was true then. Who keeps the newest value of each key has what etalage answers.
+"""
+
+import json
+import sys
+
+from confluent_kafka import Consumer, TopicPartition
+
+brokers, prefix, *views = sys.argv[1:]
+progress = f"{prefix}progress.v1"
+topics = {f"{prefix}{view}.v1": view for view in views}
+consumer = Consumer({"bootstrap.servers": brokers, "group.id": "etalage-example", "enable.auto.commit": False})
+known = consumer.list_topics(timeout=10).topics
+consumer.assign([TopicPartition(topic, part, 0) for topic in [progress, *topics] for part in known[topic].partitions])
+
+held = {}  # (topic, partition) -> messages that belong to no complete tick yet
+read = {}  # (topic, partition) -> offset behind the last message
+told = []  # what progress said, oldest first
+
+while True:
+    message = consumer.poll(1)
+    if message is None or message.error():
+        continue
+    place = message.topic(), message.partition()
+    if message.topic() == progress:
+        told.append(json.loads(message.value()))
+    else:
+        held.setdefault(place, []).append(message)
+        read[place] = message.offset() + 1
+    # A tick is complete when every partition was read up to the offset that progress named.
+    while told:
+        ends = {(t, int(p)): end for t, parts in told[0]["offsets"].items() if t in topics for p, end in parts.items()}
+        if any(read.get(place, 0) < end for place, end in ends.items()):
+            break
+        for place, messages in held.items():
+            below = [m for m in messages if m.offset() < ends.get(place, 0)]
+            held[place] = messages[len(below) :]
+            for m in below:
+                key, value = json.loads(m.key()), m.value() and json.loads(m.value())
+                print(json.dumps({"as_of": told[0]["as_of"], "view": topics[m.topic()], "key": key, "value": value}))
+        told.pop(0)
+        sys.stdout.flush()

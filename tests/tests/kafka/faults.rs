@@ -1,0 +1,215 @@
+//! What does not go as planned: a broker that restarts, bad messages, tombstones, partitions that come
+//! later or say nothing.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use etalage_kafka::{Source, SourceOptions, Subscription, To};
+use etalage_tests::{broker::Broker, http::eventually, seed, story::Kind};
+use serde_json::json;
+
+use crate::support::{TopicShop, VIEWS, disturbed, now_ms, publisher, story};
+
+/// The broker is stopped and started again while messages come, and so is the service.
+#[test]
+fn a_broker_that_restarts_changes_nothing() {
+    let mut broker = Broker::start(&[]);
+    let (seed, mut random) = seed::draw("kafka broker");
+    let topics = TopicShop::new(&broker, "restart", 2);
+    let publisher = publisher(&broker);
+    let now_ms = now_ms();
+    let mut messages = story(seed::from(seed), 1_200, now_ms);
+    let sent = disturbed(&messages, &mut random);
+    let mut server = topics.shop.run();
+    for (round, some) in sent.chunks(sent.len().div_ceil(3)).enumerate() {
+        let (early, late) = some.split_at(some.len() / 2);
+        topics.send(&publisher, early);
+        broker.stop();
+        topics.send(&publisher, late);
+        if round == 1 {
+            server.kill();
+            broker.begin();
+            server = topics.shop.start();
+        } else {
+            broker.begin();
+        }
+    }
+    messages.extend(topics.send_last(&publisher, now_ms));
+    assert_eq!(topics.seen(&broker), topics.embedded(&messages));
+    assert_eq!(server.http.get("/readyz").status, 200);
+    server.terminate().with_code(0);
+}
+
+/// Counts what all views' topics hold, tombstones and old values included.
+fn messages_in(topics: &TopicShop, broker: &Broker) -> usize {
+    let names = VIEWS.map(|view| (format!("{}.{view}.v1", topics.name), etalage_kafka::InputKind::Events));
+    let options = SourceOptions {
+        brokers: broker.brokers(),
+        topics: names.into(),
+        group: "count".to_owned(),
+        discover_every: Duration::from_secs(60),
+    };
+    let mut source = Source::open(options, &[]).expect("the topics can be read");
+    let mut count = 0;
+    while !source.has_caught_up() {
+        count += usize::from(source.receive(Duration::from_millis(100)).expect("the topics can be read").is_some());
+    }
+    count
+}
+
+#[test]
+fn after_a_restart_only_what_differs_is_sent() {
+    let broker = Broker::shared();
+    let topics = TopicShop::new(broker, "differs", 1);
+    let publisher = publisher(broker);
+    let now_ms = now_ms();
+    let messages = story(seed::from(7), 300, now_ms);
+    topics.send(&publisher, &messages);
+    topics.send_last(&publisher, now_ms);
+    let server = topics.shop.run();
+    let before = topics.seen(broker);
+    server.terminate().with_code(0);
+    let sent = messages_in(&topics, broker);
+    assert!(sent >= before.len() && before.len() > 100, "{sent} messages for {} keys", before.len());
+
+    // Nothing has changed.
+    let server = topics.shop.run();
+    let lines = |server: &etalage_tests::Server| server.http.json("/v1/status")["as_of"].to_string();
+    let first = lines(&server);
+    eventually("time passes", || (lines(&server) != first).then_some(()));
+    server.terminate().with_code(0);
+    assert_eq!(messages_in(&topics, broker), sent);
+
+    // One list of another length: the sets change, and nothing else.
+    topics.shop.configure(&topics.config(1).replace("k = 4", "k = 2"));
+    let server = topics.shop.run();
+    server.terminate().with_code(0);
+    let sets = before.keys().filter(|(view, _)| view == "set.bestsellers").count();
+    let more = messages_in(&topics, broker) - sent;
+    assert!((1..=sets).contains(&more), "{more} messages for {sets} sets");
+}
+
+#[test]
+fn what_cannot_be_taken_lies_in_the_quarantine_topic_as_it_was_sent() {
+    let broker = Broker::shared();
+    let topics = TopicShop::new(broker, "poison", 1);
+    let publisher = publisher(broker);
+    let now_ms = now_ms();
+    let long = format!(r#"{{"messageId":"long","event":"{}"}}"#, "x".repeat(40_000));
+    let bad: Vec<(Kind, &str, &str)> = vec![
+        (Kind::Event, "no json", "malformed"),
+        (Kind::Event, "[]", "malformed"),
+        (Kind::Event, r#"{"messageId":"b1","event":7}"#, "invalid"),
+        (Kind::Event, long.as_str(), "too_large"),
+        (Kind::Event, r#"{"messageId":"b2","event":"view_item","timestamp":"2150-01-01T00:00:00Z"}"#, "future"),
+        (Kind::Inventory, r#"{"messageId":"b3","item_id":"a","op":"set","available":"many"}"#, "invalid"),
+        (Kind::Catalogue, r#"{"messageId":"b4","item_id":""}"#, "invalid"),
+    ];
+    let server = topics.shop.run();
+    for (at, (kind, raw, _)) in bad.iter().enumerate() {
+        let topic = topics.topic(*kind);
+        let to = To { topic: &topic, partition: Some(at as u32 % 3), key: "bad" };
+        publisher.send(to, Some(raw.as_bytes())).expect("the broker takes messages");
+    }
+    // A tombstone means nothing among events.
+    let topic = topics.topic(Kind::Event);
+    publisher.send(To { topic: &topic, partition: Some(0), key: "gone" }, None).expect("the broker takes messages");
+    let good = topics.send_last(&publisher, now_ms);
+    assert_eq!(topics.seen(broker), topics.embedded(&good), "the stream goes on");
+
+    let mut source = Source::open(
+        SourceOptions {
+            brokers: broker.brokers(),
+            topics: vec![("poison.quarantine".to_owned(), etalage_kafka::InputKind::Events)],
+            group: "look".to_owned(),
+            discover_every: Duration::from_secs(60),
+        },
+        &[],
+    )
+    .expect("the topic can be read");
+    let mut found: BTreeMap<Vec<u8>, BTreeMap<String, String>> = BTreeMap::new();
+    while !source.has_caught_up() {
+        let Some(message) = source.receive(Duration::from_secs(1)).expect("the topic can be read") else { continue };
+        found.insert(message.payload.unwrap_or_default(), message.headers.into_iter().collect());
+    }
+    for (at, (kind, raw, code)) in bad.iter().enumerate() {
+        let headers = &found[raw.as_bytes()];
+        assert_eq!(headers["code"], *code, "{raw:.60}");
+        assert_eq!((&headers["topic"], &headers["partition"]), (&topics.topic(*kind), &(at % 3).to_string()));
+        assert!(headers["offset"].parse::<u64>().is_ok() && !headers["reason"].is_empty());
+    }
+    assert_eq!(found[&Vec::new()]["code"], "invalid", "the tombstone");
+    assert_eq!(found.len(), bad.len() + 1);
+    server.terminate().with_code(0);
+}
+
+#[test]
+fn a_tombstone_of_the_catalogue_withdraws_the_item() {
+    let broker = Broker::shared();
+    let topics = TopicShop::new(broker, "tombstone", 1);
+    let publisher = publisher(broker);
+    let now_ms = now_ms();
+    let stocked = |item: &str| json!({ "messageId": format!("s-{item}"), "item_id": item, "op": "set", "available": 3, "occurred_at": now_ms });
+    let listed =
+        |item: &str| json!({ "messageId": format!("c-{item}"), "item_id": item, "updated_at": now_ms - 1_000 });
+    topics.send(&publisher, &["gone", "kept"].map(|item| (Kind::Inventory, stocked(item))));
+    topics.send(&publisher, &["gone", "kept"].map(|item| (Kind::Catalogue, listed(item))));
+    let server = topics.shop.run();
+    let topic = topics.topic(Kind::Catalogue);
+    publisher.send(To { topic: &topic, partition: Some(1), key: "gone" }, None).expect("the broker takes messages");
+    topics.send_last(&publisher, now_ms);
+    let seen = topics.seen(broker);
+    let sellable = |item: &str| {
+        let key = ("item.sellable".to_owned(), json!({ "item_id": item }).to_string());
+        seen.get(&key).map(|value| value.contains(r#""sellable":true"#))
+    };
+    assert_eq!((sellable("gone"), sellable("kept")), (Some(false), Some(true)));
+    server.terminate().with_code(0);
+}
+
+/// Only one partition of one topic has anything: the others hold nothing back. A partition that comes
+/// later is found.
+#[test]
+fn idle_partitions_hold_nothing_back_and_new_ones_are_found() {
+    let broker = Broker::shared();
+    let topics = TopicShop::new(broker, "idle", 1);
+    let publisher = publisher(broker);
+    let at = now_ms();
+    let event = |id: &str| json!({ "messageId": id, "event": "view_item", "timestamp": at, "properties": { "items": [{ "item_id": "a" }] } });
+    let topic = topics.topic(Kind::Event);
+    let send = |id: &str, partition: u32| {
+        let to = To { topic: &topic, partition: Some(partition), key: id };
+        publisher.send(to, Some(event(id).to_string().as_bytes())).expect("the broker takes messages");
+    };
+    let views = |server: &etalage_tests::Server| {
+        let path = "/v1/views/item.popularity/global/1d/a";
+        let answer = server.http.try_get(path).ok().filter(|answer| answer.status == 200)?;
+        answer.json()["value"]["views"].as_u64()
+    };
+    send("before", 1);
+    let server = topics.shop.run();
+    eventually("what lay in one partition is there", || (views(&server) == Some(1)).then_some(()));
+    send("while", 1);
+    eventually("what comes is there", || (views(&server) == Some(2)).then_some(()));
+    broker.add_partitions(&topic, 5);
+    // A publisher knows the partitions that there are when it is opened.
+    let publisher = self::publisher(broker);
+    let send = |id: &str, partition: u32| {
+        let to = To { topic: &topic, partition: Some(partition), key: id };
+        publisher.send(to, Some(event(id).to_string().as_bytes())).expect("the broker takes messages");
+    };
+    send("new", 4);
+    eventually("what lies in a new partition is there", || (views(&server) == Some(3)).then_some(()));
+    server.kill();
+
+    // It is known behind its offset after a restart.
+    send("later", 4);
+    let server = topics.shop.run();
+    eventually("all of it is there", || (views(&server) == Some(4)).then_some(()));
+    let open = Subscription::open(&broker.brokers(), "idle.", &["item.popularity"]);
+    let mut subscription = open.expect("the topics can be read");
+    eventually("progress is told although most partitions are empty", || {
+        let cut = subscription.next(Duration::from_secs(1)).expect("the topics can be read")?;
+        (!cut.changes.is_empty()).then_some(())
+    });
+    server.terminate().with_code(0);
+}
