@@ -2,13 +2,15 @@
 //!
 //! `throughput` and `latency` run the dataflow in this process, without store and sockets;
 //! `ingest` runs the real binary and goes from HTTP to a reader of the event stream, the load in
-//! a process of its own. Every report names the command, the machine and the commit.
+//! a process of its own; `kafka` (a feature) does so between topics of a real broker. Every report names the command, the machine and the commit.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its report")]
 
 #[path = "../peers/hand.rs"]
 mod hand;
 mod ingest;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod latency;
 mod report;
 mod throughput;
@@ -46,6 +48,12 @@ enum Command {
     /// load and reads the stream. Latency goes from the intended instant of an event to the
     /// arrival of a message that is as of its storing or later.
     Ingest(ingest::Options),
+    /// Latency from a producer over etalage to a consumer, at a fixed rate, on a real broker
+    ///
+    /// Starts a broker and the service; this process produces and consumes. The same probes go
+    /// through a plain topic in the same run, so that what etalage adds can be told.
+    #[cfg(feature = "kafka")]
+    Kafka(kafka::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -53,5 +61,7 @@ fn main() -> anyhow::Result<()> {
         Command::Throughput(options) => throughput::run(&options),
         Command::Latency(options) => latency::run(&options),
         Command::Ingest(options) => ingest::run(&options),
+        #[cfg(feature = "kafka")]
+        Command::Kafka(options) => kafka::run(&options),
     }
 }
