@@ -29,6 +29,6 @@ pub use error::KafkaError;
 pub use etalage_model::InputKind;
 pub use publisher::{Publisher, To};
 pub use refused::{MAX_RAW_BYTES, Refused, RefusedTopic};
-pub use sink::{Now, PROGRESS_TOPIC, QUEUE_KBYTES, Sink, SinkOptions, SinkReader};
+pub use sink::{Now, PROGRESS_TOPIC, QUEUE_KBYTES, Sink, SinkOptions, SinkReader, Urgency};
 pub use source::{FETCH_AHEAD_KBYTES, Received, Source, SourceOptions};
 pub use subscription::{Change, Cut, Subscription};

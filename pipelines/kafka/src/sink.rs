@@ -34,11 +34,15 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
+pub use self::outbox::Urgency;
 use self::outbox::{Flight, Outbox};
 use crate::{Brokers, KafkaError, client::Told, published, topics};
 
 /// The topic, behind the prefix, that says how far the others have come.
 pub const PROGRESS_TOPIC: &str = "progress.v1";
+
+/// How often progress is told at the most.
+const PROGRESS_EVERY: Duration = Duration::from_millis(5);
 
 /// How often it is said that nothing has changed.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -68,6 +72,8 @@ pub struct SinkOptions {
     pub linger: Duration,
     /// The clocks, for the times in headers.
     pub now: Now,
+    /// Views whose changes wait for each other, and how long at the most.
+    pub publish_interval: Vec<(String, Duration)>,
 }
 
 /// A running sink.
@@ -97,7 +103,7 @@ impl Sink {
     ///
     /// # Errors
     /// Where the client's settings are wrong, or there is no thread.
-    pub fn start(options: SinkOptions) -> Result<Sink, KafkaError> {
+    pub fn start(options: SinkOptions, urgency: Box<dyn Urgency>) -> Result<Sink, KafkaError> {
         let linger_ms = (options.linger.as_micros() as f64 / 1_000.0).to_string();
         let producer = options.brokers.client(
             &[
@@ -111,7 +117,7 @@ impl Sink {
             Delivered::default(),
         )?;
         let (commands, inbox) = unbounded();
-        let sender = Sending::new(options, producer);
+        let sender = Sending::new(options, producer, urgency);
         let thread = std::thread::Builder::new().name("kafka-sink".into()).spawn(move || sender.run(&inbox));
         let thread = thread.map_err(|error| KafkaError::Other {
             action: "start the sink's thread".into(),
@@ -177,19 +183,34 @@ struct Sending {
     /// The last tick of which progress was told, and when.
     told: (Tick, Option<Instant>),
     retry_at: Option<Instant>,
+    paces: Vec<Pace>,
+}
+
+/// When what waits of a view is sent.
+struct Pace {
+    view: usize,
+    every: Duration,
+    last: Instant,
 }
 
 impl Sending {
-    fn new(options: SinkOptions, producer: BaseProducer<Delivered>) -> Sending {
+    fn new(options: SinkOptions, producer: BaseProducer<Delivered>, urgency: Box<dyn Urgency>) -> Sending {
+        let pace = |(name, every): &(String, Duration)| {
+            let view = options.views.iter().position(|view| view.name == name)?;
+            Some(Pace { view, every: *every, last: Instant::now() })
+        };
+        let paces: Vec<Pace> = options.publish_interval.iter().filter_map(pace).collect();
+
         let topics = options.views.iter().map(|view| topics::of_view(&options.prefix, view.name)).collect();
         Sending {
             options,
             producer,
             topics,
-            outbox: Outbox::default(),
+            outbox: Outbox::new(paces.iter().map(|pace| pace.view), urgency),
             has_begun: false,
             told: (0, None),
             retry_at: None,
+            paces,
         }
     }
 
@@ -240,6 +261,10 @@ impl Sending {
     fn step(&mut self) {
         if !self.has_begun {
             return;
+        }
+        for pace in self.paces.iter_mut().filter(|pace| pace.last.elapsed() >= pace.every) {
+            pace.last = Instant::now();
+            self.outbox.release(pace.view);
         }
         if self.retry_at.is_none_or(|at| at <= Instant::now()) {
             self.retry_at = None;
@@ -321,7 +346,8 @@ impl Sending {
     fn tell_progress(&mut self) {
         let Some(done) = self.outbox.done() else { return };
         let (told, at) = self.told;
-        if done.tick < told || (!done.has_news && at.is_some_and(|at| at.elapsed() < HEARTBEAT)) {
+        let every = if done.has_news { PROGRESS_EVERY } else { HEARTBEAT };
+        if done.tick < told || at.is_some_and(|at| at.elapsed() < every) {
             return;
         }
         let (now_us, now) = (self.options.now)();

@@ -15,6 +15,7 @@ use etalage_operators::{
     seal::seal_values,
     top_k::{Feed, Ranking, TopK, TopKOptions},
 };
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
     oracle::{History, json},
     parts::{Parts, Published, Sealable},
     popularity::plain_rows,
+    row_schema,
     scope::{Part, no_part},
     sellable::plain_stock,
 };
@@ -38,6 +40,7 @@ pub const VIEW: View = View {
     key_fields: &["scope", "window"],
     about: "the first K sellable items of a scope and rolling window, by score",
     has_window_start: false,
+    schema: || row_schema::<Row>(),
     build,
     oracle,
 };
@@ -46,14 +49,16 @@ pub const VIEW: View = View {
 type Items = Ranking<Sym, Option<i64>>;
 
 /// A set as readers see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct Row {
     #[serde(serialize_with = "entries")]
+    #[schemars(with = "Vec<Entry>")]
     items: Items,
 }
 
-#[derive(Serialize)]
+#[derive(JsonSchema, Serialize)]
 struct Entry {
+    #[schemars(with = "String")]
     item_id: Sym,
     score: i64,
     available: Option<i64>,

@@ -33,6 +33,8 @@ use std::collections::BTreeMap;
 
 use etalage_model::{Group, Key, ViewInfo};
 
+use schemars::{Schema, generate::SchemaSettings};
+
 pub use options::{ShopOptions, UnknownStock, Window};
 pub use parts::{Parts, Sealable};
 pub use shop::Shop;
@@ -49,6 +51,8 @@ pub struct View {
     pub about: &'static str,
     /// Whether values belong to windows that may be spread: then readers are told their start.
     pub has_window_start: bool,
+    /// What its values look like.
+    pub schema: fn() -> Schema,
     /// The dataflow.
     pub build: for<'scope> fn(&Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope>,
     /// The plain recomputation: key → JSON of the value.
@@ -61,6 +65,40 @@ pub const VIEWS: &[View] = &[sellable::VIEW, popularity::VIEW, totals::VIEW, bes
 /// The view called `name`.
 pub fn view(name: &str) -> Option<&'static View> {
     VIEWS.iter().find(|view| view.name == name)
+}
+
+impl View {
+    /// A JSON Schema with `$defs/key` and `$defs/value`: what stands in topics, streams and answers. It
+    /// describes version 1; a field that is added keeps the version, any other change makes a new one.
+    pub fn json_schema(&self) -> serde_json::Value {
+        let fields = self.key_fields.iter().map(|name| ((*name).to_owned(), serde_json::json!({ "type": "string" })));
+        let fields: serde_json::Map<String, serde_json::Value> = fields.collect();
+        // A key may leave out fields at the end; the first is always there.
+        serde_json::json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$id": format!("etalage:{}.v1", self.name),
+            "title": self.name,
+            "description": self.about,
+            "$defs": {
+                "key": {
+                    "type": "object", "properties": fields, "required": [self.key_fields[0]],
+                    "additionalProperties": false,
+                },
+                "value": (self.schema)(),
+            },
+            "type": "object",
+            "properties": { "key": { "$ref": "#/$defs/key" }, "value": { "$ref": "#/$defs/value" } },
+            "required": ["key", "value"],
+        })
+    }
+}
+
+/// The schema of a view's rows, without what stands in that of the view.
+fn row_schema<T: schemars::JsonSchema>() -> Schema {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.inline_subschemas = true;
+    settings.meta_schema = None;
+    settings.into_generator().into_root_schema_for::<T>()
 }
 
 /// What readers are told of the views that `options` switches on.

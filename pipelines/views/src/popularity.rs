@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use etalage_model::{Group, Key, Measures, Sym, Value};
 use etalage_operators::{Collection, seal::seal_sums};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     options::ShopOptions,
     oracle::{self, History, json},
     parts::{Parts, Published, Sealable, Windowed},
+    row_schema,
     scope::no_part,
     totals::published_micros,
 };
@@ -35,12 +37,13 @@ pub const VIEW: View = View {
     key_fields: &["scope", "window", "item_id"],
     about: "views, carts, orders, units, revenue, refunds and score of an item, per scope and rolling window",
     has_window_start: true,
+    schema: || row_schema::<Row>(),
     build,
     oracle,
 };
 
 /// A row as readers see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct Row {
     views: i64,
     carts: i64,

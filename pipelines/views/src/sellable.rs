@@ -21,6 +21,7 @@ use etalage_operators::{
     seal::seal_values,
     upsert::{Op, Upsert, UpsertOptions},
 };
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
     options::{ShopOptions, UnknownStock},
     oracle::{History, json},
     parts::{Parts, Published, Sealable},
+    row_schema,
 };
 
 /// The view's name.
@@ -41,6 +43,7 @@ pub const VIEW: View = View {
     key_fields: &["item_id", "location_id"],
     about: "units available of an item, in all and by location, and whether it may be shown",
     has_window_start: false,
+    schema: || row_schema::<Row>(),
     build,
     oracle,
 };
@@ -61,7 +64,7 @@ pub struct Stock {
 }
 
 /// A row as readers see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct Row {
     available: Option<i64>,
     availability: &'static str,

@@ -31,6 +31,7 @@ use etalage_operators::{
     latest::Latest,
     seal::seal_sums,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 use timely::dataflow::operators::vec::Map;
 
@@ -41,6 +42,7 @@ use crate::{
     options::ShopOptions,
     oracle::{self, History, json},
     parts::{Parts, Published, Sealable},
+    row_schema,
     scope::no_part,
 };
 
@@ -54,6 +56,7 @@ pub const VIEW: View = View {
     key_fields: &["scope", "window"],
     about: "views, carts, orders, units, revenue, refunds and distinct items sold of a scope, per rolling window",
     has_window_start: false,
+    schema: || row_schema::<Row>(),
     build,
     oracle,
 };
@@ -70,7 +73,7 @@ pub fn published_micros(micros: i128) -> i64 {
 }
 
 /// A row as readers see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct Row {
     views: i64,
     carts: i64,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use etalage_tests::{broker::Broker, seed};
 use rand::RngExt;
-use support::{TopicShop, disturbed, now_ms, publisher, story};
+use support::{TopicShop, assert_described, disturbed, now_ms, publisher, story};
 
 /// Half of the messages lie in the topics before the service starts, half come while it runs.
 #[test]
@@ -31,6 +31,7 @@ fn the_topics_hold_what_the_embedded_mode_answers() {
         messages.extend(topics.send_last(&publisher, now_ms));
         let seen = topics.seen(broker);
         assert_eq!(seen, topics.embedded(&messages), "{workers} workers");
+        assert_described(&seen);
         server.terminate().with_code(0);
     }
 }

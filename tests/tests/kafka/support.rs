@@ -8,6 +8,7 @@ use std::{
 use etalage_kafka::{Publisher, Subscription, To};
 use etalage_tests::{
     Shop,
+    binary::root,
     broker::Broker,
     story::{Kind, Story},
 };
@@ -53,7 +54,9 @@ impl TopicShop {
     }
 
     pub(crate) fn config(&self, workers: usize) -> String {
-        format!("{}{}", views_config(workers), self.kafka_config())
+        // On two workers views are paced, too.
+        let paced = ["", r#"publish_interval = ["item.popularity=100ms", "set.bestsellers=50ms"]"#][(workers + 1) % 2];
+        format!("{}{}{paced}\n", views_config(workers), self.kafka_config())
     }
 
     fn kafka_config(&self) -> String {
@@ -169,6 +172,27 @@ fn assert_promise(values: &Values, tick: u64) {
             let item = item["item_id"].as_str().expect("an item has an id");
             assert!(!sold_out(item), "{key} holds {item}, which is sold out, as of {tick}");
         }
+    }
+}
+
+/// Keys and values are as the published schemas say, which are those that `etalage schema` prints.
+pub(crate) fn assert_described(values: &Values) {
+    for view in VIEWS {
+        let path = root().join(format!("docs/schemas/{view}.v1.json"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let printed = Shop::new("").ended(&["schema", view]).with_code(0);
+        assert_eq!(printed.out, text, "`etalage schema {view} > {}` makes it anew", path.display());
+        let schema: Value = serde_json::from_str(&text).expect("a schema is JSON");
+        let schema = jsonschema::validator_for(&schema).expect("a schema is one");
+        let parsed = |json: &str| serde_json::from_str::<Value>(json).expect("JSON");
+        let rows: Vec<_> = values.iter().filter(|((other, _), _)| other == view).collect();
+        assert!(!rows.is_empty(), "no row of {view}");
+        for ((_, key), value) in rows {
+            let row = json!({ "key": parsed(key), "value": parsed(value) });
+            let wrong: Vec<String> = schema.iter_errors(&row).map(|error| error.to_string()).collect();
+            assert!(wrong.is_empty(), "{view}: {row}: {wrong:?}");
+        }
+        assert!(!schema.is_valid(&json!({ "key": {}, "value": {} })), "the schema of {view} takes anything");
     }
 }
 

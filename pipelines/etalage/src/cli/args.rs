@@ -89,6 +89,9 @@ pub enum Command {
     /// Check a configuration, and list everything that is wrong with it
     #[command(after_help = CHECK_HELP)]
     Check,
+    /// Print the JSON Schema of a view's keys and values
+    #[command(after_help = SCHEMA_HELP)]
+    Schema(SchemaArgs),
     /// Make or check the Kafka topics that are written
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -143,6 +146,21 @@ pub enum TopicsCommand {
     /// Say what is wrong with the topics
     #[command(after_help = TOPICS_HELP)]
     Check,
+}
+
+const SCHEMA_HELP: &str = "\
+The same files stand in docs/schemas.
+
+Examples:
+  etalage schema                        the names of the views
+  etalage schema set.bestsellers";
+
+/// `schema`
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// The view; without it, the names of all
+    #[arg(value_name = "VIEW")]
+    pub view: Option<String>,
 }
 
 const FEED_HELP: &str = "\

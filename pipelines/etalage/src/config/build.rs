@@ -307,6 +307,16 @@ fn kafka(values: &Values, errors: &mut Vec<ConfigError>) -> Kafka {
         let message = format!("`{topic}` cannot be read without brokers; name some in kafka.brokers");
         values.object(errors, &[key, "kafka.brokers"], message);
     }
+    let (publish_interval, wrong): (Vec<_>, Vec<_>) =
+        values.list("kafka.publish_interval").iter().map(|text| pace(text)).partition(Result::is_ok);
+    let publish_interval: Vec<(String, u64)> = publish_interval.into_iter().flatten().collect();
+    let mut wrong: Vec<String> = wrong.into_iter().filter_map(Result::err).collect();
+    let is_paced = |view: &str| publish_interval.iter().any(|(other, _)| other == view);
+    let off = values.list("views.off");
+    if is_paced(etalage_views::bestsellers::NAME) && off.iter().any(|view| view == etalage_views::sellable::NAME) {
+        wrong.push("sets cannot wait where item.sellable is off: nothing tells when one shows what is sold out".into());
+    }
+    wrong.into_iter().for_each(|message| values.object(errors, &["kafka.publish_interval"], message));
     let property = |text: &String| match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
         _ => Err(format!("`{text}` is no setting; write it as `name=value`")),
@@ -323,9 +333,24 @@ fn kafka(values: &Values, errors: &mut Vec<ConfigError>) -> Kafka {
         quarantine: values.text("kafka.quarantine").to_owned(),
         prefix: values.text("kafka.prefix").to_owned(),
         linger_us: values.span_us("kafka.linger"),
+        publish_interval,
         partitions: values.size("kafka.partitions") as u32,
         replication: values.size("kafka.replication") as u32,
     }
+}
+
+/// Reads `view=duration`.
+fn pace(text: &str) -> Result<(String, u64), String> {
+    let (view, span) =
+        text.split_once('=').ok_or_else(|| format!("`{text}` is no pace; write it as `view=duration`"))?;
+    if etalage_views::view(view.trim()).is_none() {
+        return Err(format!(
+            "`{view}` is no view; there are {}",
+            etalage_views::VIEWS.iter().map(|view| view.name).collect::<Vec<_>>().join(", ")
+        ));
+    }
+    let span_us = parse_span_us(span.trim()).map_err(|error| format!("`{text}`: {error}"))?;
+    Ok((view.trim().to_owned(), span_us))
 }
 
 /// `span_us` as a configuration would write it, in the largest unit that fits.

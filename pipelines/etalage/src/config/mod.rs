@@ -252,6 +252,8 @@ pub struct Kafka {
     pub prefix: String,
     /// How long a value waits for others.
     pub linger_us: u64,
+    /// Views whose changes are written at most so often.
+    pub publish_interval: Vec<(String, u64)>,
     /// Partitions of new topics.
     pub partitions: u32,
     /// Copies of each; 0 is up to the brokers.

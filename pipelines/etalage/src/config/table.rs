@@ -350,6 +350,14 @@ pub const TABLE: &[Entry] = &[
     ),
     entry("kafka.linger", Kind::Span, r#""500us""#, "How long a value waits for others to be sent along with it."),
     entry(
+        "kafka.publish_interval",
+        Kind::List,
+        "[]",
+        "Views whose changes are written at most so often, each as `view=duration`, such as `item.popularity=1s`. What \
+         can no longer be sold is written at once, and so is every set that still shows it. Progress keeps the pace \
+         of the slowest view.",
+    ),
+    entry(
         "kafka.partitions",
         Kind::Int(1, 10_000),
         "6",

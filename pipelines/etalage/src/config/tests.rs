@@ -279,6 +279,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("kafka.quarantine", r#""q""#),
     ("kafka.prefix", r#""p.""#),
     ("kafka.linger", r#""3ms""#),
+    ("kafka.publish_interval", r#"["item.popularity=1s"]"#),
     ("kafka.partitions", "3"),
     ("kafka.replication", "3"),
     ("quarantine.max_records", "3"),

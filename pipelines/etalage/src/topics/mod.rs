@@ -11,6 +11,7 @@ mod decoding;
 pub mod feed;
 mod feeder;
 mod merge;
+mod urgency;
 
 use std::{
     sync::{
@@ -29,6 +30,7 @@ use crate::{
     runtime::{Door, KeepRefused, Reading, RefusedMessage},
 };
 use feeder::Feeder;
+use urgency::SoldOut;
 
 /// The longest pause between two tries to reach a broker.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
@@ -46,7 +48,9 @@ impl Topics {
     /// # Errors
     /// Where the client's settings are wrong.
     pub fn start(config: &Config, views: Vec<ViewInfo>) -> Result<Topics, KafkaError> {
-        let sink = Sink::start(SinkOptions {
+        let interval = config.kafka.publish_interval.iter();
+        let interval = interval.map(|(view, us)| (view.clone(), Duration::from_micros(*us)));
+        let options = SinkOptions {
             brokers: brokers(&config.kafka),
             prefix: config.kafka.prefix.clone(),
             views,
@@ -55,7 +59,9 @@ impl Topics {
                 let Reading { monotonic_us, wall_us } = Reading::now();
                 (monotonic_us, etalage_model::Micros(wall_us))
             },
-        })?;
+            publish_interval: interval.collect(),
+        };
+        let sink = Sink::start(options, Box::new(SoldOut::default()))?;
         Ok(Topics { sink, feeder: None, stopping: Arc::default() })
     }
 

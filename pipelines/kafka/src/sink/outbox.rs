@@ -33,6 +33,22 @@ impl Flight {
     }
 }
 
+/// Says which changes must not wait, where the changes of a view otherwise do.
+pub trait Urgency: Send {
+    /// Looks at a tick; true where something in it makes changes urgent that were not before.
+    fn look(&mut self, tick: &SealedTick) -> bool;
+    /// Whether a change of `view` must be sent at once: from what was `sent` last to what is `new`.
+    fn is_urgent(&self, view: &str, sent: Option<&Value>, new: Option<&Value>) -> bool;
+}
+
+/// A view whose changes wait for each other.
+#[derive(Default)]
+struct Paced {
+    order: VecDeque<Key>,
+    /// What was sent last of each key.
+    sent: HashMap<Key, Value>,
+}
+
 /// The newest value of a key.
 struct Waiting {
     value: Option<Value>,
@@ -61,8 +77,12 @@ struct Mark {
 #[derive(Default)]
 pub(super) struct Outbox {
     waiting: HashMap<Place, Waiting>,
-    /// Keys that wait, in the order in which they began to. Those that no longer do are passed over.
+    /// Keys that may be sent, in the order in which they began to wait. Those that no longer do are
+    /// passed over.
     order: VecDeque<Place>,
+    /// Views that are paced, by their number.
+    paced: BTreeMap<usize, Paced>,
+    urgency: Option<Box<dyn Urgency>>,
     /// The number of the last value that was sent of each key that is on its way.
     flying: HashMap<Place, u64>,
     numbers: BTreeSet<u64>,
@@ -78,6 +98,33 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// An outbox in which changes of the views numbered `paced` wait until they are released, but for
+    /// those that are urgent.
+    pub(super) fn new(paced: impl IntoIterator<Item = usize>, urgency: Box<dyn Urgency>) -> Outbox {
+        let paced = paced.into_iter().map(|view| (view, Paced::default())).collect();
+        Outbox { paced, urgency: Some(urgency), ..Outbox::default() }
+    }
+
+    /// Lets everything be sent that waits of a paced view.
+    pub(super) fn release(&mut self, view: usize) {
+        let keys = self.paced.get_mut(&view).map(|paced| std::mem::take(&mut paced.order));
+        self.order.extend(keys.into_iter().flatten().map(|key| (view, key)));
+    }
+
+    /// Lets everything be sent that is urgent now.
+    fn hurry(&mut self, views: &[ViewInfo]) {
+        let Some(urgency) = &self.urgency else { return };
+        for (view, paced) in &mut self.paced {
+            let is_urgent = |key: &Key| {
+                let new = self.waiting.get(&(*view, *key));
+                new.is_some_and(|new| urgency.is_urgent(views[*view].name, paced.sent.get(key), new.value.as_ref()))
+            };
+            let (urgent, others): (Vec<Key>, Vec<Key>) = paced.order.iter().partition(|key| is_urgent(key));
+            self.order.extend(urgent.into_iter().map(|key| (*view, key)));
+            paced.order = others.into();
+        }
+    }
+
     /// Takes what a tick has changed.
     pub(super) fn take(&mut self, tick: &SealedTick, views: &[ViewInfo]) {
         let as_of = tick.as_of();
@@ -88,6 +135,9 @@ impl Outbox {
             for (key, value) in &batch.upserts {
                 self.wait((view, *key), Waiting { value: value.clone(), times: tick.times, as_of });
             }
+        }
+        if !self.paced.is_empty() && self.urgency.as_mut().is_some_and(|urgency| urgency.look(tick)) {
+            self.hurry(views);
         }
         if self.waiting.is_empty() {
             self.mark();
@@ -103,7 +153,10 @@ impl Outbox {
                 *old = new;
             }
             None => {
-                self.order.push_back(place);
+                match self.paced.get_mut(&place.0) {
+                    Some(paced) => paced.order.push_back(place.1),
+                    None => self.order.push_back(place),
+                }
                 self.waiting.insert(place, new);
             }
         }
@@ -160,6 +213,12 @@ impl Outbox {
             self.next += 1;
             self.numbers.insert(seq);
             self.flying.insert(place, seq);
+            if let Some(paced) = self.paced.get_mut(&place.0) {
+                match &value {
+                    Some(value) => _ = paced.sent.insert(place.1, value.clone()),
+                    None => _ = paced.sent.remove(&place.1),
+                }
+            }
             if self.waiting.is_empty() {
                 self.mark();
             }
@@ -368,5 +427,41 @@ mod tests {
         assert_eq!(left, expected);
         assert_eq!(done(&mut outbox), Some(9));
         assert_eq!(outbox.ends(0).collect::<Vec<_>>(), [(0, 44)]);
+    }
+
+    /// Item `x` is sold out from tick 5 on; a set is its number, and shows `x` where that is odd.
+    struct SoldOut(bool);
+
+    impl Urgency for SoldOut {
+        fn look(&mut self, tick: &SealedTick) -> bool {
+            self.0 = tick.as_of() == 5;
+            self.0
+        }
+        fn is_urgent(&self, _view: &str, sent: Option<&Value>, _new: Option<&Value>) -> bool {
+            self.0 && sent.is_some_and(|sent| etalage_model::key::value_json(&**sent).ends_with(['1', '3']))
+        }
+    }
+
+    #[test]
+    fn changes_of_a_paced_view_wait_unless_the_topic_shows_what_is_sold_out() {
+        let mut outbox = Outbox::new([0], Box::new(SoldOut(false)));
+        outbox.take(&tick(1, &[("a", Some(1)), ("b", Some(2))]), &views());
+        assert!(outbox.next().is_none(), "both wait");
+        outbox.release(0);
+        let sent = [(); 2].map(|()| outbox.next().unwrap());
+        sent.iter().zip(0..).for_each(|(flight, at)| outbox.delivered(flight, 0, at));
+        assert_eq!(done(&mut outbox), Some(1));
+
+        // `a` loses x by rank in tick 4, which can wait; in tick 5 x is sold out, and the topic shows it.
+        outbox.take(&tick(4, &[("a", Some(2)), ("b", Some(4))]), &views());
+        assert!(outbox.next().is_none());
+        outbox.take(&tick(5, &[]), &views());
+        let urgent = outbox.next().unwrap();
+        assert_eq!((urgent.key, json(&urgent)), (key("a"), "2".to_owned()));
+        assert!(outbox.next().is_none(), "b does not show it");
+        outbox.delivered(&urgent, 0, 2);
+        assert_eq!(done(&mut outbox), Some(1), "b still waits");
+        outbox.release(0);
+        assert_eq!(json(&outbox.next().unwrap()), "4");
     }
 }
