@@ -1,14 +1,17 @@
 //! A feed as a file, written as a whole or not at all.
 
 use std::{
-    fs::File,
+    fs::{File, Permissions},
     io::{self, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use etalage_model::{Micros, Tick};
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
+
+/// The owner writes it, everybody reads it, as far as the process's umask lets them.
+const FILE_MODE: u32 = 0o644;
 
 /// Why a feed was not written.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +61,9 @@ pub fn write(path: &Path, feed: &str, offered: usize, tick: Tick) -> Result<Writ
 /// Puts `bytes` in the place of a file: on the device, then under its name.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut new = NamedTempFile::new_in(folder)?;
+    // Whoever serves the file must be able to read it.
+    let readable = Permissions::from_mode(FILE_MODE);
+    let mut new = tempfile::Builder::new().permissions(readable).tempfile_in(folder)?;
     new.write_all(bytes)?;
     new.as_file().sync_all()?;
     new.persist(path).map_err(|error| error.error)?;
@@ -82,6 +87,7 @@ mod tests {
         assert_eq!(beside, written);
         assert_eq!((beside.rows, beside.as_of.as_str()), (1, "2010-12-01T08:26:00.000000Z"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing else is left behind");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o444, 0o444, "others can read it");
     }
 
     #[test]

@@ -57,7 +57,27 @@ impl Ends {
         }
     }
 
-    /// The client has told that a partition of this number has no more messages.
+    /// The client has told that a partition of this number has no more messages, where others may get
+    /// some meanwhile: then it tells it again for these, so that only a number that is there once is
+    /// known.
+    pub(crate) fn end_of_only(&mut self, partition: u32) {
+        let mut same = self.parts.keys().filter(|part| part.1 == partition);
+        if let (Some(part), None) = (same.next().cloned(), same.next()) {
+            self.open.remove(&part);
+        }
+    }
+
+    /// Of a partition nothing has come for so long that nothing more is there.
+    pub(crate) fn is_quiet(&mut self, part: &Part) {
+        self.open.remove(part);
+    }
+
+    /// The partitions whose ends are still to be reached.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &Part> {
+        self.open.keys()
+    }
+
+    /// The client has told that a partition of this number has no more messages, where none gets any.
     pub(crate) fn end_of(&mut self, partition: u32) {
         let told = self.told.entry(partition).or_default();
         *told += 1;
@@ -94,6 +114,14 @@ mod tests {
         assert!(!ends.are_reached());
         ends.read(&("a".into(), 0), 4);
         assert!(ends.are_reached());
+    }
+
+    #[test]
+    fn where_others_get_messages_only_a_number_that_is_there_once_is_known() {
+        let mut ends = ends(&[("a", 0, 5), ("b", 0, 7), ("b", 1, 7)]);
+        (0..3).for_each(|_| ends.end_of_only(0));
+        ends.end_of_only(1);
+        assert!(ends.is_open(&("a".into(), 0)) && ends.is_open(&("b".into(), 0)) && !ends.is_open(&("b".into(), 1)));
     }
 
     #[test]

@@ -179,6 +179,8 @@ struct Sending {
     /// The topic of each view.
     topics: Vec<String>,
     outbox: Outbox,
+    /// When the topics are to be read, if they have to be.
+    begin_at: Option<Instant>,
     has_begun: bool,
     /// The last tick of which progress was told, and when.
     told: (Tick, Option<Instant>),
@@ -207,6 +209,7 @@ impl Sending {
             producer,
             topics,
             outbox: Outbox::new(paces.iter().map(|pace| pace.view), urgency),
+            begin_at: None,
             has_begun: false,
             told: (0, None),
             retry_at: None,
@@ -236,7 +239,7 @@ impl Sending {
     fn take(&mut self, command: Command) {
         match command {
             Command::Sealed(tick) => self.outbox.take(&tick, &self.options.views),
-            Command::Begin => self.begin(),
+            Command::Begin => self.begin_at = Some(Instant::now()),
             Command::Stop => {}
         }
     }
@@ -244,35 +247,50 @@ impl Sending {
     /// Reads what the topics hold, and leaves in the outbox what differs from it.
     fn begin(&mut self) {
         let began = Instant::now();
-        let read = published::read(&self.options.brokers, &self.topics);
-        match read {
+        match published::read(&self.options.brokers, &self.topics) {
             Ok(published) => {
                 let read = published.newest.len();
                 self.outbox.leave_what_differs(published, &self.options.views);
                 let differ = self.outbox.waiting();
                 tracing::info!(read, differ, seconds = began.elapsed().as_secs_f64(), "the output topics were read");
+                (self.has_begun, self.begin_at) = (true, None);
             }
-            // Everything is sent: nobody reads anything wrong by it.
-            Err(error) => tracing::error!(%error, "the output topics cannot be read; all values are sent"),
+            // What they hold beyond the state would stay there for ever: nothing is sent until it is known.
+            Err(error) => {
+                tracing::error!(%error, "the output topics cannot be read; it is tried again");
+                self.begin_at = Some(Instant::now() + RETRY_EVERY);
+            }
         }
-        self.has_begun = true;
     }
 
     fn step(&mut self) {
+        if self.begin_at.is_some_and(|at| at <= Instant::now()) {
+            self.begin();
+        }
         if !self.has_begun {
             return;
         }
-        for pace in self.paces.iter_mut().filter(|pace| pace.last.elapsed() >= pace.every) {
-            pace.last = Instant::now();
-            self.outbox.release(pace.view);
-        }
-        if self.retry_at.is_none_or(|at| at <= Instant::now()) {
+        self.release_due();
+        if self.retry_at.is_some_and(|at| at <= Instant::now()) {
             self.retry_at = None;
-            self.send_waiting();
+            self.outbox.retry();
         }
+        self.send_waiting();
         self.collect();
         self.tell_progress();
         metrics::gauge!("etalage_kafka_waiting_keys").set(self.outbox.waiting() as f64);
+    }
+
+    /// Releases the views whose pace is due; with the slowest of them all others, since a tick is only
+    /// done when nothing waits.
+    fn release_due(&mut self) {
+        let slowest = self.paces.iter().map(|pace| pace.every).max();
+        let is_due = |pace: &Pace| pace.last.elapsed() >= pace.every;
+        let all = self.paces.iter().any(|pace| Some(pace.every) == slowest && is_due(pace));
+        for pace in self.paces.iter_mut().filter(|pace| all || is_due(pace)) {
+            pace.last = Instant::now();
+            self.outbox.release(pace.view);
+        }
     }
 
     /// Sends what waits, as far as the producer has room.
@@ -292,12 +310,11 @@ impl Sending {
             }
             if let Err((error, unsent)) = self.producer.send(record) {
                 let flight = *unsent.delivery_opaque;
-                let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                self.outbox.give_back(flight);
-                if !is_full {
-                    self.refused(&topic, &error);
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
+                    return self.outbox.give_back(flight);
                 }
-                return;
+                self.outbox.set_aside(flight);
+                self.refused(&topic, &error);
             }
         }
     }
@@ -317,7 +334,7 @@ impl Sending {
                 }
                 Err(error) => {
                     let topic = self.topics[flight.view].clone();
-                    self.outbox.give_back(*flight);
+                    self.outbox.set_aside(*flight);
                     self.refused(&topic, &error);
                 }
             }
@@ -338,8 +355,8 @@ impl Sending {
         };
         if self.retry_at.is_none() {
             tracing::error!(topic, %error, advice, "a value was not stored; progress is not told until it is");
+            self.retry_at = Some(Instant::now() + RETRY_EVERY);
         }
-        self.retry_at = Some(Instant::now() + RETRY_EVERY);
     }
 
     /// Tells up to which tick everything is delivered, if that is news, or it was not told for a while.
@@ -359,6 +376,7 @@ impl Sending {
         let record = BaseRecord::with_opaque_to(&topic, flight).key(&key).payload(&value).headers(headers);
         if let Err((error, _)) = self.producer.send(record) {
             tracing::warn!(%error, "progress was not told");
+            self.told.1 = Some(Instant::now());
             return;
         }
         self.told = (done.tick, Some(Instant::now()));
@@ -383,6 +401,7 @@ impl Sending {
 
     fn stop(mut self) {
         if self.has_begun {
+            self.outbox.release_all();
             self.step();
             let _ = self.producer.flush(STOP_PATIENCE);
             self.collect();

@@ -23,6 +23,10 @@ use crate::{
 /// What the client fetches ahead, in kilobytes: of all partitions together.
 pub const FETCH_AHEAD_KBYTES: usize = 16_384;
 
+/// A partition of which nothing has come for so long holds nothing more of what was there at the start:
+/// its last offsets may be markers of transactions, or messages that compaction has removed.
+const QUIET: Duration = Duration::from_secs(30);
+
 /// What is read, and how.
 #[derive(Clone, Debug)]
 pub struct SourceOptions {
@@ -69,7 +73,11 @@ pub struct Source {
     assigned: BTreeSet<Part>,
     next: BTreeMap<Part, u64>,
     discovered: Instant,
+    opened: Instant,
     ends: Ends,
+    /// When something last came of a partition, or it was paused.
+    heard: BTreeMap<Part, Instant>,
+    paused: BTreeSet<Part>,
 }
 
 impl Source {
@@ -100,7 +108,10 @@ impl Source {
             assigned: BTreeSet::new(),
             next: next.collect(),
             discovered: Instant::now(),
+            opened: Instant::now(),
             ends: Ends::default(),
+            heard: BTreeMap::new(),
+            paused: BTreeSet::new(),
         };
         source.discover()?;
         let Source { next, .. } = &source;
@@ -137,7 +148,10 @@ impl Source {
             }
         }
         let message = match self.consumer.poll(patience) {
-            None => return Ok(None),
+            None => {
+                self.listen();
+                return Ok(None);
+            }
             Some(Err(error)) => return self.not_received(error).map(|()| None),
             Some(Ok(message)) => message,
         };
@@ -157,14 +171,31 @@ impl Source {
         drop(message);
         let part = (topic, partition);
         self.ends.read(&part, offset);
+        if !self.ends.are_reached() {
+            self.heard.insert(part.clone(), Instant::now());
+        }
         self.next.insert(part, offset + 1);
         Ok(Some(received))
+    }
+
+    /// Gives up the ends of partitions that have been quiet for long although they are not paused.
+    fn listen(&mut self) {
+        let now = Instant::now();
+        let is_quiet = |part: &&Part| {
+            let heard = self.heard.get(*part).copied().unwrap_or(self.opened);
+            !self.paused.contains(*part) && now.duration_since(heard) > QUIET
+        };
+        let quiet: Vec<Part> = self.ends.open().filter(is_quiet).cloned().collect();
+        for part in quiet {
+            tracing::warn!(topic = %part.0, partition = part.1, "nothing more comes of what was there at the start");
+            self.ends.is_quiet(&part);
+        }
     }
 
     fn not_received(&mut self, error: rdkafka::error::KafkaError) -> Result<(), KafkaError> {
         use rdkafka::error::KafkaError as Client;
         match (&error, error.rdkafka_error_code()) {
-            (Client::PartitionEOF(partition), _) => self.ends.end_of(*partition as u32),
+            (Client::PartitionEOF(partition), _) => self.ends.end_of_only(*partition as u32),
             (_, Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset)) => {
                 return Err(self.gone().unwrap_or_else(|| KafkaError::of("read topics", error)));
             }
@@ -191,21 +222,23 @@ impl Source {
 
     /// Looks for partitions that are not read yet, and begins to read them.
     fn discover(&mut self) -> Result<(), KafkaError> {
-        let mut fresh = TopicPartitionList::new();
+        self.discovered = Instant::now();
+        let (mut fresh, mut parts) = (TopicPartitionList::new(), Vec::new());
         for topic in self.topics.keys() {
             for partition in partitions(&self.consumer, &self.options.brokers, topic)? {
                 let part = (Arc::clone(topic), partition);
-                if self.assigned.insert(part.clone()) {
+                if !self.assigned.contains(&part) {
                     let next = self.next.get(&part).map_or(Offset::Beginning, |next| Offset::Offset(*next as i64));
                     let added = fresh.add_partition_offset(topic, partition as i32, next);
                     added.map_err(|error| KafkaError::of(format!("read `{topic}`"), error))?;
+                    parts.push(part);
                 }
             }
         }
-        self.discovered = Instant::now();
         if fresh.count() > 0 {
             tracing::info!(partitions = fresh.count(), "begins to read");
             self.consumer.incremental_assign(&fresh).map_err(|error| KafkaError::of("read topics", error))?;
+            self.assigned.extend(parts);
         }
         Ok(())
     }
@@ -214,7 +247,15 @@ impl Source {
     ///
     /// # Errors
     /// Where the client refuses.
-    pub fn pause(&self, parts: &[(Arc<str>, u32)], is_paused: bool) -> Result<(), KafkaError> {
+    pub fn pause(&mut self, parts: &[(Arc<str>, u32)], is_paused: bool) -> Result<(), KafkaError> {
+        for part in parts {
+            self.heard.insert(part.clone(), Instant::now());
+            if is_paused {
+                self.paused.insert(part.clone())
+            } else {
+                self.paused.remove(part)
+            };
+        }
         let mut list = TopicPartitionList::new();
         parts.iter().for_each(|(topic, partition)| _ = list.add_partition(topic, *partition as i32));
         let done = if is_paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };

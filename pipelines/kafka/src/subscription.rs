@@ -94,9 +94,11 @@ impl Subscription {
         let names = views.iter().map(|view| (Arc::from(topics::of_view(prefix, view)), Arc::from(*view)));
         let views: BTreeMap<Arc<str>, Arc<str>> = names.collect();
         let mut list = TopicPartitionList::new();
-        for topic in views.keys().map(|topic| &**topic).chain([&*progress_topic]) {
+        // Of progress only the newest matters.
+        let from = views.keys().map(|topic| (&**topic, Offset::Beginning));
+        for (topic, offset) in from.chain([(&*progress_topic, Offset::OffsetTail(1))]) {
             for partition in partitions(&consumer, brokers, topic)? {
-                let added = list.add_partition_offset(topic, partition as i32, Offset::Beginning);
+                let added = list.add_partition_offset(topic, partition as i32, offset);
                 added.map_err(|error| KafkaError::of(format!("read `{topic}`"), error))?;
             }
         }

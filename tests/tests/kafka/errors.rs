@@ -18,7 +18,7 @@ fn a_configuration_says_all_that_is_wrong_with_its_topics() {
     shop.ended(&["check"]).with_code(2).says(&[
         "`b` stands in kafka.events already",
         "cannot be read without brokers",
-        "write it as `name=value`",
+        "write each as `name=value`",
         "from 1 to 10000",
     ]);
 }

@@ -319,7 +319,8 @@ fn kafka(values: &Values, errors: &mut Vec<ConfigError>) -> Kafka {
     wrong.into_iter().for_each(|message| values.object(errors, &["kafka.publish_interval"], message));
     let property = |text: &String| match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
-        _ => Err(format!("`{text}` is no setting; write it as `name=value`")),
+        // It may be a part of a secret: it is not repeated.
+        _ => Err("holds what is no setting; write each as `name=value`".to_owned()),
     };
     let (properties, wrong): (Vec<_>, Vec<_>) =
         values.list("kafka.properties").iter().map(property).partition(Result::is_ok);

@@ -96,6 +96,11 @@ impl Origin {
         Some(RefusedMessage { message: self.message(at)?.clone(), reason: reason.clone() })
     }
 
+    /// The place of the message of item `at`, where it comes from a topic.
+    pub(super) fn message_at(&self, at: usize) -> Option<usize> {
+        if let Origin::Topics { of_item, .. } = self { of_item.get(at).copied() } else { None }
+    }
+
     /// The message of item `at`.
     fn message(&self, at: usize) -> Option<&TopicMessage> {
         let Origin::Topics { messages, of_item, .. } = self else { return None };

@@ -211,11 +211,13 @@ impl Sequencer {
                 let _ = reply.send(Err(NotStored::Failed("something before it could not be stored".into())));
                 continue;
             }
-            let mut outcomes = Vec::with_capacity(batch.len());
+            let (mut outcomes, mut kept) = (Vec::with_capacity(batch.len()), None);
             for (at, item) in batch.into_iter().enumerate() {
                 let outcome = self.decide(item, Place { origin: &origin, at, arrived_us }, &mut frames, &mut moment);
-                if let Outcome::Refused(reason) = &outcome {
+                // A message is kept once, however many of its items are refused.
+                if let (Outcome::Refused(reason), true) = (&outcome, origin.message_at(at) != kept) {
                     refused.extend(origin.refused(at, reason));
+                    kept = origin.message_at(at);
                 }
                 outcomes.push(outcome);
                 if let Some(position) = origin.position(at) {
@@ -225,8 +227,9 @@ impl Sequencer {
             answers.push(Answer { reply, outcomes });
         }
         self.bind(&mut frames, ahead, moment.tick);
-        self.keep(refused);
-        let stored = self.store(&mut frames);
+        let stored = self.keep(refused, &mut frames).and_then(|()| self.store(&mut frames));
+        // Of several frames those before one that failed are stored.
+        frames.iter().for_each(|frame| self.shared.has_read(&frame.binding));
         if stored.is_err() {
             self.broken_session = session.or(self.broken_session);
         }
@@ -255,7 +258,9 @@ impl Sequencer {
             Decision::Admit { late } => {
                 if moment.mode == ClockMode::Replay {
                     let mut clock = self.shared.clock.lock();
-                    clock.accept(record.message.at().0);
+                    // A service that catches up must not be ahead of the wall clock when it goes live.
+                    let at = record.message.at().0;
+                    clock.accept(if self.refused.is_some() { at.min(moment.wall_us) } else { at });
                     moment.tick = clock.mint(Reading { monotonic_us: 0, wall_us: moment.wall_us });
                 }
                 count_admitted(&record.message, late);
@@ -282,15 +287,18 @@ impl Sequencer {
         ahead.positions.into_iter().for_each(|position| frames[0].binding.advance(position));
     }
 
-    /// Keeps what was refused of topics before it is bound as read.
-    fn keep(&mut self, refused: Vec<RefusedMessage>) {
-        let count = refused.len();
-        if let Some(keeper) = self.refused.as_mut().filter(|_| count > 0)
-            && let Err(reason) = keeper.keep(refused)
-        {
-            metrics::counter!("etalage_quarantine_lost_total").increment(count as u64);
-            tracing::error!(reason, count, "refused messages could not be written to the quarantine topic");
-        }
+    /// Keeps what was refused of topics before it is bound as read; where that fails nothing is stored.
+    fn keep(&mut self, refused: Vec<RefusedMessage>, frames: &mut Vec<StoredFrame>) -> Result<(), NotStored> {
+        let Some(keeper) = self.refused.as_mut().filter(|_| !refused.is_empty()) else { return Ok(()) };
+        keeper.keep(refused).map_err(|reason| {
+            tracing::error!(
+                reason,
+                "refused messages could not be written to the quarantine topic; they are read again"
+            );
+            let lost: Vec<StoredFrame> = std::mem::take(frames);
+            lost.iter().flat_map(|frame| &frame.records).for_each(|record| self.admission.take_back(record));
+            NotStored::Failed(reason)
+        })
     }
 
     /// Appends the frames. Where one cannot be stored, neither it nor any after it counts: their
@@ -315,7 +323,6 @@ impl Sequencer {
                 _ => NotStored::Unknown(reason),
             });
         }
-        frames.iter().for_each(|frame| self.shared.has_read(&frame.binding));
         metrics::histogram!("etalage_commit_seconds").record(began.elapsed().as_secs_f64());
         Ok(())
     }

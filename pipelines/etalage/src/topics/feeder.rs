@@ -71,7 +71,8 @@ impl Feeder {
     /// Feeds until it is told to stop, or cannot go on.
     pub(super) fn run(mut self) {
         loop {
-            self.open.clear();
+            // What is still on its way is known as read once it is stored.
+            self.open.drain(..).for_each(|answer| _ = answer.blocking_recv());
             self.session += 1;
             match self.feed() {
                 Ok(()) | Err(Stop::Told) => return,

@@ -1,0 +1,180 @@
+//! Coalescing, refusals, progress, pace.
+
+use std::sync::Arc;
+
+use etalage_model::{Group, SealedBatch, Sym};
+
+use super::*;
+
+const VIEW: &str = "set.bestsellers";
+
+fn views() -> Vec<ViewInfo> {
+    vec![ViewInfo { name: VIEW, group: Group::Shop, key_fields: &["scope"], about: "", window_start: None }]
+}
+
+fn key(scope: &str) -> Key {
+    Key::new(&[Sym::new(scope)])
+}
+
+/// A tick with these changes; a value is a number.
+fn tick(at: Tick, changes: &[(&str, Option<u64>)]) -> SealedTick {
+    let value = |value: &Option<u64>| value.map(|value| Arc::new(value) as Value);
+    let upserts: Vec<(Key, Option<Value>)> = changes.iter().map(|(scope, to)| (key(scope), value(to))).collect();
+    let (lower, upper, group) = (at, at + 1, Group::Shop);
+    let times = TickTimes { first_arrival_us: Some(at), ..TickTimes::default() };
+    SealedTick { group, lower, upper, times, batches: vec![SealedBatch { group, view: VIEW, lower, upper, upserts }] }
+}
+
+fn done(outbox: &mut Outbox) -> Option<Tick> {
+    outbox.done().map(|done| done.tick)
+}
+
+fn json(flight: &Flight) -> String {
+    flight.value.as_ref().map_or("null".to_owned(), |value| etalage_model::key::value_json(&**value))
+}
+
+#[test]
+fn of_several_changes_that_wait_the_newest_is_sent() {
+    let mut outbox = Outbox::default();
+    outbox.take(&tick(1, &[("a", Some(1)), ("b", Some(1))]), &views());
+    outbox.take(&tick(2, &[("a", Some(2))]), &views());
+    let first = outbox.next().unwrap();
+    assert_eq!((json(&first).as_str(), first.as_of, first.times.first_arrival_us), ("2", 2, Some(1)));
+    assert_eq!(json(&outbox.next().unwrap()), "1");
+    assert!(outbox.next().is_none());
+}
+
+#[test]
+fn a_tick_is_done_when_everything_up_to_it_has_arrived() {
+    let mut outbox = Outbox::default();
+    outbox.take(&tick(1, &[("a", Some(1)), ("b", Some(1))]), &views());
+    let first = outbox.next().unwrap();
+    assert_eq!(done(&mut outbox), None, "b waits");
+    let second = outbox.next().unwrap();
+    outbox.take(&tick(2, &[("a", Some(2))]), &views());
+    let third = outbox.next().unwrap();
+    outbox.delivered(&third, 0, 12);
+    outbox.delivered(&first, 0, 10);
+    assert_eq!(done(&mut outbox), None, "b is on its way");
+    outbox.delivered(&second, 1, 7);
+    assert_eq!(done(&mut outbox), Some(2));
+    assert_eq!(outbox.ends(0).collect::<Vec<_>>(), [(0, 13), (1, 8)]);
+    assert!(outbox.done().unwrap().has_news);
+    outbox.told();
+    outbox.take(&tick(3, &[]), &views());
+    let done = outbox.done().unwrap();
+    assert_eq!((done.tick, done.has_news), (3, false), "time passes without news");
+}
+
+/// What is told of a tick ends before what belongs to a later one.
+#[test]
+fn a_later_value_that_has_arrived_is_none_of_the_tick() {
+    let mut outbox = Outbox::default();
+    outbox.take(&tick(1, &[("a", Some(1))]), &views());
+    let first = outbox.next().unwrap();
+    outbox.take(&tick(2, &[("b", Some(1)), ("c", Some(1))]), &views());
+    let later = outbox.next().unwrap();
+    outbox.delivered(&first, 0, 5);
+    outbox.delivered(&later, 0, 6);
+    assert_eq!(done(&mut outbox), Some(1));
+    assert_eq!(outbox.ends(0).collect::<Vec<_>>(), [(0, 6)]);
+}
+
+#[test]
+fn what_is_refused_holds_back_no_other_and_no_progress_is_told_until_it_is_taken() {
+    let mut outbox = Outbox::default();
+    outbox.take(&tick(1, &[("large", Some(1)), ("b", Some(1))]), &views());
+    let [first, second] = [(); 2].map(|()| outbox.next().unwrap());
+    let (large, b) = if first.key == key("large") { (first, second) } else { (second, first) };
+    outbox.set_aside(large);
+    outbox.delivered(&b, 0, 0);
+    outbox.take(&tick(2, &[("b", Some(2))]), &views());
+    let b = outbox.next().unwrap();
+    assert_eq!(json(&b), "2");
+    outbox.delivered(&b, 0, 1);
+    assert!(outbox.next().is_none());
+    assert_eq!(done(&mut outbox), None);
+    outbox.retry();
+    let large = outbox.next().unwrap();
+    assert_eq!(large.key, key("large"));
+    outbox.delivered(&large, 0, 2);
+    assert_eq!(done(&mut outbox), Some(2));
+}
+
+#[test]
+fn what_did_not_arrive_waits_again_unless_there_is_something_newer() {
+    let mut outbox = Outbox::default();
+    outbox.take(&tick(1, &[("a", Some(1)), ("b", Some(1)), ("c", Some(1))]), &views());
+    let [a, b, c] = [(); 3].map(|()| outbox.next().unwrap());
+    outbox.take(&tick(2, &[("a", Some(2)), ("b", None)]), &views());
+    let newer = outbox.next().unwrap();
+    assert_eq!(json(&newer), "2");
+    outbox.give_back(a);
+    outbox.give_back(b);
+    outbox.give_back(c);
+    assert_eq!(done(&mut outbox), None);
+    let left: Vec<(Key, String)> =
+        std::iter::from_fn(|| outbox.next()).map(|flight| (flight.key, json(&flight))).collect();
+    assert_eq!(left, [(key("c"), "1".to_owned()), (key("b"), "null".to_owned())]);
+    outbox.delivered(&newer, 0, 1);
+    assert_eq!(done(&mut outbox), None, "b and c are on their way");
+}
+
+#[test]
+fn only_what_differs_from_the_topics_is_sent_and_what_is_gone_gets_a_tombstone() {
+    let mut outbox = Outbox::default();
+    outbox.take(&tick(3, &[]), &views());
+    outbox.take(&tick(9, &[("same", Some(1)), ("other", Some(2)), ("new", Some(3))]), &views());
+    let known =
+        |scope: &str, value: &str| ((0, topics::key(&key(scope), &["scope"]).into_bytes()), hash128(value.as_bytes()));
+    let newest = [known("same", "1"), known("other", "1"), known("gone", "7")].into_iter().collect();
+    outbox.leave_what_differs(Published { newest, ends: BTreeMap::from([((0, 0), 40)]) }, &views());
+    assert_eq!(done(&mut outbox), None, "what the topics hold is of no tick before");
+    let mut left: Vec<(Key, String)> = Vec::new();
+    while let Some(flight) = outbox.next() {
+        left.push((flight.key, json(&flight)));
+        outbox.delivered(&flight, 0, 40 + left.len() as u64);
+    }
+    left.sort();
+    let expected =
+        [("gone", "null"), ("new", "3"), ("other", "2")].map(|(scope, value)| (key(scope), value.to_owned()));
+    assert_eq!(left, expected);
+    assert_eq!(done(&mut outbox), Some(9));
+    assert_eq!(outbox.ends(0).collect::<Vec<_>>(), [(0, 44)]);
+}
+
+/// Item `x` is sold out from tick 5 on; a set is its number, and shows `x` where that is odd.
+struct SoldOut(bool);
+
+impl Urgency for SoldOut {
+    fn look(&mut self, tick: &SealedTick) -> bool {
+        self.0 = tick.as_of() == 5;
+        self.0
+    }
+    fn is_urgent(&self, _view: &str, sent: Option<&Value>, _new: Option<&Value>) -> bool {
+        self.0 && sent.is_some_and(|sent| etalage_model::key::value_json(&**sent).ends_with(['1', '3']))
+    }
+}
+
+#[test]
+fn changes_of_a_paced_view_wait_unless_the_topic_shows_what_is_sold_out() {
+    let mut outbox = Outbox::new([0], Box::new(SoldOut(false)));
+    outbox.take(&tick(1, &[("a", Some(1)), ("b", Some(2))]), &views());
+    assert!(outbox.next().is_none(), "both wait");
+    outbox.release(0);
+    let sent = [(); 2].map(|()| outbox.next().unwrap());
+    sent.iter().zip(0..).for_each(|(flight, at)| outbox.delivered(flight, 0, at));
+    assert_eq!(done(&mut outbox), Some(1));
+
+    // `a` loses x by rank in tick 4, which can wait; in tick 5 x is sold out, and the topic shows it.
+    outbox.take(&tick(4, &[("a", Some(2)), ("b", Some(4))]), &views());
+    assert!(outbox.next().is_none());
+    outbox.take(&tick(5, &[]), &views());
+    let urgent = outbox.next().unwrap();
+    assert_eq!((urgent.key, json(&urgent)), (key("a"), "2".to_owned()));
+    assert!(outbox.next().is_none(), "b does not show it");
+    outbox.delivered(&urgent, 0, 2);
+    assert_eq!(done(&mut outbox), Some(1), "b still waits");
+    outbox.release(0);
+    assert_eq!(json(&outbox.next().unwrap()), "4");
+}
