@@ -22,8 +22,8 @@ use rand_distr::{Distribution, Zipf};
 use crate::report;
 
 /// The brand of a connection's own item, and the scope that it makes.
-const PROBE_BRAND: &str = "probe-";
-const PROBE_SCOPE: &str = "brand:probe-";
+pub(crate) const PROBE_BRAND: &str = "probe-";
+pub(crate) const PROBE_SCOPE: &str = "brand:probe-";
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -165,19 +165,28 @@ struct SetChange {
     value: Option<Set>,
 }
 
+/// The key of `set.bestsellers`, as far as it matters here.
 #[derive(serde::Deserialize)]
-struct SetKey {
-    scope: String,
+pub(crate) struct SetKey {
+    pub(crate) scope: String,
 }
 
+/// Its value.
 #[derive(serde::Deserialize)]
-struct Set {
+pub(crate) struct Set {
     items: Vec<SetEntry>,
 }
 
 #[derive(serde::Deserialize)]
 struct SetEntry {
     score: u64,
+}
+
+impl Set {
+    /// The score of the first item.
+    pub(crate) fn best(&self) -> Option<u64> {
+        self.items.first().map(|entry| entry.score)
+    }
 }
 
 /// How many requests of a connection a message showed, and when it arrived.
@@ -197,7 +206,7 @@ fn read_stream(url: &str, began: Instant, seen: mpsc::Sender<Seen>) -> anyhow::R
             let Ok(message) = serde_json::from_str::<StreamMessage>(data) else { continue };
             for change in message.changes {
                 let lane = change.key.scope.strip_prefix(PROBE_SCOPE).and_then(|lane| lane.parse().ok());
-                let score = change.value.and_then(|set| set.items.first().map(|entry| entry.score));
+                let score = change.value.and_then(|set| set.best());
                 let (Some(lane), Some(requests)) = (lane, score) else { continue };
                 if seen.send(Seen { lane, requests, arrived_us }).is_err() {
                     return;

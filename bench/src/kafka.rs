@@ -20,14 +20,17 @@ use std::{
 use anyhow::{Context, bail};
 use etalage_kafka::{
     Brokers, InputKind, Publisher, Source, SourceOptions, To,
-    topics::{self, NewTopics, TopicSpec},
+    topics::{self, TopicSpec},
 };
 use hdrhistogram::Histogram;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 
-use crate::report;
+use crate::{
+    ingest::{PROBE_BRAND, PROBE_SCOPE, Set, SetKey},
+    report,
+};
 
 const EVENTS: &str = "bench.events";
 const PLAIN: &str = "bench.plain";
@@ -159,7 +162,7 @@ fn make_topics(brokers: &Brokers) -> anyhow::Result<()> {
     let views = ["item.sellable", "set.bestsellers"];
     let written = topics::specs("bench.", &views, "bench.quarantine", PARTITIONS);
     let all: Vec<TopicSpec> = [plain(EVENTS), plain(PLAIN)].into_iter().chain(written).collect();
-    topics::create(brokers, &all, NewTopics { partitions: PARTITIONS, replication: 1 })?;
+    topics::create(brokers, &all, 1)?;
     Ok(())
 }
 
@@ -201,7 +204,7 @@ fn load(options: &Options, brokers: &Brokers, probes: u64, began: Instant) -> an
         let number = if is_probe { probe } else { event };
         let partition = Some((number % u64::from(PARTITIONS)) as u32);
         let item = match (is_probe, partition) {
-            (true, Some(at)) => format!(r#"{{"item_id":"probe-{at}","item_brand":"probe-{at}","price":9.99}}"#),
+            (true, Some(at)) => format!(r#"{{"item_id":"probe-{at}","item_brand":"{PROBE_BRAND}{at}","price":9.99}}"#),
             _ => format!(r#"{{"item_id":"i{}","price":9.99}}"#, zipf.sample(&mut random) as u64),
         };
         let visitor = random.random_range(0..1_000_000);
@@ -262,25 +265,10 @@ fn follow(
     Ok(histogram)
 }
 
-#[derive(serde::Deserialize)]
-struct SetKey {
-    scope: String,
-}
-
-#[derive(serde::Deserialize)]
-struct Set {
-    items: Vec<SetEntry>,
-}
-
-#[derive(serde::Deserialize)]
-struct SetEntry {
-    score: u64,
-}
-
 /// The partition whose probes a set counts, and how many it shows.
 fn score(key: &[u8], value: &[u8]) -> Option<(usize, u64)> {
     let SetKey { scope } = serde_json::from_slice(key).ok()?;
-    let lane = scope.strip_prefix("brand:probe-")?.parse().ok()?;
+    let lane = scope.strip_prefix(PROBE_SCOPE)?.parse().ok()?;
     let set: Set = serde_json::from_slice(value).ok()?;
-    Some((lane, set.items.first()?.score))
+    Some((lane, set.best()?))
 }

@@ -10,7 +10,7 @@ use std::{
 
 use etalage_kafka::{
     Brokers,
-    topics::{self, NewTopics, TopicSpec},
+    topics::{self, TopicSpec},
 };
 use tempfile::TempDir;
 
@@ -98,13 +98,21 @@ impl Broker {
     /// # Panics
     /// Where they cannot be made.
     pub fn make(&self, wanted: &[(&str, u32)]) {
+        self.make_with(wanted, &[]);
+    }
+
+    /// The same, with settings.
+    ///
+    /// # Panics
+    /// Where they cannot be made.
+    pub fn make_with(&self, wanted: &[(&str, u32)], settings: &[(&'static str, &str)]) {
         let spec = |(name, partitions): &(&str, u32)| TopicSpec {
             name: (*name).to_owned(),
             partitions: *partitions,
-            settings: Default::default(),
+            settings: settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
         };
         let specs: Vec<TopicSpec> = wanted.iter().map(spec).collect();
-        let made = topics::create(&self.brokers(), &specs, NewTopics { partitions: 1, replication: 1 });
+        let made = topics::create(&self.brokers(), &specs, 1);
         assert_eq!(made.expect("topics can be made").len(), wanted.len());
     }
 

@@ -60,6 +60,11 @@ pub(crate) fn metadata(
     })
 }
 
+/// A duration as librdkafka's settings write it.
+pub(crate) fn millis(duration: Duration) -> String {
+    (duration.as_micros() as f64 / 1_000.0).to_string()
+}
+
 /// The partitions of a topic.
 pub(crate) fn partitions(client: &BaseConsumer<Told>, brokers: &Brokers, topic: &str) -> Result<Vec<u32>, KafkaError> {
     let told = metadata(client, brokers, Some(topic))?;

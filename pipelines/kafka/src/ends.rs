@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A partition of a topic.
-pub(crate) type Part = (Arc<str>, u32);
+pub type Part = (Arc<str>, u32);
 
 /// The ends that are still to be reached.
 ///
@@ -67,8 +67,8 @@ impl Ends {
         }
     }
 
-    /// Of a partition nothing has come for so long that nothing more is there.
-    pub(crate) fn is_quiet(&mut self, part: &Part) {
+    /// Counts the end of a partition as reached: nothing has come of it for long.
+    pub(crate) fn give_up(&mut self, part: &Part) {
         self.open.remove(part);
     }
 

@@ -25,6 +25,7 @@ mod subscription;
 pub mod topics;
 
 pub use client::Brokers;
+pub use ends::Part;
 pub use error::KafkaError;
 pub use etalage_model::InputKind;
 pub use publisher::{Publisher, To};

@@ -1,4 +1,5 @@
-//! Writes messages into topics: for those who feed etalage in tests and measurements.
+//! Writes messages into topics, one after the other: what is refused, and what tests and measurements
+//! feed etalage with.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -9,12 +10,15 @@ use rdkafka::{
     ClientContext,
     config::RDKafkaLogLevel,
     error::KafkaError as ClientError,
-    message::DeliveryResult,
+    message::{DeliveryResult, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
     types::RDKafkaErrorCode,
 };
 
-use crate::{Brokers, KafkaError, client::Told};
+use crate::{
+    Brokers, KafkaError,
+    client::{self, Told},
+};
 
 /// Where a message is put.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +68,7 @@ impl Publisher {
     /// # Errors
     /// Where the client's settings are wrong.
     pub fn open(brokers: &Brokers, linger: Duration) -> Result<Publisher, KafkaError> {
-        let linger_ms = (linger.as_micros() as f64 / 1_000.0).to_string();
+        let linger_ms = client::millis(linger);
         let settings = [("enable.idempotence", "true"), ("acks", "all"), ("linger.ms", &*linger_ms)];
         Ok(Publisher { producer: brokers.client(&settings, Counted::default())? })
     }
@@ -74,7 +78,16 @@ impl Publisher {
     /// # Errors
     /// Where the client does not take it.
     pub fn send(&self, to: To<'_>, payload: Option<&[u8]>) -> Result<(), KafkaError> {
-        let mut record = BaseRecord::to(to.topic).key(to.key);
+        self.send_with(to, payload, OwnedHeaders::new())
+    }
+
+    pub(crate) fn send_with(
+        &self,
+        to: To<'_>,
+        payload: Option<&[u8]>,
+        headers: OwnedHeaders,
+    ) -> Result<(), KafkaError> {
+        let mut record = BaseRecord::to(to.topic).key(to.key).headers(headers);
         record.partition = to.partition.map(|partition| partition as i32);
         record.payload = payload;
         while let Err((error, unsent)) = self.producer.send(record) {

@@ -1,22 +1,13 @@
 //! The quarantine topic: messages that could not be taken, as they were sent.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use rdkafka::{
-    ClientContext,
-    error::KafkaError as ClientError,
-    message::{DeliveryResult, Header, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
-    types::RDKafkaErrorCode,
-};
+use rdkafka::message::{Header, OwnedHeaders};
 
-use crate::{Brokers, KafkaError, client::Told};
+use crate::{
+    Brokers, KafkaError,
+    publisher::{Publisher, To},
+};
 
 /// How long the brokers may take to store refused messages.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,34 +37,8 @@ pub struct Refused {
 ///
 /// **Delivery**: at least once.
 pub struct RefusedTopic {
-    producer: BaseProducer<Deliveries>,
+    publisher: Publisher,
     topic: String,
-}
-
-/// Counts what was not delivered.
-#[derive(Default)]
-struct Deliveries {
-    failed: AtomicUsize,
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: rdkafka::config::RDKafkaLogLevel, facility: &str, message: &str) {
-        Told.log(level, facility, message);
-    }
-    fn error(&self, error: ClientError, reason: &str) {
-        Told.error(error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            self.failed.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%error, "a refused message was not stored in the quarantine topic");
-        }
-    }
 }
 
 impl RefusedTopic {
@@ -82,9 +47,7 @@ impl RefusedTopic {
     /// # Errors
     /// Where the client's settings are wrong.
     pub fn open(brokers: &Brokers, topic: &str) -> Result<RefusedTopic, KafkaError> {
-        let patience_ms = PATIENCE.as_millis().to_string();
-        let settings = [("enable.idempotence", "true"), ("acks", "all"), ("message.timeout.ms", &*patience_ms)];
-        Ok(RefusedTopic { producer: brokers.client(&settings, Deliveries::default())?, topic: topic.to_owned() })
+        Ok(RefusedTopic { publisher: Publisher::open(brokers, Duration::ZERO)?, topic: topic.to_owned() })
     }
 
     /// Stores all of them; returns when the brokers have them.
@@ -92,8 +55,6 @@ impl RefusedTopic {
     /// # Errors
     /// Where some were not stored.
     pub fn keep(&mut self, refused: &[Refused]) -> Result<(), KafkaError> {
-        let failed = |reason: String| KafkaError::Other { action: format!("write to `{}`", self.topic), reason };
-        self.producer.context().failed.store(0, Ordering::Relaxed);
         for message in refused {
             let key = format!("{}/{}@{}", message.topic, message.partition, message.offset);
             let headers = OwnedHeaders::new()
@@ -104,19 +65,9 @@ impl RefusedTopic {
                 .insert(Header { key: "reason", value: Some(&message.reason) })
                 .insert(Header { key: "bytes", value: Some(&message.raw.len().to_string()) });
             let raw = &message.raw[..message.raw.len().min(MAX_RAW_BYTES)];
-            let mut record = BaseRecord::to(&self.topic).key(&key).payload(raw).headers(headers);
-            while let Err((error, unsent)) = self.producer.send(record) {
-                if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                    return Err(failed(error.to_string()));
-                }
-                self.producer.poll(Duration::from_millis(10));
-                record = unsent;
-            }
+            let to = To { topic: &self.topic, partition: None, key: &key };
+            self.publisher.send_with(to, Some(raw), headers)?;
         }
-        self.producer.flush(PATIENCE).map_err(|error| failed(error.to_string()))?;
-        match self.producer.context().failed.load(Ordering::Relaxed) {
-            0 => Ok(()),
-            count => Err(failed(format!("{count} messages were not stored"))),
-        }
+        self.publisher.flush(PATIENCE)
     }
 }

@@ -36,7 +36,11 @@ use rdkafka::{
 
 pub use self::outbox::Urgency;
 use self::outbox::{Flight, Outbox};
-use crate::{Brokers, KafkaError, client::Told, published, topics};
+use crate::{
+    Brokers, KafkaError,
+    client::{self, Told},
+    published, topics,
+};
 
 /// The topic, behind the prefix, that says how far the others have come.
 pub const PROGRESS_TOPIC: &str = "progress.v1";
@@ -104,7 +108,7 @@ impl Sink {
     /// # Errors
     /// Where the client's settings are wrong, or there is no thread.
     pub fn start(options: SinkOptions, urgency: Box<dyn Urgency>) -> Result<Sink, KafkaError> {
-        let linger_ms = (options.linger.as_micros() as f64 / 1_000.0).to_string();
+        let linger_ms = client::millis(options.linger);
         let producer = options.brokers.client(
             &[
                 ("enable.idempotence", "true"),
@@ -202,7 +206,6 @@ impl Sending {
             Some(Pace { view, every: *every, last: Instant::now() })
         };
         let paces: Vec<Pace> = options.publish_interval.iter().filter_map(pace).collect();
-
         let topics = options.views.iter().map(|view| topics::of_view(&options.prefix, view.name)).collect();
         Sending {
             options,

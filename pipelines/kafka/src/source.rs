@@ -16,7 +16,7 @@ use rdkafka::{
 
 use crate::{
     Brokers, KafkaError,
-    client::{Told, partitions},
+    client::{ANSWER_TIMEOUT, Told, partitions},
     ends::{Ends, Part},
 };
 
@@ -125,12 +125,12 @@ impl Source {
     }
 
     /// True where some of what the partition held when it was opened is still to be read.
-    pub fn is_behind(&self, topic: &Arc<str>, partition: u32) -> bool {
-        self.ends.is_open(&(Arc::clone(topic), partition))
+    pub fn is_behind(&self, part: &Part) -> bool {
+        self.ends.is_open(part)
     }
 
     /// The partitions that are read.
-    pub fn partitions(&self) -> impl Iterator<Item = &(Arc<str>, u32)> {
+    pub fn partitions(&self) -> impl Iterator<Item = &Part> {
         self.assigned.iter()
     }
 
@@ -188,7 +188,7 @@ impl Source {
         let quiet: Vec<Part> = self.ends.open().filter(is_quiet).cloned().collect();
         for part in quiet {
             tracing::warn!(topic = %part.0, partition = part.1, "nothing more comes of what was there at the start");
-            self.ends.is_quiet(&part);
+            self.ends.give_up(&part);
         }
     }
 
@@ -212,7 +212,7 @@ impl Source {
     /// The first partition of which messages that were never read are gone.
     fn gone(&self) -> Option<KafkaError> {
         self.assigned.iter().find_map(|part| {
-            let marks = self.consumer.fetch_watermarks(&part.0, part.1 as i32, crate::client::ANSWER_TIMEOUT);
+            let marks = self.consumer.fetch_watermarks(&part.0, part.1 as i32, ANSWER_TIMEOUT);
             let (low, high) = marks.ok()?;
             let next = self.next.get(part).copied().unwrap_or(0);
             let is_gone = next < low as u64 || next > high as u64;
@@ -247,13 +247,12 @@ impl Source {
     ///
     /// # Errors
     /// Where the client refuses.
-    pub fn pause(&mut self, parts: &[(Arc<str>, u32)], is_paused: bool) -> Result<(), KafkaError> {
+    pub fn pause(&mut self, parts: &[Part], is_paused: bool) -> Result<(), KafkaError> {
         for part in parts {
             self.heard.insert(part.clone(), Instant::now());
-            if is_paused {
-                self.paused.insert(part.clone())
-            } else {
-                self.paused.remove(part)
+            match is_paused {
+                true => self.paused.insert(part.clone()),
+                false => self.paused.remove(part),
             };
         }
         let mut list = TopicPartitionList::new();

@@ -52,15 +52,6 @@ pub struct TopicSpec {
     pub settings: BTreeMap<&'static str, String>,
 }
 
-/// How new topics are made.
-#[derive(Clone, Copy, Debug)]
-pub struct NewTopics {
-    /// Partitions of each view's topic.
-    pub partitions: u32,
-    /// Copies of each partition; 0 is as many as the brokers make by themselves.
-    pub replication: u32,
-}
-
 /// The topics of `views`, of progress, and of the quarantine.
 pub fn specs(prefix: &str, views: &[&str], quarantine: &str, partitions: u32) -> Vec<TopicSpec> {
     let compacted = || BTreeMap::from([("cleanup.policy", "compact".to_owned())]);
@@ -74,14 +65,15 @@ pub fn specs(prefix: &str, views: &[&str], quarantine: &str, partitions: u32) ->
     compacted.chain([quarantine]).collect()
 }
 
-/// Makes the topics that are not there yet; gives their names.
+/// Makes the topics that are not there yet, with so many copies of each partition (0 is as many as the
+/// brokers make by themselves); gives their names.
 ///
 /// # Errors
 /// Where no broker answers, or it does not let us.
-pub fn create(brokers: &Brokers, specs: &[TopicSpec], new: NewTopics) -> Result<Vec<String>, KafkaError> {
+pub fn create(brokers: &Brokers, specs: &[TopicSpec], replication: u32) -> Result<Vec<String>, KafkaError> {
     let admin: AdminClient<Told> = brokers.client(&[], Told)?;
     // To the brokers, -1 is as many as they make by themselves.
-    let replication = if new.replication == 0 { -1 } else { new.replication as i32 };
+    let replication = if replication == 0 { -1 } else { replication as i32 };
     let wanted: Vec<NewTopic<'_>> = specs
         .iter()
         .map(|spec| {

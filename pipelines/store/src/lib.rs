@@ -18,6 +18,7 @@
 //! There is no clock here, and all randomness and all file calls of the log go through
 //! [`disk::Disk`], so that a simulation can take their place.
 
+mod behind;
 pub mod disk;
 mod error;
 mod format;

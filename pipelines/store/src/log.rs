@@ -9,16 +9,14 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, OnceLock,
-        mpsc::{self, SyncSender},
-    },
+    sync::Arc,
 };
 
 use etalage_model::{Binding, Record, Tick, codec};
 
 use crate::{
     Fate, StoreError,
+    behind::WriteBehind,
     disk::{Disk, DiskFile, RealDisk},
     format::{FORMAT_VERSION, FRAME_HEAD_BYTES, FrameHead, SEGMENT_HEAD_BYTES, SegmentHead, segment_name},
     segment::{Segment, SegmentReader, Step, segments},
@@ -307,7 +305,7 @@ impl Log {
             Ok((file, path)) => {
                 (self.file, self.path, self.head) = (file, path, head);
                 self.bytes = SEGMENT_HEAD_BYTES as u64;
-                self.behind.iter_mut().for_each(|behind| behind.bytes = 0);
+                self.behind.iter_mut().for_each(WriteBehind::begins_anew);
                 Ok(())
             }
             Err((Stage::Write, error)) if is_full(&error) => {
@@ -367,48 +365,6 @@ fn create_first(disk: &dyn Disk, dir: &Path) -> Result<Segment, StoreError> {
     };
     let (_, path) = create_segment(disk, dir, head).map_err(|(_, error)| not_writable(dir, error))?;
     Ok(Segment { path, head, bytes: SEGMENT_HEAD_BYTES as u64 })
-}
-
-/// Has the device catch up with a log that does not wait for it, on a thread of its own: a new segment
-/// waits until the one before is on the device, and then has little to wait for.
-struct WriteBehind {
-    segments: SyncSender<PathBuf>,
-    /// How much is appended before it is asked to.
-    every_bytes: u64,
-    bytes: u64,
-    /// The first sync that failed: nothing after it may be trusted to the disk.
-    failed: Arc<OnceLock<io::Error>>,
-}
-
-impl WriteBehind {
-    fn begin(disk: Arc<dyn Disk>, every_bytes: u64) -> io::Result<WriteBehind> {
-        let (segments, asked) = mpsc::sync_channel::<PathBuf>(1);
-        let failed = Arc::new(OnceLock::new());
-        let told = Arc::clone(&failed);
-        let catch_up = move || {
-            for path in asked {
-                // A file that cannot be opened now is synced by the log itself.
-                let Ok(file) = disk.open_to_read(&path) else { continue };
-                if let Err(error) = file.sync_data() {
-                    let _ = told.set(error);
-                    return;
-                }
-            }
-        };
-        std::thread::Builder::new().name("write-behind".into()).spawn(catch_up)?;
-        Ok(WriteBehind { segments, every_bytes, bytes: 0, failed })
-    }
-
-    fn appended(&mut self, bytes: u64, path: &Path) {
-        self.bytes += bytes;
-        if self.bytes >= self.every_bytes && self.segments.try_send(path.to_owned()).is_ok() {
-            self.bytes = 0;
-        }
-    }
-
-    fn failure(&self) -> Option<io::Error> {
-        self.failed.get().map(|error| io::Error::new(error.kind(), error.to_string()))
-    }
 }
 
 /// How far the creation of a segment came.

@@ -119,9 +119,7 @@ mod with_kafka {
         let mut out = Out::new();
         match command {
             TopicsCommand::Create => {
-                let (partitions, replication) = (config.kafka.partitions, config.kafka.replication);
-                let new = etalage_kafka::topics::NewTopics { partitions, replication };
-                let made = etalage_kafka::topics::create(&brokers, &specs, new)?;
+                let made = etalage_kafka::topics::create(&brokers, &specs, config.kafka.replication)?;
                 for spec in &specs {
                     let what = if made.contains(&spec.name) { "made" } else { "there already" };
                     out.line(&format!("{}  {what}", spec.name))?;

@@ -14,6 +14,7 @@
 //! sealed tick.
 
 pub mod admission;
+mod building;
 pub mod clock;
 pub mod collect;
 mod conductor;

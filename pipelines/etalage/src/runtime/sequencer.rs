@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use super::{
     MAX_PENDING_RECORDS, Signals, StoredFrame,
     admission::{Admission, Decision, Moment},
+    building::Building,
     clock::{ClockMode, Reading},
     conductor::Signal,
     door::Shared,
@@ -195,9 +196,7 @@ impl Sequencer {
 
     /// Decides, stores, answers, hands on.
     fn commit(&mut self, submissions: Vec<Submission>) {
-        let (mut frames, mut answers) = (Vec::<StoredFrame>::new(), Vec::new());
-        // What was read before the first frame, and what was refused of topics.
-        let (mut ahead, mut refused) = (Binding::default(), Vec::new());
+        let (mut building, mut answers, mut refused) = (Building::default(), Vec::new(), Vec::new());
         let reading = Reading::now();
         let mut moment = {
             let mut clock = self.shared.clock.lock();
@@ -213,20 +212,18 @@ impl Sequencer {
             }
             let (mut outcomes, mut kept) = (Vec::with_capacity(batch.len()), None);
             for (at, item) in batch.into_iter().enumerate() {
-                let outcome = self.decide(item, Place { origin: &origin, at, arrived_us }, &mut frames, &mut moment);
+                let outcome = self.decide(item, Place { origin: &origin, at, arrived_us }, &mut building, &mut moment);
                 // A message is kept once, however many of its items are refused.
                 if let (Outcome::Refused(reason), true) = (&outcome, origin.message_at(at) != kept) {
                     refused.extend(origin.refused(at, reason));
                     kept = origin.message_at(at);
                 }
                 outcomes.push(outcome);
-                if let Some(position) = origin.position(at) {
-                    frames.last_mut().map_or(&mut ahead, |frame| &mut frame.binding).advance(position);
-                }
+                origin.position(at).into_iter().for_each(|position| building.has_read(position));
             }
             answers.push(Answer { reply, outcomes });
         }
-        self.bind(&mut frames, ahead, moment.tick);
+        let mut frames = building.frames(moment.tick);
         let stored = self.keep(refused, &mut frames).and_then(|()| self.store(&mut frames));
         // Of several frames those before one that failed are stored.
         frames.iter().for_each(|frame| self.shared.has_read(&frame.binding));
@@ -247,7 +244,7 @@ impl Sequencer {
         &mut self,
         item: Result<Record, Rejected>,
         place: Place<'_>,
-        frames: &mut Vec<StoredFrame>,
+        building: &mut Building,
         moment: &mut Moment,
     ) -> Outcome {
         let record = match item {
@@ -264,7 +261,7 @@ impl Sequencer {
                     moment.tick = clock.mint(Reading { monotonic_us: 0, wall_us: moment.wall_us });
                 }
                 count_admitted(&record.message, late);
-                push(frames, record, place.arrived_us, *moment);
+                building.add(record, place.arrived_us, *moment);
                 Outcome::Stored
             }
             Decision::Duplicate => Outcome::Duplicate,
@@ -274,17 +271,6 @@ impl Sequencer {
                 self.refuse(place.name(), Rejected { message_id, raw, reason })
             }
         }
-    }
-
-    /// Sees to it that what was read is bound, in a frame of its own if nothing of it is stored.
-    fn bind(&self, frames: &mut Vec<StoredFrame>, ahead: Binding, tick: Tick) {
-        if ahead.is_empty() {
-            return;
-        }
-        if frames.is_empty() {
-            frames.push(StoredFrame::empty(tick));
-        }
-        ahead.positions.into_iter().for_each(|position| frames[0].binding.advance(position));
     }
 
     /// Keeps what was refused of topics before it is bound as read; where that fails nothing is stored.
@@ -424,28 +410,6 @@ struct Place<'a> {
 impl Place<'_> {
     fn name(self) -> String {
         self.origin.place(self.at)
-    }
-}
-
-/// Adds a record to the frame of its tick; in a replay a greater tick begins a new frame.
-fn push(frames: &mut Vec<StoredFrame>, record: Record, arrived_us: u64, Moment { tick, mode, .. }: Moment) {
-    match frames.last_mut().filter(|frame| frame.tick == tick) {
-        Some(frame) => {
-            frame.records.push(record);
-            if let Some((first, last)) = &mut frame.arrivals_us {
-                (*first, *last) = ((*first).min(arrived_us), (*last).max(arrived_us));
-            }
-        }
-        None => {
-            let complete_below = if mode == ClockMode::Replay { tick } else { tick + 1 };
-            frames.push(StoredFrame {
-                tick,
-                complete_below,
-                records: vec![record],
-                arrivals_us: Some((arrived_us, arrived_us)),
-                binding: Binding::default(),
-            });
-        }
     }
 }
 

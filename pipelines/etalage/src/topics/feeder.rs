@@ -118,7 +118,7 @@ impl Feeder {
             self.look_around(source)?;
             let mut batch = Vec::new();
             while batch.len() < MAX_BATCH_MESSAGES {
-                let behind = source.partitions().filter(|(topic, partition)| source.is_behind(topic, *partition));
+                let behind = source.partitions().filter(|part| source.is_behind(part));
                 let Some(next) = merge.next(behind) else { break };
                 batch.push(next);
             }

@@ -3,18 +3,13 @@
 //! A partition that is behind and has nothing waiting may still have the earliest message: nothing is
 //! handed out until it has told.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, VecDeque};
 
+use etalage_kafka::Part;
 use etalage_model::Micros;
 
 /// Messages of one partition that may wait before it is paused.
 pub(super) const MAX_AHEAD: usize = 1_000;
-
-/// A partition of a topic.
-pub(super) type Part = (Arc<str>, u32);
 
 /// Messages by partition, each in the order of its offsets.
 pub(super) struct Merge<T> {
