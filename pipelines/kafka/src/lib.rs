@@ -27,7 +27,7 @@ pub mod topics;
 pub use client::Brokers;
 pub use ends::Part;
 pub use error::KafkaError;
-pub use etalage_model::InputKind;
+pub use etalage_model::{InputKind, Position};
 pub use publisher::{Publisher, To};
 pub use refused::{MAX_RAW_BYTES, Refused, RefusedTopic};
 pub use sink::{Now, PROGRESS_TOPIC, QUEUE_KBYTES, Sink, SinkOptions, SinkReader, Urgency};

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use etalage_kafka::{Source, SourceOptions, Subscription, To};
+use etalage_kafka::{InputKind, KafkaError, Position, Received, Source, SourceOptions, Subscription, To};
 use etalage_tests::{broker::Broker, http::eventually, seed, story::Kind};
 use serde_json::json;
 
@@ -39,21 +39,29 @@ fn a_broker_that_restarts_changes_nothing() {
     server.terminate().with_code(0);
 }
 
-/// Counts what all views' topics hold, tombstones and old values included.
-fn messages_in(topics: &TopicShop, broker: &Broker) -> usize {
-    let names = VIEWS.map(|view| (format!("{}.{view}.v1", topics.name), etalage_kafka::InputKind::Events));
+/// Everything that topics hold, tombstones and old values included.
+fn everything_in(broker: &Broker, topics: impl IntoIterator<Item = String>) -> Vec<Received> {
+    let mut source = source(broker, topics, &[]);
+    let mut all = Vec::new();
+    while !source.has_caught_up() {
+        all.extend(source.receive(Duration::from_millis(100)).expect("the topics can be read"));
+    }
+    all
+}
+
+fn source(broker: &Broker, topics: impl IntoIterator<Item = String>, from: &[Position]) -> Source {
     let options = SourceOptions {
         brokers: broker.brokers(),
-        topics: names.into(),
-        group: "count".to_owned(),
+        topics: topics.into_iter().map(|topic| (topic, InputKind::Events)).collect(),
+        group: "look".to_owned(),
         discover_every: Duration::from_secs(60),
     };
-    let mut source = Source::open(options, &[]).expect("the topics can be read");
-    let mut count = 0;
-    while !source.has_caught_up() {
-        count += usize::from(source.receive(Duration::from_millis(100)).expect("the topics can be read").is_some());
-    }
-    count
+    Source::open(options, from).expect("the topics can be read")
+}
+
+/// How many messages the topics of all views hold.
+fn messages_in(topics: &TopicShop, broker: &Broker) -> usize {
+    everything_in(broker, VIEWS.map(|view| format!("{}.{view}.v1", topics.name))).len()
 }
 
 #[test]
@@ -116,21 +124,9 @@ fn what_cannot_be_taken_lies_in_the_quarantine_topic_as_it_was_sent() {
     let good = topics.send_last(&publisher, now_ms);
     assert_eq!(topics.seen(broker), topics.embedded(&good), "the stream goes on");
 
-    let mut source = Source::open(
-        SourceOptions {
-            brokers: broker.brokers(),
-            topics: vec![("poison.quarantine".to_owned(), etalage_kafka::InputKind::Events)],
-            group: "look".to_owned(),
-            discover_every: Duration::from_secs(60),
-        },
-        &[],
-    )
-    .expect("the topic can be read");
-    let mut found: BTreeMap<Vec<u8>, BTreeMap<String, String>> = BTreeMap::new();
-    while !source.has_caught_up() {
-        let Some(message) = source.receive(Duration::from_secs(1)).expect("the topic can be read") else { continue };
-        found.insert(message.payload.unwrap_or_default(), message.headers.into_iter().collect());
-    }
+    let quarantined = everything_in(broker, ["poison.quarantine".to_owned()]).into_iter();
+    let found = quarantined.map(|message| (message.payload.unwrap_or_default(), message.headers.into_iter().collect()));
+    let found: BTreeMap<Vec<u8>, BTreeMap<String, String>> = found.collect();
     for (at, (kind, raw, code)) in bad.iter().enumerate() {
         let headers = &found[raw.as_bytes()];
         assert_eq!(headers["code"], *code, "{raw:.60}");
@@ -210,6 +206,105 @@ fn idle_partitions_hold_nothing_back_and_new_ones_are_found() {
     eventually("progress is told although most partitions are empty", || {
         let cut = subscription.next(Duration::from_secs(1)).expect("the topics can be read")?;
         (!cut.changes.is_empty()).then_some(())
+    });
+    server.terminate().with_code(0);
+}
+
+/// Three partitions of which each has an event every three hours, one hour apart from those of the next:
+/// only in the order in which they happened is there no gap of more than an hour and a half. Stock
+/// changes meanwhile, in a topic whose partitions bear the same numbers.
+#[test]
+fn a_backlog_is_taken_in_the_order_in_which_it_happened() {
+    const HOURS: u64 = 240;
+    let broker = Broker::shared();
+    let topics = TopicShop::new(broker, "backlog", 1);
+    topics.shop.configure(&format!("{}[time]\nmax_replay_gap = \"90m\"\n", topics.config(1)));
+    let publisher = publisher(broker);
+    let (now_ms, topic) = (now_ms(), topics.topic(Kind::Event));
+    for hour in 0..HOURS {
+        let at_ms = now_ms - (HOURS - hour) * 3_600_000;
+        let id = format!("e{hour}");
+        let event = json!({
+            "messageId": id, "event": "view_item", "timestamp": at_ms,
+            "properties": { "items": [{ "item_id": "a" }] },
+        });
+        let to = To { topic: &topic, partition: Some((hour % 3) as u32), key: &id };
+        publisher.send(to, Some(event.to_string().as_bytes())).expect("the broker takes messages");
+    }
+    publisher.flush(Duration::from_secs(30)).expect("everything is delivered");
+    let server = topics.shop.start();
+    let mut sent = 0;
+    while server.http.try_get("/readyz").ok().is_none_or(|answer| answer.status != 200) {
+        let id = format!("s{sent}");
+        let stock = json!({ "messageId": id, "item_id": "b", "op": "set", "available": sent, "occurred_at": crate::support::now_ms() });
+        let to = To { topic: &topics.topic(Kind::Inventory), partition: Some(sent % 3), key: &id };
+        publisher.send(to, Some(stock.to_string().as_bytes())).expect("the broker takes messages");
+        sent += 1;
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(sent < 10_000, "it does not become ready: {}", server.said());
+    }
+    publisher.flush(Duration::from_secs(30)).expect("everything is delivered");
+    // What is left of the stock is taken live.
+    let taken = || server.http.json("/v1/status")["counts"].clone();
+    eventually("everything is taken", || {
+        let counts = taken();
+        (counts["stored"].as_u64()? + counts["refused"].as_u64()? >= HOURS + u64::from(sent)).then_some(())
+    });
+    assert_eq!(taken()["refused"], 0, "nothing comes before what happened before it");
+    let week = server.http.json("/v1/views/item.popularity/global/7d/a")["value"]["views"].clone();
+    assert!(
+        (24 * 7..=24 * 8).contains(&week.as_u64().expect("a number")),
+        "{week} views in seven days of buckets of one"
+    );
+    server.terminate().with_code(0);
+
+    // It goes live once: what comes later, however early it is dated, is taken in the time of the wall.
+    let server = topics.shop.run();
+    let to = To { topic: &topic, partition: Some(0), key: "late" };
+    let late = json!({ "messageId": "late", "event": "view_item", "timestamp": now_ms - 1_000, "properties": { "items": [{ "item_id": "a" }] } });
+    publisher.send(to, Some(late.to_string().as_bytes())).expect("the broker takes messages");
+    let more = week.as_u64().map(|views| views + 1);
+    eventually("it is taken", || {
+        (server.http.json("/v1/views/item.popularity/global/7d/a")["value"]["views"].as_u64() == more).then_some(())
+    });
+    server.terminate().with_code(0);
+}
+
+#[test]
+fn messages_that_are_gone_before_they_were_read_are_an_error() {
+    let broker = Broker::shared();
+    broker.make(&[("gone.events", 2)]);
+    let position = Position { source: "gone.events".into(), partition: 1, next: 1_000 };
+    let mut source = source(broker, ["gone.events".to_owned()], &[position]);
+    let error = loop {
+        match source.receive(Duration::from_secs(10)) {
+            Ok(message) => assert!(message.is_none()),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(&error, KafkaError::Gone { topic, partition: 1, next: 1_000 } if topic == "gone.events"),
+        "{error}"
+    );
+    assert!(!error.is_passing());
+}
+
+/// A set that its topic does not take is told of, and holds back nothing but progress.
+#[test]
+fn a_value_that_is_too_large_for_its_topic_holds_back_no_other() {
+    let broker = Broker::shared();
+    broker
+        .make_with(&[("large.set.bestsellers.v1", 1)], &[("cleanup.policy", "compact"), ("max.message.bytes", "300")]);
+    let topics = TopicShop::new(broker, "large", 1);
+    let publisher = publisher(broker);
+    let server = topics.shop.run();
+    topics.send(&publisher, &story(seed::from(3), 200, now_ms()));
+    topics.send_last(&publisher, now_ms());
+    eventually("it is said", || server.said().contains("a value is larger than the topic takes").then_some(()));
+    eventually("other views go on", || {
+        let sellable = everything_in(broker, ["large.item.sellable.v1".to_owned()]);
+        let last = json!({ "item_id": "last-s0" }).to_string();
+        sellable.iter().any(|message| message.key.as_deref() == Some(last.as_bytes())).then_some(())
     });
     server.terminate().with_code(0);
 }

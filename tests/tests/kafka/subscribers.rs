@@ -1,4 +1,4 @@
-//! Whoever subscribes: the feed generator, and forty lines of Python.
+//! Whoever subscribes: the feed generator, and a few lines of Python.
 
 use std::{
     collections::BTreeMap,
@@ -109,7 +109,7 @@ fn history(broker: &Broker, prefix: &str) -> BTreeMap<String, BTreeMap<u64, bool
 }
 
 #[test]
-fn forty_lines_of_python_see_what_etalage_answers() {
+fn a_few_lines_of_python_see_what_etalage_answers() {
     let python = root().join("target/kafka/venv/bin/python");
     assert!(python.exists(), "tests/run makes {}", python.display());
     let broker = Broker::shared();
