@@ -1,20 +1,24 @@
 //! Latency from a producer over etalage to a consumer, open loop, on a real broker, beside that of the
-//! broker alone: the same probes go through a plain topic in the same run.
+//! broker alone: the same probes go through a plain topic in the same run, and from there through a
+//! process that does nothing but copy them into another one, which is what any service between two
+//! topics adds at least.
 //!
 //! ```text
 //!             ┌──> events ──> etalage ──> set.bestsellers ──┐
-//!  schedule ──┤                                             ├──> arrival less intended instant
-//!             └──> plain ───────────────────────────────────┘
+//!  schedule ──┤                                             │
+//!             └──> plain ──┬────────────────────────────────┼──> arrival less intended instant
+//!                          └──> copied ──> relay ───────────┘
 //! ```
 //!
-//! Every hundredth event is a probe: a view of an item that only its partition ever names, alone of its
+//! A hundred events a second are probes: views of an item that only their partition ever names, alone of its
 //! brand. The score of that brand's only bestseller is the number of the partition's probes that the
 //! topic shows.
 
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, bail};
@@ -22,6 +26,7 @@ use etalage_kafka::{
     Brokers, InputKind, Publisher, Source, SourceOptions, To,
     topics::{self, TopicSpec},
 };
+use etalage_model::Micros;
 use hdrhistogram::Histogram;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -34,11 +39,22 @@ use crate::{
 
 const EVENTS: &str = "bench.events";
 const PLAIN: &str = "bench.plain";
+const RELAY: &str = "bench.relay";
 const SETS: &str = "bench.set.bestsellers.v1";
 /// Partitions of each topic.
 const PARTITIONS: u32 = 4;
-/// One event of so many is a probe.
-const EVENTS_PER_PROBE: u64 = 100;
+/// How long a partition takes everything, in microseconds: librdkafka's default for messages without a key.
+const STICKY_US: u64 = 10_000;
+/// Probes a second, whatever the rate: their own way through the plain topics is no load.
+const PROBES_PER_S: u64 = 100;
+/// What is due within so short a time is sent along: a thread that slept for each event would be the
+/// greater part of the load.
+const GRAIN: Duration = Duration::from_micros(200);
+/// From the making of the schedule to its beginning.
+const LEAD: Duration = Duration::from_secs(1);
+/// Where a probe was when, by the headers of what it changed.
+const STAGES: [(&str, &str); 3] =
+    [("at the door", "last-ingested-at"), ("sealed", "sealed-at"), ("sent on", "emitted-at")];
 /// How long what was sent may take to be seen at the end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -51,14 +67,20 @@ pub(crate) struct Options {
     /// What starts a broker: it is given a folder and two ports
     #[arg(long, default_value = "tests/kafka/broker")]
     broker: PathBuf,
+    /// Options of the broker's JVM
+    #[arg(
+        long,
+        default_value = "-Xms1500m -Xmx1500m -Xmn1200m -XX:MetaspaceSize=96m -XX:+AlwaysPreTouch -XX:+UseSerialGC"
+    )]
+    jvm: String,
     /// Events a second
     #[arg(long, default_value_t = 10_000)]
     rate: u64,
     /// Seconds that are counted
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// Seconds before that are not
-    #[arg(long, default_value_t = 5)]
+    /// Seconds before that are not: a JVM needs them to compile itself
+    #[arg(long, default_value_t = 25)]
     warm_up_s: u64,
     /// Items
     #[arg(long, default_value_t = 100_000)]
@@ -66,8 +88,8 @@ pub(crate) struct Options {
     /// Seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How long the producers wait for more, in microseconds
-    #[arg(long, default_value_t = 500)]
+    /// How long the load's producers wait for more, in microseconds
+    #[arg(long, default_value_t = 1_000)]
     linger_us: u64,
 }
 
@@ -87,55 +109,73 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     report::heading();
     println!(
         "job      set.bestsellers over 10m, global and brand; JSON in and out, {PARTITIONS} partitions, linger {} µs, \
-         acks = all, durability = process, dedup on; from the intended instant to the consumer",
-        options.linger_us
+         acks = all, durability = process, dedup on; from the intended instant to the consumer; JVM {}",
+        options.linger_us, options.jvm
     );
     let dir = tempfile::tempdir()?;
-    let (_broker, brokers) = start_broker(options, dir.path())?;
+    let (broker, brokers) = start_broker(options, dir.path())?;
     make_topics(&brokers)?;
     let server = start_server(options, dir.path(), &brokers)?;
     report::latencies("noise", &report::noise(Duration::from_secs(2)));
 
-    let (stolen_ms, began) = (report::stolen_ms(), Instant::now() + Duration::from_secs(1));
-    let probes = (options.warm_up_s + options.seconds) * options.rate / EVENTS_PER_PROBE;
-    let end = began + Duration::from_secs(options.warm_up_s + options.seconds) + PATIENCE;
+    let (stolen_ms, schedule) = (report::stolen_ms(), Schedule::of(options));
     let follow = |topic: &'static str| {
-        let (options, brokers) = (options.clone(), brokers.clone());
-        std::thread::spawn(move || follow(&options, &brokers, topic, Schedule { probes, began, end }))
+        let (schedule, brokers) = (schedule.clone(), brokers.clone());
+        std::thread::spawn(move || follow(&schedule, &brokers, topic))
     };
-    let (plain, sets) = (follow(PLAIN), follow(SETS));
-    let sent_s = load(options, &brokers, probes, began)?;
-    let join = |thread: std::thread::JoinHandle<anyhow::Result<Histogram<u64>>>| {
-        thread.join().map_err(|_| anyhow::anyhow!("a reader panicked"))?
+    let readers = [PLAIN, RELAY, SETS].map(follow);
+    let copying = {
+        let (options, brokers, end) = (options.clone(), brokers.clone(), schedule.end);
+        std::thread::spawn(move || copy(&options, &brokers, end))
     };
-    let (plain, sets) = (join(plain)?, join(sets)?);
+    let processes = [server.0.id(), broker.0.id(), std::process::id()].map(|pid| pid.to_string());
+    let cpu_before = processes.each_ref().map(|process| report::cpu_s(process));
+    let sent_s = load(options, &brokers, &schedule)?;
+    let busy = [0, 1, 2].map(|at| (report::cpu_s(&processes[at]) - cpu_before[at]) / sent_s * 100.0);
+    let mut seen = Vec::new();
+    for reader in readers {
+        seen.push(join(reader)?);
+    }
+    join(copying)?;
 
-    let events = (probes * EVENTS_PER_PROBE) as f64;
+    let events = schedule.events as f64;
     println!("offered  {} events/s, achieved {:.0}", options.rate, events / sent_s);
     if events / sent_s < options.rate as f64 * 0.98 {
         println!("could not keep up: the percentiles below are those of a growing queue");
     }
-    report::latencies("plain", &plain);
-    report::latencies("etalage", &sets);
-    let adds = |quantile: f64| {
-        let at = |histogram: &Histogram<u64>| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
-        at(&sets) - at(&plain)
-    };
-    println!("adds       p50 {:.3} ms  p99 {:.3} ms", adds(0.5), adds(0.99));
-    println!("stolen     {:.0} ms of this machine's CPU time meanwhile", report::stolen_ms() - stolen_ms);
-    let counted = options.seconds * options.rate / EVENTS_PER_PROBE;
-    for (name, histogram) in [("plain", &plain), ("etalage", &sets)] {
-        if histogram.len() < counted {
-            println!("NOT SEEN   {} of {counted} probes: {name}", counted - histogram.len());
-        }
-    }
-    let pid = server.0.id().to_string();
+    tell(&schedule, &seen);
+    let [service, broker, bench] = busy;
+    println!("busy     the service {service:.0} %, the broker {broker:.0} %, this bench {bench:.0} % of one core");
+    println!("stolen   {:.0} ms of this machine's CPU time meanwhile", report::stolen_ms() - stolen_ms);
     println!(
         "server   peak RSS {:.0} MiB, {:.2} CPU s per million events",
-        report::peak_rss_mib(&pid),
-        report::cpu_s(&pid) * 1e6 / events
+        report::peak_rss_mib(&processes[0]),
+        report::cpu_s(&processes[0]) * 1e6 / events
     );
     Ok(())
+}
+
+/// Prints what the readers of the plain topic, the copied one and the sets have seen.
+fn tell(schedule: &Schedule, seen: &[Seen]) {
+    let named: Vec<(&str, &Seen)> = ["plain", "relay", "etalage"].into_iter().zip(seen).collect();
+    named.iter().for_each(|(name, seen)| report::latencies(name, &seen.all));
+    let Some(((_, sets), floors)) = named.split_last() else { return };
+    let ms = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+    for (name, floor) in floors {
+        let adds = |quantile| ms(&sets.all, quantile) - ms(&floor.all, quantile);
+        println!("adds     to {name}: p50 {:.3} ms  p99 {:.3} ms", adds(0.5), adds(0.99));
+    }
+    for ((stage, _), at) in STAGES.iter().zip(&sets.stages) {
+        println!("         {stage:<11} p50 {:.3} ms  p99 {:.3} ms", ms(at, 0.5), ms(at, 0.99));
+    }
+    let counted = schedule.counted();
+    for (name, seen) in named.iter().filter(|(_, seen)| seen.all.len() < counted) {
+        println!("NOT SEEN   {} of {counted} probes: {name}", counted - seen.all.len());
+    }
+}
+
+fn join<T>(thread: JoinHandle<anyhow::Result<T>>) -> anyhow::Result<T> {
+    thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?
 }
 
 fn start_broker(options: &Options, dir: &std::path::Path) -> anyhow::Result<(Running, Brokers)> {
@@ -144,7 +184,7 @@ fn start_broker(options: &Options, dir: &std::path::Path) -> anyhow::Result<(Run
     drop(held);
     let mut command = Command::new(&options.broker);
     command.arg(dir.join("broker")).args(ports.map(|port| port.to_string()));
-    command.env("ETALAGE_KAFKA_PARENT", std::process::id().to_string());
+    command.env("ETALAGE_KAFKA_PARENT", std::process::id().to_string()).env("ETALAGE_KAFKA_JVM", &options.jvm);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let broker = Running(child.with_context(|| format!("{} cannot be started", options.broker.display()))?);
     let brokers = Brokers { bootstrap: format!("127.0.0.1:{}", ports[0]), properties: Vec::new() };
@@ -161,13 +201,12 @@ fn make_topics(brokers: &Brokers) -> anyhow::Result<()> {
     let plain = |name: &str| TopicSpec { name: name.to_owned(), partitions: PARTITIONS, settings: Default::default() };
     let views = ["item.sellable", "set.bestsellers"];
     let written = topics::specs("bench.", &views, "bench.quarantine", PARTITIONS);
-    let all: Vec<TopicSpec> = [plain(EVENTS), plain(PLAIN)].into_iter().chain(written).collect();
+    let all: Vec<TopicSpec> = [EVENTS, PLAIN, RELAY].map(plain).into_iter().chain(written).collect();
     topics::create(brokers, &all, 1)?;
     Ok(())
 }
 
 fn start_server(options: &Options, dir: &std::path::Path, brokers: &Brokers) -> anyhow::Result<Running> {
-    let linger = format!("{}us", options.linger_us);
     let environment = [
         ("ETALAGE_WINDOWS__NAMES", "10m"),
         ("ETALAGE_SCOPES__DIMENSIONS", "global,brand"),
@@ -176,7 +215,6 @@ fn start_server(options: &Options, dir: &std::path::Path, brokers: &Brokers) -> 
         ("ETALAGE_KAFKA__EVENTS", EVENTS),
         ("ETALAGE_KAFKA__PREFIX", "bench."),
         ("ETALAGE_KAFKA__QUARANTINE", "bench.quarantine"),
-        ("ETALAGE_KAFKA__LINGER", &*linger),
     ];
     let mut command = Command::new(&options.server);
     command.args(["run", "--port", "0", "--no-wait", "--data-dir"]).arg(dir.join("data")).envs(environment);
@@ -187,88 +225,171 @@ fn start_server(options: &Options, dir: &std::path::Path, brokers: &Brokers) -> 
     Ok(Running(child))
 }
 
-/// The instant, fixed before the run, at which an event is to be sent.
-fn intended_us(options: &Options, event: u64) -> u64 {
-    event * 1_000_000 / options.rate
+/// What is sent when: fixed before the run.
+#[derive(Clone, Debug)]
+struct Schedule {
+    options: Options,
+    began: Instant,
+    /// The same by the wall clock.
+    wall_us: u64,
+    /// How long what was sent may take to be seen.
+    end: Instant,
+    events: u64,
+    /// Of each partition, the intended instants of its probes.
+    probes: Vec<Vec<u64>>,
+}
+
+impl Schedule {
+    fn of(options: &Options) -> Schedule {
+        let began = Instant::now() + LEAD;
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = options.warm_up_s + options.seconds;
+        let mut probes = vec![Vec::new(); PARTITIONS as usize];
+        let schedule = Schedule {
+            options: options.clone(),
+            began,
+            wall_us: (wall + LEAD).as_micros() as u64,
+            end: began + Duration::from_secs(seconds) + PATIENCE,
+            events: seconds * options.rate,
+            probes: Vec::new(),
+        };
+        for event in (0..schedule.events).filter(|event| schedule.is_probe(*event)) {
+            let (partition, at_us) = (schedule.partition(event), schedule.intended_us(event));
+            probes[partition as usize].push(at_us);
+        }
+        Schedule { probes, ..schedule }
+    }
+
+    /// The instant at which an event is to be sent, since the beginning.
+    fn intended_us(&self, event: u64) -> u64 {
+        event * 1_000_000 / self.options.rate
+    }
+
+    /// Like the partitioners of Java and of librdkafka do it for messages without a key: one partition
+    /// takes everything for a while, then the next.
+    fn partition(&self, event: u64) -> u32 {
+        (self.intended_us(event) / STICKY_US % u64::from(PARTITIONS)) as u32
+    }
+
+    fn is_probe(&self, event: u64) -> bool {
+        let every = (self.options.rate / PROBES_PER_S).max(1);
+        event % every == every - 1
+    }
+
+    fn is_counted(&self, at_us: u64) -> bool {
+        at_us >= self.options.warm_up_s * 1_000_000
+    }
+
+    /// How many probes are counted.
+    fn counted(&self) -> u64 {
+        self.probes.iter().flatten().filter(|at_us| self.is_counted(**at_us)).count() as u64
+    }
 }
 
 /// Sends events, each at its intended instant; how long that took.
-fn load(options: &Options, brokers: &Brokers, probes: u64, began: Instant) -> anyhow::Result<f64> {
+fn load(options: &Options, brokers: &Brokers, schedule: &Schedule) -> anyhow::Result<f64> {
     let publisher = Publisher::open(brokers, Duration::from_micros(options.linger_us))?;
     let mut random = ChaCha8Rng::seed_from_u64(options.seed);
     let zipf = Zipf::new(options.items as f64, 1.05)?;
-    for event in 0..probes * EVENTS_PER_PROBE {
-        let due = began + Duration::from_micros(intended_us(options, event));
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let (probe, is_probe) = (event / EVENTS_PER_PROBE, event % EVENTS_PER_PROBE == EVENTS_PER_PROBE - 1);
-        let number = if is_probe { probe } else { event };
-        let partition = Some((number % u64::from(PARTITIONS)) as u32);
-        let item = match (is_probe, partition) {
-            (true, Some(at)) => format!(r#"{{"item_id":"probe-{at}","item_brand":"{PROBE_BRAND}{at}","price":9.99}}"#),
-            _ => format!(r#"{{"item_id":"i{}","price":9.99}}"#, zipf.sample(&mut random) as u64),
+    for event in 0..schedule.events {
+        let due = schedule.began + Duration::from_micros(schedule.intended_us(event));
+        let early = due.saturating_duration_since(Instant::now());
+        if !early.is_zero() {
+            std::thread::sleep(early.max(GRAIN));
+        }
+        let at = schedule.partition(event);
+        let item = match schedule.is_probe(event) {
+            true => format!(r#"{{"item_id":"probe-{at}","item_brand":"{PROBE_BRAND}{at}","price":9.99}}"#),
+            false => format!(r#"{{"item_id":"i{}","price":9.99}}"#, zipf.sample(&mut random) as u64),
         };
         let visitor = random.random_range(0..1_000_000);
         let message = format!(
             r#"{{"messageId":"{event}","event":"view_item","anonymousId":"v{visitor}","properties":{{"items":[{item}]}}}}"#
         );
         let key = event.to_string();
-        publisher.send(To { topic: EVENTS, partition, key: &key }, Some(message.as_bytes()))?;
-        if is_probe {
-            publisher.send(To { topic: PLAIN, partition, key: &key }, Some(message.as_bytes()))?;
+        publisher.send(To { topic: EVENTS, partition: Some(at), key: &key }, Some(message.as_bytes()))?;
+        if schedule.is_probe(event) {
+            publisher.send(To { topic: PLAIN, partition: Some(at), key: &key }, Some(message.as_bytes()))?;
         }
     }
-    let sent_s = began.elapsed().as_secs_f64();
+    let sent_s = schedule.began.elapsed().as_secs_f64();
     publisher.flush(Duration::from_secs(30))?;
     Ok(sent_s)
 }
 
-/// The probes of a run, and when it begins and ends.
-#[derive(Clone, Copy)]
-struct Schedule {
-    probes: u64,
-    began: Instant,
-    end: Instant,
+fn source(brokers: &Brokers, topic: &str, reader: &str) -> anyhow::Result<Source> {
+    let options = SourceOptions {
+        brokers: brokers.clone(),
+        topics: vec![(topic.to_owned(), InputKind::Events)],
+        group: format!("bench-{reader}-{topic}"),
+        discover_every: Duration::from_secs(3_600),
+    };
+    Ok(Source::open(options, &[])?)
+}
+
+/// Copies what comes into one topic into another one.
+fn copy(options: &Options, brokers: &Brokers, end: Instant) -> anyhow::Result<()> {
+    let publisher = Publisher::open(brokers, Duration::from_micros(options.linger_us))?;
+    let mut source = source(brokers, PLAIN, "copy")?;
+    while Instant::now() < end {
+        let Some(message) = source.receive(Duration::from_millis(100))? else { continue };
+        let to = To { topic: RELAY, partition: Some(message.partition), key: "" };
+        publisher.send(to, message.payload.as_deref())?;
+    }
+    Ok(())
 }
 
 /// Reads a topic; from the intended instant of each probe to the arrival of a message that shows it.
-fn follow(
-    options: &Options,
-    brokers: &Brokers,
-    topic: &str,
-    Schedule { probes, began, end }: Schedule,
-) -> anyhow::Result<Histogram<u64>> {
-    let source = SourceOptions {
-        brokers: brokers.clone(),
-        topics: vec![(topic.to_owned(), InputKind::Events)],
-        group: format!("bench-{topic}"),
-        discover_every: Duration::from_secs(3_600),
-    };
-    let mut source = Source::open(source, &[])?;
-    let (mut histogram, mut shown) = (report::histogram(), [0; PARTITIONS as usize]);
-    while Instant::now() < end && shown.iter().sum::<u64>() < probes {
+fn follow(schedule: &Schedule, brokers: &Brokers, topic: &str) -> anyhow::Result<Seen> {
+    let mut source = source(brokers, topic, "follow")?;
+    let (mut seen, mut shown) = (Seen::new(), [0; PARTITIONS as usize]);
+    let all: usize = schedule.probes.iter().map(Vec::len).sum();
+    while Instant::now() < schedule.end && shown.iter().sum::<usize>() < all {
         let Some(message) = source.receive(Duration::from_millis(100))? else { continue };
-        let arrived_us = Instant::now().saturating_duration_since(began).as_micros() as u64;
+        let arrived_us = Instant::now().saturating_duration_since(schedule.began).as_micros() as u64;
         let known = match topic {
-            PLAIN => Some((message.partition as usize, shown[message.partition as usize] + 1)),
-            _ => message.key.zip(message.payload).and_then(|(key, value)| score(&key, &value)),
+            SETS => message.key.as_ref().zip(message.payload.as_ref()).and_then(|(key, value)| score(key, value)),
+            _ => Some((message.partition as usize, shown[message.partition as usize] + 1)),
         };
         let Some((lane, count)) = known.filter(|(lane, _)| *lane < shown.len()) else { continue };
-        let newly = (shown[lane]..count).map(|at| lane as u64 + at * u64::from(PARTITIONS));
-        for probe in newly.filter(|probe| *probe < probes) {
-            let intended_us = intended_us(options, (probe + 1) * EVENTS_PER_PROBE - 1);
-            if intended_us >= options.warm_up_s * 1_000_000 {
-                histogram.saturating_record(arrived_us.saturating_sub(intended_us));
-            }
+        let lane_probes = &schedule.probes[lane];
+        let newly = lane_probes.get(shown[lane]..count.min(lane_probes.len())).unwrap_or_default();
+        for intended_us in newly.iter().filter(|at_us| schedule.is_counted(**at_us)) {
+            seen.all.saturating_record(arrived_us.saturating_sub(*intended_us));
+            seen.record_stages(&message.headers, schedule.wall_us + intended_us);
         }
         shown[lane] = count.max(shown[lane]);
     }
-    Ok(histogram)
+    Ok(seen)
+}
+
+/// What a reader has seen.
+struct Seen {
+    /// From the intended instant of a probe to its arrival.
+    all: Histogram<u64>,
+    /// To each of [`STAGES`], by the wall clock.
+    stages: [Histogram<u64>; STAGES.len()],
+}
+
+impl Seen {
+    fn new() -> Seen {
+        Seen { all: report::histogram(), stages: STAGES.map(|_| report::histogram()) }
+    }
+
+    fn record_stages(&mut self, headers: &[(String, String)], intended_us: u64) {
+        for ((_, header), histogram) in STAGES.iter().zip(&mut self.stages) {
+            let text = headers.iter().find(|(name, _)| name == header).map(|(_, at)| at);
+            if let Some(at) = text.and_then(|at| Micros::parse(at)) {
+                histogram.saturating_record(at.0.saturating_sub(intended_us));
+            }
+        }
+    }
 }
 
 /// The partition whose probes a set counts, and how many it shows.
-fn score(key: &[u8], value: &[u8]) -> Option<(usize, u64)> {
+fn score(key: &[u8], value: &[u8]) -> Option<(usize, usize)> {
     let SetKey { scope } = serde_json::from_slice(key).ok()?;
     let lane = scope.strip_prefix(PROBE_SCOPE)?.parse().ok()?;
     let set: Set = serde_json::from_slice(value).ok()?;
-    Some((lane, set.best()?))
+    Some((lane, set.best()? as usize))
 }

@@ -24,27 +24,65 @@ pub struct Broker {
     folder: TempDir,
     ports: [u16; 2],
     settings: Vec<String>,
+    /// What its clients have to say to be let in.
+    properties: Vec<(String, String)>,
     child: Option<Child>,
+}
+
+/// A broker that lets nobody do anything but `admin`; there is a user `shop` beside it.
+const GUARDED: [&str; 6] = [
+    "listener.security.protocol.map=PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "inter.broker.listener.name=PLAINTEXT",
+    "sasl.enabled.mechanisms=PLAIN\nsasl.mechanism.inter.broker.protocol=PLAIN",
+    "listener.name.plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+     username=\"admin\" password=\"of-admin\" user_admin=\"of-admin\" user_shop=\"of-shop\";",
+    "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    // The controller's own way in is not guarded.
+    "super.users=User:admin;User:ANONYMOUS",
+];
+
+/// The settings with which a user is let in.
+pub fn credentials(user: &str, password: &str) -> Vec<(String, String)> {
+    let settings = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.username", user),
+        ("sasl.password", password),
+    ];
+    settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
 impl Broker {
     /// The broker that the tests of one program share. It ends with the program.
     pub fn shared() -> &'static Broker {
         static SHARED: OnceLock<Broker> = OnceLock::new();
-        SHARED.get_or_init(|| Broker::start(&[]))
+        SHARED.get_or_init(|| Broker::start())
     }
 
-    /// Starts a broker with `settings` on top, and waits until it answers.
+    /// Starts a broker, and waits until it answers.
     ///
     /// # Panics
     /// Where it does not.
-    pub fn start(settings: &[&str]) -> Broker {
+    pub fn start() -> Broker {
+        Broker::start_with(&[], Vec::new())
+    }
+
+    /// Starts a broker that lets nobody do anything but `admin`. There is a user `shop`, with the password
+    /// `of-shop`.
+    ///
+    /// # Panics
+    /// Where it does not answer.
+    pub fn start_guarded() -> Broker {
+        Broker::start_with(&GUARDED, credentials("admin", "of-admin"))
+    }
+
+    fn start_with(settings: &[&str], properties: Vec<(String, String)>) -> Broker {
         let folder = tempfile::Builder::new().prefix("etalage-kafka-").tempdir().expect("a temporary folder");
         // Both are held until both are known, so that they differ.
         let held = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let ports = held.each_ref().map(|port| port.local_addr().expect("a bound port").port());
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut broker = Broker { folder, ports, settings, child: None };
+        let mut broker = Broker { folder, ports, settings, properties, child: None };
         drop(held);
         broker.begin();
         broker
@@ -83,9 +121,19 @@ impl Broker {
         assert!(status.is_some(), "the broker does not end: {}", self.said());
     }
 
+    /// Kills it: it has no time for anything.
+    ///
+    /// # Panics
+    /// Where it cannot be killed.
+    pub fn kill(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a killed child ends");
+    }
+
     /// How it is reached.
     pub fn brokers(&self) -> Brokers {
-        Brokers { bootstrap: self.address(), properties: Vec::new() }
+        Brokers { bootstrap: self.address(), properties: self.properties.clone() }
     }
 
     /// Its address.

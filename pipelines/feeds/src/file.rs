@@ -51,11 +51,24 @@ pub fn write(path: &Path, feed: &str, offered: usize, tick: Tick) -> Result<Writ
         offered,
         xxh3: format!("{:016x}", xxhash_rust::xxh3::xxh3_64(feed.as_bytes())),
     };
-    let about = serde_json::to_string(&written).map_err(io::Error::other);
+    let done = replace(path, feed.as_bytes()).and_then(|()| tell(path, &written));
+    done.map(|()| written).map_err(|error| FeedError { path: path.to_owned(), error })
+}
+
+/// Says that the file that was `written` holds as of a later tick as well: nothing in it has changed.
+///
+/// # Errors
+/// Where that cannot be written.
+pub fn confirm(path: &Path, written: &mut Written, tick: Tick) -> Result<(), FeedError> {
+    (written.as_of, written.tick) = (Micros(tick).to_string(), tick);
+    tell(path, written).map_err(|error| FeedError { path: path.to_owned(), error })
+}
+
+/// Writes what is said of a file beside it.
+fn tell(path: &Path, written: &Written) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".json");
-    let done = replace(path, feed.as_bytes()).and_then(|()| replace(Path::new(&beside), about?.as_bytes()));
-    done.map(|()| written).map_err(|error| FeedError { path: path.to_owned(), error })
+    replace(Path::new(&beside), serde_json::to_string(written)?.as_bytes())
 }
 
 /// Puts `bytes` in the place of a file: on the device, then under its name.
@@ -81,7 +94,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("feed.tsv");
         write(&path, "id\n", 0, 1).unwrap();
-        let written = write(&path, "id\n7\n", 1, 1_291_191_960_000_000).unwrap();
+        let mut written = write(&path, "id\n7\n", 1, 7).unwrap();
+        confirm(&path, &mut written, 1_291_191_960_000_000).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "id\n7\n");
         let beside: Written = serde_json::from_slice(&fs::read(folder.path().join("feed.tsv.json")).unwrap()).unwrap();
         assert_eq!(beside, written);

@@ -11,4 +11,4 @@ mod feed;
 mod file;
 
 pub use feed::{Feed, Format, LABELS, Label};
-pub use file::{FeedError, Written, write};
+pub use file::{FeedError, Written, confirm, write};

@@ -1,6 +1,6 @@
 //! How brokers are reached, and what the client says meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::{
     ClientConfig, ClientContext,
@@ -14,6 +14,12 @@ use crate::KafkaError;
 
 /// How long a broker may take to answer a question about topics.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a broker may take to answer at all.
+const REACH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long it is waited for before the client is asked what it has to say.
+const LISTEN_EVERY: Duration = Duration::from_secs(1);
 
 /// How brokers are reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,10 +47,24 @@ impl Brokers {
     /// Asks whether a broker answers.
     ///
     /// # Errors
-    /// [`KafkaError::Unreachable`] where none does within ten seconds.
+    /// [`KafkaError::Unreachable`] where none does within five seconds, [`KafkaError::Unauthorised`] where
+    /// one does not take the credentials.
     pub fn reach(&self) -> Result<(), KafkaError> {
         let client: BaseConsumer<Told> = self.client(&[], Told)?;
-        metadata(&client, self, None).map(|_| ())
+        let until = Instant::now() + REACH_TIMEOUT;
+        loop {
+            let Err(error) = client.fetch_metadata(None, LISTEN_EVERY) else { return Ok(()) };
+            // That it is not let in, the client tells by the way.
+            while let Some(Err(told)) = client.poll(Duration::ZERO) {
+                let error = KafkaError::of("connect", told);
+                if matches!(error, KafkaError::Unauthorised { .. }) {
+                    return Err(error);
+                }
+            }
+            if Instant::now() >= until {
+                return Err(KafkaError::Unreachable { brokers: self.bootstrap.clone(), reason: error.to_string() });
+            }
+        }
     }
 }
 
@@ -72,9 +92,14 @@ pub(crate) fn partitions(client: &BaseConsumer<Told>, brokers: &Brokers, topic: 
     let about = told.topics().iter().find(|about| about.name() == topic).ok_or_else(unknown)?;
     match about.error().map(Code::from) {
         None => Ok(about.partitions().iter().map(|partition| partition.id() as u32).collect()),
-        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => Err(unknown()),
+        Some(code) if is_unknown(code) => Err(unknown()),
         Some(code) => Err(KafkaError::of(format!("read `{topic}`"), rdkafka::error::KafkaError::MetadataFetch(code))),
     }
+}
+
+/// True where a broker says that there is no such topic.
+pub(crate) fn is_unknown(code: Code) -> bool {
+    matches!(code, Code::UnknownTopicOrPartition | Code::UnknownTopic)
 }
 
 /// Hands on what the client says to the log.

@@ -81,6 +81,11 @@ impl KafkaError {
         }
     }
 
+    /// True where there is no such topic, or a broker has not heard of it yet.
+    pub fn is_unknown_topic(&self) -> bool {
+        matches!(self, KafkaError::UnknownTopic { .. })
+    }
+
     /// True where trying again may help without anybody's doing.
     pub fn is_passing(&self) -> bool {
         matches!(self, KafkaError::Unreachable { .. } | KafkaError::Other { .. })

@@ -7,15 +7,13 @@ use std::{
 };
 
 use etalage_model::hash::hash128;
-use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-};
+use rdkafka::{Message, Offset};
 
 use crate::{
     Brokers, KafkaError,
-    client::{Told, partitions},
-    ends::{Ends, Part},
+    client::partitions,
+    ends::Ends,
+    reader::{Arrived, Part, Reader},
 };
 
 /// How long nothing may come before reading is given up.
@@ -36,46 +34,31 @@ pub(crate) struct Published {
 ///
 /// **Bound**: a key and 16 bytes for each key of the topics.
 pub(crate) fn read(brokers: &Brokers, topics: &[String]) -> Result<Published, KafkaError> {
-    let consumer: BaseConsumer<Told> = brokers.client(
-        &[
-            ("group.id", "etalage-published"),
-            ("enable.auto.commit", "false"),
-            ("enable.partition.eof", "true"),
-            ("auto.offset.reset", "earliest"),
-            ("fetch.wait.max.ms", "5"),
-            ("allow.auto.create.topics", "false"),
-        ],
-        Told,
-    )?;
-    let (mut list, mut parts) = (TopicPartitionList::new(), Vec::new());
-    let mut numbers: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    let mut reader = Reader::open(brokers, "etalage-published", "earliest")?;
+    let (mut parts, mut numbers): (Vec<Part>, BTreeMap<Arc<str>, usize>) = Default::default();
     for (number, topic) in topics.iter().enumerate() {
-        numbers.insert(topic.as_str().into(), number);
-        for partition in partitions(&consumer, brokers, topic)? {
-            parts.push((Arc::from(topic.as_str()), partition));
-            let added = list.add_partition_offset(topic, partition as i32, Offset::Beginning);
-            added.map_err(|error| KafkaError::of(format!("read `{topic}`"), error))?;
-        }
+        let name: Arc<str> = topic.as_str().into();
+        let partitions = partitions(reader.consumer(), brokers, topic)?;
+        parts.extend(partitions.into_iter().map(|partition| (Arc::clone(&name), partition)));
+        numbers.insert(name, number);
     }
-    let mut ends = Ends::now(&consumer, parts, |_| None)?;
-    consumer.assign(&list).map_err(|error| KafkaError::of("read the output topics", error))?;
-    let of = |(topic, partition): &Part| (numbers[topic], *partition);
-    let at = ends.all().map(|(part, end)| (of(part), end)).collect();
+    let mut ends = Ends::now(reader.consumer(), parts.iter().cloned(), |_| None)?;
+    reader.assign(parts.into_iter().map(|part| (part, Offset::Beginning)))?;
+    let at = ends.all().map(|((topic, partition), end)| ((numbers[topic], *partition), end)).collect();
     let (mut newest, mut heard) = (Newest::new(), Instant::now());
     while !ends.are_reached() {
-        match consumer.poll(Duration::from_millis(100)) {
-            Some(Ok(message)) => {
-                heard = Instant::now();
-                let Some((topic, number)) = numbers.get_key_value(message.topic()) else { continue };
-                let place = (*number, message.key().unwrap_or_default().to_vec());
-                match message.payload() {
-                    Some(value) => _ = newest.insert(place, hash128(value)),
-                    None => _ = newest.remove(&place),
-                }
-                ends.read(&(Arc::clone(topic), message.partition() as u32), message.offset() as u64);
+        let arrived = reader.next(Duration::from_millis(100), |part, message| {
+            let place = (numbers[&part.0], message.key().unwrap_or_default().to_vec());
+            match message.payload() {
+                Some(value) => _ = newest.insert(place, hash128(value)),
+                None => _ = newest.remove(&place),
             }
-            Some(Err(rdkafka::error::KafkaError::PartitionEOF(partition))) => ends.end_of(partition as u32),
-            Some(Err(error)) => tracing::warn!(%error, "an output topic cannot be read for now"),
+            ends.read(part, message.offset() as u64);
+        });
+        match arrived {
+            Some(Arrived::Message(())) => heard = Instant::now(),
+            Some(Arrived::End(part)) => ends.reached(&part),
+            Some(Arrived::Failed(_, error)) => tracing::warn!(%error, "an output topic cannot be read for now"),
             None => {}
         }
         if heard.elapsed() > PATIENCE {

@@ -12,6 +12,8 @@
 //! the newest is sent. Values of one key arrive in the order in which they were sealed.
 //! **Start**: nothing is sent until [`Sink::begin`]. Then the topics are read, and only keys whose
 //! value differs from the newest one there are sent.
+//! **End**: where the client can no longer tell what was stored (a fatal error of the idempotent
+//! producer), nothing more is sent: only reading the topics anew, by a new process, makes that certain.
 //! **Bound**: one value per key, and what the producer holds ([`QUEUE_KBYTES`]).
 
 mod outbox;
@@ -22,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
 use etalage_model::{Changes, Group, Micros, SealedTick, Tick, TickTimes, ViewInfo, key::write_json_str};
 use parking_lot::Mutex;
 use rdkafka::{
@@ -34,12 +36,13 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-pub use self::outbox::Urgency;
 use self::outbox::{Flight, Outbox};
+pub use self::outbox::{Step, Urgency};
 use crate::{
     Brokers, KafkaError,
     client::{self, Told},
-    published, topics,
+    published::{self, Published},
+    topics,
 };
 
 /// The topic, behind the prefix, that says how far the others have come.
@@ -47,6 +50,9 @@ pub const PROGRESS_TOPIC: &str = "progress.v1";
 
 /// How often progress is told at the most.
 const PROGRESS_EVERY: Duration = Duration::from_millis(5);
+
+/// How often it is looked for deliveries while something is on its way.
+const POLL_EVERY: Duration = Duration::from_millis(1);
 
 /// How often it is said that nothing has changed.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -60,6 +66,10 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 /// How much the producer holds, in kilobytes.
 pub const QUEUE_KBYTES: usize = 65_536;
 
+/// How long the client waits for the rest of what is handed to it at once. What comes later waits here,
+/// where only the newest value of a key does.
+const BURST: Duration = Duration::from_micros(50);
+
 /// Both clocks: microseconds of the process, and the wall clock.
 pub type Now = fn() -> (u64, Micros);
 
@@ -72,12 +82,14 @@ pub struct SinkOptions {
     pub prefix: String,
     /// The views.
     pub views: Vec<ViewInfo>,
-    /// How long the producer waits for more to send along.
+    /// How long values wait for more to be sent along, while others are on their way.
     pub linger: Duration,
     /// The clocks, for the times in headers.
     pub now: Now,
     /// Views whose changes wait for each other, and how long at the most.
     pub publish_interval: Vec<(String, Duration)>,
+    /// Told once why nothing can be sent any more.
+    pub failed: Arc<dyn Fn(String) + Send + Sync>,
 }
 
 /// A running sink.
@@ -108,7 +120,7 @@ impl Sink {
     /// # Errors
     /// Where the client's settings are wrong, or there is no thread.
     pub fn start(options: SinkOptions, urgency: Box<dyn Urgency>) -> Result<Sink, KafkaError> {
-        let linger_ms = client::millis(options.linger);
+        let linger_ms = client::millis(BURST);
         let producer = options.brokers.client(
             &[
                 ("enable.idempotence", "true"),
@@ -183,13 +195,26 @@ struct Sending {
     /// The topic of each view.
     topics: Vec<String>,
     outbox: Outbox,
-    /// When the topics are to be read, if they have to be.
-    begin_at: Option<Instant>,
-    has_begun: bool,
+    begin: Begin,
     /// The last tick of which progress was told, and when.
     told: (Tick, Option<Instant>),
     retry_at: Option<Instant>,
+    sent_at: Instant,
     paces: Vec<Pace>,
+}
+
+/// How far the beginning has come.
+enum Begin {
+    /// State is not complete.
+    Awaited,
+    /// The topics are to be read then.
+    At(Instant),
+    /// They are being read, since.
+    Reading(Instant, Receiver<Result<Published, KafkaError>>),
+    /// It is over: values are sent.
+    Done,
+    /// Nothing can be sent any more.
+    Failed,
 }
 
 /// When what waits of a view is sent.
@@ -212,17 +237,21 @@ impl Sending {
             producer,
             topics,
             outbox: Outbox::new(paces.iter().map(|pace| pace.view), urgency),
-            begin_at: None,
-            has_begun: false,
+            begin: Begin::Awaited,
             told: (0, None),
             retry_at: None,
+            sent_at: Instant::now(),
             paces,
         }
     }
 
     fn run(mut self, commands: &Receiver<Command>) {
         loop {
-            let patience = if self.outbox.is_flying() { Duration::from_millis(1) } else { HEARTBEAT / 10 };
+            let patience = match self.begin {
+                Begin::Done if self.outbox.is_flying() => self.held().unwrap_or(POLL_EVERY).min(POLL_EVERY),
+                Begin::Reading(..) => Duration::from_millis(10),
+                _ => HEARTBEAT / 10,
+            };
             match commands.recv_timeout(patience) {
                 Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(command) => self.take(command),
@@ -242,35 +271,50 @@ impl Sending {
     fn take(&mut self, command: Command) {
         match command {
             Command::Sealed(tick) => self.outbox.take(&tick, &self.options.views),
-            Command::Begin => self.begin_at = Some(Instant::now()),
+            Command::Begin => self.begin = Begin::At(Instant::now()),
             Command::Stop => {}
         }
     }
 
-    /// Reads what the topics hold, and leaves in the outbox what differs from it.
+    /// Has the topics read by a thread, while sealed ticks are taken; then leaves in the outbox what
+    /// differs from them.
     fn begin(&mut self) {
-        let began = Instant::now();
-        match published::read(&self.options.brokers, &self.topics) {
-            Ok(published) => {
-                let read = published.newest.len();
-                self.outbox.leave_what_differs(published, &self.options.views);
-                let differ = self.outbox.waiting();
-                tracing::info!(read, differ, seconds = began.elapsed().as_secs_f64(), "the output topics were read");
-                (self.has_begun, self.begin_at) = (true, None);
+        match &self.begin {
+            Begin::At(at) if *at <= Instant::now() => {
+                let (done, read) = bounded(1);
+                let (brokers, topics) = (self.options.brokers.clone(), self.topics.clone());
+                // A sink that has stopped meanwhile does not want it.
+                let reading = move || _ = done.send(published::read(&brokers, &topics));
+                self.begin = match std::thread::Builder::new().name("kafka-published".into()).spawn(reading) {
+                    Ok(_) => Begin::Reading(Instant::now(), read),
+                    Err(error) => self.not_begun(&error),
+                };
             }
-            // What they hold beyond the state would stay there for ever: nothing is sent until it is known.
-            Err(error) => {
-                tracing::error!(%error, "the output topics cannot be read; it is tried again");
-                self.begin_at = Some(Instant::now() + RETRY_EVERY);
-            }
+            Begin::Reading(since, read) => match read.try_recv() {
+                Ok(Ok(published)) => {
+                    let (read, seconds) = (published.newest.len(), since.elapsed().as_secs_f64());
+                    self.outbox.leave_what_differs(published, &self.options.views);
+                    let differ = self.outbox.waiting();
+                    tracing::info!(read, differ, seconds, "the output topics were read");
+                    self.begin = Begin::Done;
+                }
+                Ok(Err(error)) => self.begin = self.not_begun(&error),
+                Err(TryRecvError::Disconnected) => self.begin = self.not_begun(&"the reader has panicked"),
+                Err(TryRecvError::Empty) => {}
+            },
+            Begin::At(_) | Begin::Awaited | Begin::Done | Begin::Failed => {}
         }
     }
 
+    /// What the topics hold beyond the state would stay there for ever: nothing is sent until it is known.
+    fn not_begun(&self, error: &dyn std::fmt::Display) -> Begin {
+        tracing::error!(%error, "the output topics cannot be read; it is tried again");
+        Begin::At(Instant::now() + RETRY_EVERY)
+    }
+
     fn step(&mut self) {
-        if self.begin_at.is_some_and(|at| at <= Instant::now()) {
-            self.begin();
-        }
-        if !self.has_begun {
+        self.begin();
+        if !matches!(self.begin, Begin::Done) {
             return;
         }
         self.release_due();
@@ -278,7 +322,9 @@ impl Sending {
             self.retry_at = None;
             self.outbox.retry();
         }
-        self.send_waiting();
+        if self.held().is_none() {
+            self.send_waiting();
+        }
         self.collect();
         self.tell_progress();
         metrics::gauge!("etalage_kafka_waiting_keys").set(self.outbox.waiting() as f64);
@@ -296,8 +342,16 @@ impl Sending {
         }
     }
 
+    /// How long what waits is still held back, so that it goes along with what comes meanwhile: only
+    /// while something is on its way.
+    fn held(&self) -> Option<Duration> {
+        let left = self.options.linger.checked_sub(self.sent_at.elapsed())?;
+        (self.outbox.is_flying() && self.outbox.waiting() > 0).then_some(left)
+    }
+
     /// Sends what waits, as far as the producer has room.
     fn send_waiting(&mut self) {
+        self.sent_at = Instant::now();
         while let Some(flight) = self.outbox.next() {
             let (now_us, now) = (self.options.now)();
             let wall = |us: u64| now.minus(now_us.saturating_sub(us));
@@ -346,6 +400,13 @@ impl Sending {
 
     fn refused(&mut self, topic: &str, error: &ClientError) {
         metrics::counter!("etalage_kafka_refused_total").increment(1);
+        if let Some((_, reason)) = self.producer.client().fatal_error() {
+            if !matches!(self.begin, Begin::Failed) {
+                self.begin = Begin::Failed;
+                (self.options.failed)(format!("values can no longer be sent to topics: {reason}"));
+            }
+            return;
+        }
         let advice = match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
                 "a value is larger than the topic takes: raise its max.message.bytes, or make sets shorter"
@@ -402,14 +463,32 @@ impl Sending {
         String::from_utf8(out).expect("JSON of texts is UTF-8")
     }
 
+    /// True where there is something left to be done that can be.
+    fn has_more(&mut self) -> bool {
+        match self.begin {
+            Begin::Awaited | Begin::Failed => false,
+            Begin::At(_) | Begin::Reading(..) => true,
+            Begin::Done => self.outbox.is_busy(),
+        }
+    }
+
+    /// Sends what waits and tells of it, as far as it can be done within [`STOP_PATIENCE`]. What is left
+    /// then is sent after the next start.
     fn stop(mut self) {
-        if self.has_begun {
-            self.outbox.release_all();
+        let until = Instant::now() + STOP_PATIENCE;
+        self.outbox.release_all();
+        while self.has_more() && Instant::now() < until {
             self.step();
-            let _ = self.producer.flush(STOP_PATIENCE);
-            self.collect();
+            self.producer.poll(Duration::from_millis(5));
+        }
+        if matches!(self.begin, Begin::Done) {
+            self.told.1 = None;
             self.tell_progress();
-            let _ = self.producer.flush(STOP_PATIENCE);
+            let left = until.saturating_duration_since(Instant::now());
+            if self.producer.flush(left).is_err() || self.outbox.waiting() > 0 {
+                let waiting = self.outbox.waiting();
+                tracing::warn!(waiting, "not everything could be sent; it is sent after the next start");
+            }
         }
     }
 }

@@ -9,23 +9,18 @@ use std::{
 use etalage_model::{InputKind, Micros, Position};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, CommitMode, Consumer},
-    message::{Header, Headers},
+    consumer::{CommitMode, Consumer},
+    error::KafkaError as ClientError,
+    message::{BorrowedMessage, Header, Headers},
     types::RDKafkaErrorCode,
 };
 
 use crate::{
     Brokers, KafkaError,
-    client::{ANSWER_TIMEOUT, Told, partitions},
-    ends::{Ends, Part},
+    client::{ANSWER_TIMEOUT, partitions},
+    ends::Ends,
+    reader::{Arrived, Part, Reader},
 };
-
-/// What the client fetches ahead, in kilobytes: of all partitions together.
-pub const FETCH_AHEAD_KBYTES: usize = 16_384;
-
-/// A partition of which nothing has come for so long holds nothing more of what was there at the start:
-/// its last offsets may be markers of transactions, or messages that compaction has removed.
-const QUIET: Duration = Duration::from_secs(30);
 
 /// What is read, and how.
 #[derive(Clone, Debug)]
@@ -67,17 +62,13 @@ pub struct Received {
 /// **Delivery**: at least once, in the order of offsets within a partition, from the position that it
 /// was opened or rewound to.
 pub struct Source {
-    consumer: BaseConsumer<Told>,
+    reader: Reader,
     options: SourceOptions,
     topics: BTreeMap<Arc<str>, InputKind>,
     assigned: BTreeSet<Part>,
     next: BTreeMap<Part, u64>,
     discovered: Instant,
-    opened: Instant,
     ends: Ends,
-    /// When something last came of a partition, or it was paused.
-    heard: BTreeMap<Part, Instant>,
-    paused: BTreeSet<Part>,
 }
 
 impl Source {
@@ -86,36 +77,23 @@ impl Source {
     /// # Errors
     /// Where no broker answers, a topic is unknown or may not be read.
     pub fn open(options: SourceOptions, from: &[Position]) -> Result<Source, KafkaError> {
-        let consumer = options.brokers.client(
-            &[
-                ("group.id", &options.group),
-                ("enable.auto.commit", "false"),
-                ("enable.partition.eof", "true"),
-                ("auto.offset.reset", "error"),
-                ("fetch.wait.max.ms", "5"),
-                ("fetch.queue.backoff.ms", "5"),
-                ("queued.max.messages.kbytes", &FETCH_AHEAD_KBYTES.to_string()),
-                ("allow.auto.create.topics", "false"),
-            ],
-            Told,
-        )?;
+        let reader = Reader::open(&options.brokers, &options.group, "error")?;
         let topics = options.topics.iter().map(|(topic, kind)| (topic.as_str().into(), *kind)).collect();
         let next = from.iter().map(|position| (((&*position.source).into(), position.partition), position.next));
         let mut source = Source {
-            consumer,
+            reader,
             options,
             topics,
             assigned: BTreeSet::new(),
             next: next.collect(),
             discovered: Instant::now(),
-            opened: Instant::now(),
             ends: Ends::default(),
-            heard: BTreeMap::new(),
-            paused: BTreeSet::new(),
         };
-        source.discover()?;
-        let Source { next, .. } = &source;
-        source.ends = Ends::now(&source.consumer, source.assigned.iter().cloned(), |part| next.get(part).copied())?;
+        let fresh = source.discover()?;
+        // Before anything is read: what is told of a partition's end then is told of this one.
+        source.ends =
+            Ends::now(source.reader.consumer(), fresh.iter().cloned(), |part| source.next.get(part).copied())?;
+        source.assign(fresh)?;
         Ok(source)
     }
 
@@ -141,104 +119,74 @@ impl Source {
     /// broker that is away) is logged, and waited for.
     pub fn receive(&mut self, patience: Duration) -> Result<Option<Received>, KafkaError> {
         if self.discovered.elapsed() >= self.options.discover_every {
-            match self.discover() {
-                Err(error) if !error.is_passing() => return Err(error),
+            match self.discover().and_then(|fresh| self.assign(fresh)) {
+                Err(error @ KafkaError::Unauthorised { .. }) => return Err(error),
+                // Brokers that have just started do not know all topics yet.
                 Err(error) => tracing::warn!(%error, "topics could not be asked for new partitions"),
                 Ok(()) => {}
             }
         }
-        let message = match self.consumer.poll(patience) {
-            None => {
-                self.listen();
-                return Ok(None);
+        let topics = &self.topics;
+        match self.reader.next(patience, |part, message| received(part, topics[&part.0], message)) {
+            None => {}
+            Some(Arrived::Message(received)) => {
+                let part = (Arc::clone(&received.topic), received.partition);
+                self.ends.read(&part, received.offset);
+                self.next.insert(part, received.offset + 1);
+                return Ok(Some(received));
             }
-            Some(Err(error)) => return self.not_received(error).map(|()| None),
-            Some(Ok(message)) => message,
-        };
-        let found = self.topics.get_key_value(message.topic()).map(|(topic, kind)| (Arc::clone(topic), *kind));
-        let Some((topic, kind)) = found else { return Ok(None) };
-        let (partition, offset) = (message.partition() as u32, message.offset() as u64);
-        let received = Received {
-            topic: Arc::clone(&topic),
-            kind,
-            partition,
-            offset,
-            at: message.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok()).map(|ms| Micros(ms * 1_000)),
-            key: message.key().map(<[u8]>::to_vec),
-            payload: message.payload().map(<[u8]>::to_vec),
-            headers: message.headers().map_or_else(Vec::new, |headers| headers.iter().filter_map(text_of).collect()),
-        };
-        drop(message);
-        let part = (topic, partition);
-        self.ends.read(&part, offset);
-        if !self.ends.are_reached() {
-            self.heard.insert(part.clone(), Instant::now());
+            // Behind the last message there may be markers of transactions, or what compaction removed.
+            Some(Arrived::End(part)) => self.ends.reached(&part),
+            Some(Arrived::Failed(part, error)) => self.not_received(part, error)?,
         }
-        self.next.insert(part, offset + 1);
-        Ok(Some(received))
+        Ok(None)
     }
 
-    /// Gives up the ends of partitions that have been quiet for long although they are not paused.
-    fn listen(&mut self) {
-        let now = Instant::now();
-        let is_quiet = |part: &&Part| {
-            let heard = self.heard.get(*part).copied().unwrap_or(self.opened);
-            !self.paused.contains(*part) && now.duration_since(heard) > QUIET
-        };
-        let quiet: Vec<Part> = self.ends.open().filter(is_quiet).cloned().collect();
-        for part in quiet {
-            tracing::warn!(topic = %part.0, partition = part.1, "nothing more comes of what was there at the start");
-            self.ends.give_up(&part);
-        }
-    }
-
-    fn not_received(&mut self, error: rdkafka::error::KafkaError) -> Result<(), KafkaError> {
-        use rdkafka::error::KafkaError as Client;
+    fn not_received(&self, part: Option<Part>, error: ClientError) -> Result<(), KafkaError> {
         match (&error, error.rdkafka_error_code()) {
-            (Client::PartitionEOF(partition), _) => self.ends.end_of_only(*partition as u32),
             (_, Some(RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::AutoOffsetReset)) => {
-                return Err(self.gone().unwrap_or_else(|| KafkaError::of("read topics", error)));
+                let gone = part.and_then(|part| self.gone(part));
+                return Err(gone.unwrap_or_else(|| KafkaError::of("read topics", error)));
             }
             (_, Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {
                 tracing::warn!(%error, "a topic that is read is gone, or its broker is");
             }
-            (_, Some(RDKafkaErrorCode::TopicAuthorizationFailed)) => return Err(KafkaError::of("read topics", error)),
-            (Client::MessageConsumptionFatal(_), _) => return Err(KafkaError::of("read topics", error)),
+            (_, Some(RDKafkaErrorCode::TopicAuthorizationFailed)) | (ClientError::MessageConsumptionFatal(_), _) => {
+                return Err(KafkaError::of("read topics", error));
+            }
             _ => tracing::warn!(%error, "a topic cannot be read for now"),
         }
         Ok(())
     }
 
-    /// The first partition of which messages that were never read are gone.
-    fn gone(&self) -> Option<KafkaError> {
-        self.assigned.iter().find_map(|part| {
-            let marks = self.consumer.fetch_watermarks(&part.0, part.1 as i32, ANSWER_TIMEOUT);
-            let (low, high) = marks.ok()?;
-            let next = self.next.get(part).copied().unwrap_or(0);
-            let is_gone = next < low as u64 || next > high as u64;
-            is_gone.then(|| KafkaError::Gone { topic: part.0.to_string(), partition: part.1, next })
-        })
+    /// What is to be said where a partition holds no message at the offset that comes next.
+    fn gone(&self, part: Part) -> Option<KafkaError> {
+        let marks = self.reader.consumer().fetch_watermarks(&part.0, part.1 as i32, ANSWER_TIMEOUT);
+        let (low, high) = marks.ok()?;
+        let next = self.next.get(&part).copied().unwrap_or(0);
+        let is_gone = next < low as u64 || next > high as u64;
+        is_gone.then(|| KafkaError::Gone { topic: part.0.to_string(), partition: part.1, next })
     }
 
-    /// Looks for partitions that are not read yet, and begins to read them.
-    fn discover(&mut self) -> Result<(), KafkaError> {
+    /// Looks for partitions that are not read yet.
+    fn discover(&mut self) -> Result<Vec<Part>, KafkaError> {
         self.discovered = Instant::now();
-        let (mut fresh, mut parts) = (TopicPartitionList::new(), Vec::new());
+        let mut fresh = Vec::new();
         for topic in self.topics.keys() {
-            for partition in partitions(&self.consumer, &self.options.brokers, topic)? {
-                let part = (Arc::clone(topic), partition);
-                if !self.assigned.contains(&part) {
-                    let next = self.next.get(&part).map_or(Offset::Beginning, |next| Offset::Offset(*next as i64));
-                    let added = fresh.add_partition_offset(topic, partition as i32, next);
-                    added.map_err(|error| KafkaError::of(format!("read `{topic}`"), error))?;
-                    parts.push(part);
-                }
-            }
+            let partitions = partitions(self.reader.consumer(), &self.options.brokers, topic)?;
+            let parts = partitions.into_iter().map(|partition| (Arc::clone(topic), partition));
+            fresh.extend(parts.filter(|part| !self.assigned.contains(part)));
         }
-        if fresh.count() > 0 {
-            tracing::info!(partitions = fresh.count(), "begins to read");
-            self.consumer.incremental_assign(&fresh).map_err(|error| KafkaError::of("read topics", error))?;
-            self.assigned.extend(parts);
+        Ok(fresh)
+    }
+
+    /// Begins to read partitions.
+    fn assign(&mut self, fresh: Vec<Part>) -> Result<(), KafkaError> {
+        if !fresh.is_empty() {
+            tracing::info!(partitions = fresh.len(), "begins to read");
+            let from = |part: &Part| self.next.get(part).map_or(Offset::Beginning, |next| Offset::Offset(*next as i64));
+            self.reader.assign(fresh.iter().map(|part| (part.clone(), from(part))))?;
+            self.assigned.extend(fresh);
         }
         Ok(())
     }
@@ -248,16 +196,10 @@ impl Source {
     /// # Errors
     /// Where the client refuses.
     pub fn pause(&mut self, parts: &[Part], is_paused: bool) -> Result<(), KafkaError> {
-        for part in parts {
-            self.heard.insert(part.clone(), Instant::now());
-            match is_paused {
-                true => self.paused.insert(part.clone()),
-                false => self.paused.remove(part),
-            };
-        }
         let mut list = TopicPartitionList::new();
         parts.iter().for_each(|(topic, partition)| _ = list.add_partition(topic, *partition as i32));
-        let done = if is_paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        let consumer = self.reader.consumer();
+        let done = if is_paused { consumer.pause(&list) } else { consumer.resume(&list) };
         done.map_err(|error| KafkaError::of("pause partitions", error))
     }
 
@@ -269,9 +211,23 @@ impl Source {
             // A position is an offset, which the list takes.
             let _ = list.add_partition_offset(&position.source, position.partition as i32, next);
         }
-        if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
+        if let Err(error) = self.reader.consumer().commit(&list, CommitMode::Async) {
             tracing::debug!(%error, "offsets could not be committed; they are only for watching lag");
         }
+    }
+}
+
+/// A message as it is handed on.
+fn received(part: &Part, kind: InputKind, message: &BorrowedMessage<'_>) -> Received {
+    Received {
+        topic: Arc::clone(&part.0),
+        kind,
+        partition: part.1,
+        offset: message.offset() as u64,
+        at: message.timestamp().to_millis().and_then(|ms| u64::try_from(ms).ok()).map(|ms| Micros(ms * 1_000)),
+        key: message.key().map(<[u8]>::to_vec),
+        payload: message.payload().map(<[u8]>::to_vec),
+        headers: message.headers().map_or_else(Vec::new, |headers| headers.iter().filter_map(text_of).collect()),
     }
 }
 

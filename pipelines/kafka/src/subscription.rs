@@ -17,15 +17,14 @@ use std::{
 
 use etalage_model::{Micros, Tick};
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    message::{BorrowedHeaders, Headers},
+    Message, Offset,
+    message::{BorrowedHeaders, BorrowedMessage, Headers},
 };
 
 use crate::{
     Brokers, KafkaError, PROGRESS_TOPIC,
-    client::{Told, partitions},
-    ends::Part,
+    client::partitions,
+    reader::{Arrived, Part, Reader},
     topics,
 };
 
@@ -63,14 +62,22 @@ struct Progress {
 /// **Delivery**: from the start of the topics, each change once, in cuts of rising ticks. Topics are
 /// compacted: of changes long ago only the newest of each key are seen.
 pub struct Subscription {
-    consumer: BaseConsumer<Told>,
+    reader: Reader,
     /// View by topic.
     views: BTreeMap<Arc<str>, Arc<str>>,
-    progress_topic: String,
     held: BTreeMap<Part, VecDeque<(u64, Change)>>,
     /// How far each partition has been read.
     read: BTreeMap<Part, u64>,
-    told: VecDeque<Progress>,
+    /// What is waited for: it keeps its place while newer progress is told.
+    next: Option<Progress>,
+    /// The newest that was told since.
+    newest: Option<Progress>,
+}
+
+/// A message, as far as a subscriber looks at it.
+enum Told {
+    Progress(Option<Progress>),
+    Change(Part, u64, Change),
 }
 
 impl Subscription {
@@ -79,38 +86,19 @@ impl Subscription {
     /// # Errors
     /// Where no broker answers, or a topic is missing or may not be read.
     pub fn open(brokers: &Brokers, prefix: &str, views: &[&str]) -> Result<Subscription, KafkaError> {
-        let consumer: BaseConsumer<Told> = brokers.client(
-            &[
-                ("group.id", "etalage-subscription"),
-                ("enable.auto.commit", "false"),
-                ("auto.offset.reset", "earliest"),
-                ("fetch.wait.max.ms", "5"),
-                ("fetch.queue.backoff.ms", "5"),
-                ("allow.auto.create.topics", "false"),
-            ],
-            Told,
-        )?;
-        let progress_topic = format!("{prefix}{PROGRESS_TOPIC}");
+        let mut reader = Reader::open(brokers, "etalage-subscription", "earliest")?;
         let names = views.iter().map(|view| (Arc::from(topics::of_view(prefix, view)), Arc::from(*view)));
         let views: BTreeMap<Arc<str>, Arc<str>> = names.collect();
-        let mut list = TopicPartitionList::new();
+        let mut parts = Vec::new();
         // Of progress only the newest matters.
-        let from = views.keys().map(|topic| (&**topic, Offset::Beginning));
-        for (topic, offset) in from.chain([(&*progress_topic, Offset::OffsetTail(1))]) {
-            for partition in partitions(&consumer, brokers, topic)? {
-                let added = list.add_partition_offset(topic, partition as i32, offset);
-                added.map_err(|error| KafkaError::of(format!("read `{topic}`"), error))?;
-            }
+        let progress: Arc<str> = format!("{prefix}{PROGRESS_TOPIC}").into();
+        let from = views.keys().map(|topic| (topic, Offset::Beginning));
+        for (topic, offset) in from.chain([(&progress, Offset::OffsetTail(1))]) {
+            let partitions = partitions(reader.consumer(), brokers, topic)?;
+            parts.extend(partitions.into_iter().map(|partition| ((Arc::clone(topic), partition), offset)));
         }
-        consumer.assign(&list).map_err(|error| KafkaError::of("read views", error))?;
-        Ok(Subscription {
-            consumer,
-            views,
-            progress_topic,
-            held: BTreeMap::new(),
-            read: BTreeMap::new(),
-            told: VecDeque::new(),
-        })
+        reader.assign(parts)?;
+        Ok(Subscription { reader, views, held: BTreeMap::new(), read: BTreeMap::new(), next: None, newest: None })
     }
 
     /// The next cut, if one is complete within `patience`.
@@ -118,46 +106,46 @@ impl Subscription {
     /// # Errors
     /// Where the topics cannot be read any more.
     pub fn next(&mut self, patience: Duration) -> Result<Option<Cut>, KafkaError> {
-        let until = Instant::now() + patience;
+        let (until, mut may_be_complete) = (Instant::now() + patience, true);
         loop {
-            if let Some(cut) = self.cut() {
+            if may_be_complete && let Some(cut) = self.cut() {
                 return Ok(Some(cut));
             }
+            may_be_complete = false;
             let left = until.saturating_duration_since(Instant::now());
-            match self.consumer.poll(left) {
-                None => return Ok(None),
-                Some(Err(error)) => {
+            let views = &self.views;
+            match self.reader.next(left, |part, message| told(views, part, message)) {
+                Some(Arrived::Message(Told::Progress(progress))) => {
+                    self.newest = progress.or(self.newest.take());
+                    may_be_complete = true;
+                }
+                Some(Arrived::Message(Told::Change(part, offset, change))) => {
+                    let end = self.next.as_ref().and_then(|next| next.ends.get(&part));
+                    may_be_complete = end.is_some_and(|end| *end <= offset + 1);
+                    self.read.insert(part.clone(), offset + 1);
+                    self.held.entry(part).or_default().push_back((offset, change));
+                }
+                Some(Arrived::End(_)) => {}
+                Some(Arrived::Failed(_, error)) => {
                     let error = KafkaError::of("read views", error);
                     if !error.is_passing() {
                         return Err(error);
                     }
                     tracing::warn!(%error, "views cannot be read for now");
                 }
-                Some(Ok(message)) => {
-                    let (partition, offset) = (message.partition() as u32, message.offset() as u64);
-                    let key = message.key().unwrap_or_default().to_vec();
-                    let value = message.payload().map(<[u8]>::to_vec);
-                    if message.topic() == self.progress_topic {
-                        self.told.extend(value.as_deref().and_then(progress));
-                        continue;
-                    }
-                    let Some((topic, view)) = self.views.get_key_value(message.topic()) else { continue };
-                    let (part, view) = ((Arc::clone(topic), partition), Arc::clone(view));
-                    self.read.insert(part.clone(), offset + 1);
-                    let as_of = message.headers().and_then(as_of).unwrap_or(0);
-                    self.held.entry(part).or_default().push_back((offset, Change { view, key, value, as_of }));
-                }
+                None => return Ok(None),
+            }
+            if left.is_zero() && !patience.is_zero() {
+                return Ok(None);
             }
         }
     }
 
-    /// The newest cut of which everything has been read.
+    /// What was told next, if everything of it has been read.
     fn cut(&mut self) -> Option<Cut> {
-        let is_read = |(part, end): (&Part, &u64)| {
-            *end == 0 || !self.views.contains_key(&part.0) || self.read.get(part).is_some_and(|read| read >= end)
-        };
-        let newest = self.told.iter().rposition(|progress| progress.ends.iter().all(is_read))?;
-        let Progress { tick, ends } = self.told.drain(..=newest).next_back()?;
+        self.next = self.next.take().or_else(|| self.newest.take());
+        let is_read = |(part, end): (&Part, &u64)| self.read.get(part).is_some_and(|read| read >= end);
+        let Progress { tick, ends } = self.next.take_if(|next| next.ends.iter().all(is_read))?;
         let mut changes = Vec::new();
         for (part, held) in &mut self.held {
             let end = ends.get(part).copied().unwrap_or(0);
@@ -175,14 +163,30 @@ fn as_of(headers: &BorrowedHeaders) -> Option<Tick> {
     Micros::parse(std::str::from_utf8(text).ok()?).map(|at| at.0)
 }
 
-/// Reads a message of the progress topic. What is none is passed over.
-fn progress(json: &[u8]) -> Option<Progress> {
+/// What a message says: a change where its topic is that of a view, otherwise progress.
+fn told(views: &BTreeMap<Arc<str>, Arc<str>>, part: &Part, message: &BorrowedMessage<'_>) -> Told {
+    let Some(view) = views.get(&part.0) else {
+        return Told::Progress(message.payload().and_then(|json| progress(views, json)));
+    };
+    let change = Change {
+        view: Arc::clone(view),
+        key: message.key().unwrap_or_default().to_vec(),
+        value: message.payload().map(<[u8]>::to_vec),
+        as_of: message.headers().and_then(as_of).unwrap_or(0),
+    };
+    Told::Change(part.clone(), message.offset() as u64, change)
+}
+
+/// Reads a message of the progress topic, as far as it is about `views`. What is none is passed over.
+fn progress(views: &BTreeMap<Arc<str>, Arc<str>>, json: &[u8]) -> Option<Progress> {
     let told: serde_json::Value = serde_json::from_slice(json).ok()?;
     let mut ends = BTreeMap::new();
     for (topic, partitions) in told.get("offsets")?.as_object()? {
+        let Some((topic, _)) = views.get_key_value(topic.as_str()) else { continue };
         for (partition, end) in partitions.as_object()? {
-            ends.insert((Arc::from(topic.as_str()), partition.parse().ok()?), end.as_u64()?);
+            ends.insert((Arc::clone(topic), partition.parse().ok()?), end.as_u64()?);
         }
     }
+    ends.retain(|_, end| *end > 0);
     Some(Progress { tick: told.get("tick")?.as_u64()?, ends })
 }

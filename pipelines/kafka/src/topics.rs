@@ -1,6 +1,9 @@
 //! The topics that etalage writes: their names, how they must be set up, making and checking them.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use etalage_model::{Key, Sym, key::write_json_str};
 use rdkafka::{
@@ -11,8 +14,11 @@ use rdkafka::{
 
 use crate::{
     Brokers, KafkaError, PROGRESS_TOPIC,
-    client::{ANSWER_TIMEOUT, Told, metadata, partitions},
+    client::{ANSWER_TIMEOUT, Told, is_unknown, metadata, partitions},
 };
+
+/// How often brokers are asked whether they know a topic that was just made.
+const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// The topic of a view.
 pub fn of_view(prefix: &str, view: &str) -> String {
@@ -95,7 +101,19 @@ pub fn create(brokers: &Brokers, specs: &[TopicSpec], replication: u32) -> Resul
             }
         }
     }
+    await_known(brokers, &names)?;
     Ok(names)
+}
+
+/// Waits until the brokers tell of topics that were just made: they hear of them one after the other.
+fn await_known(brokers: &Brokers, names: &[String]) -> Result<(), KafkaError> {
+    let until = Instant::now() + ANSWER_TIMEOUT;
+    loop {
+        match find(brokers, names.iter().map(String::as_str)) {
+            Err(error) if error.is_unknown_topic() && Instant::now() < until => std::thread::sleep(ASK_EVERY),
+            found => return found,
+        }
+    }
 }
 
 /// Gives a topic more partitions, so that it has `count`.
@@ -136,6 +154,10 @@ pub fn check(brokers: &Brokers, specs: &[TopicSpec]) -> Result<Vec<String>, Kafk
             None if about.is_some() => there.push(spec),
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
                 wrong.push(format!("`{}` may not be looked at by etalage's user", spec.name));
+            }
+            Some(code) if !is_unknown(code) => {
+                let error = rdkafka::error::KafkaError::MetadataFetch(code);
+                return Err(KafkaError::of(format!("ask for `{}`", spec.name), error));
             }
             _ => wrong.push(format!("there is no topic `{}`; `etalage topics create` makes it", spec.name)),
         }

@@ -3,65 +3,86 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use etalage_kafka::{InputKind, KafkaError, Position, Received, Source, SourceOptions, Subscription, To};
+use etalage_kafka::{KafkaError, Position, Subscription, To};
 use etalage_tests::{broker::Broker, http::eventually, seed, story::Kind};
 use serde_json::json;
 
-use crate::support::{TopicShop, VIEWS, disturbed, now_ms, publisher, story};
+use crate::support::{TopicShop, disturbed, everything_in, messages_in, now_ms, publisher, source, story};
 
-/// The broker is stopped and started again while messages come, and so is the service.
+/// How a broker goes away.
+enum End {
+    Stop,
+    Kill,
+}
+
+/// Messages come without a pause while the broker is stopped, killed and started again, and the service
+/// is killed. A subscriber sees no broken promise meanwhile.
 #[test]
-fn a_broker_that_restarts_changes_nothing() {
-    let mut broker = Broker::start(&[]);
+fn a_broker_that_restarts_under_load_changes_nothing() {
+    let mut broker = Broker::start();
     let (seed, mut random) = seed::draw("kafka broker");
     let topics = TopicShop::new(&broker, "restart", 2);
     let publisher = publisher(&broker);
     let now_ms = now_ms();
-    let mut messages = story(seed::from(seed), 1_200, now_ms);
+    let mut messages = story(seed::from(seed), 2_000, now_ms);
     let sent = disturbed(&messages, &mut random);
-    let mut server = topics.shop.run();
-    for (round, some) in sent.chunks(sent.len().div_ceil(3)).enumerate() {
-        let (early, late) = some.split_at(some.len() / 2);
-        topics.send(&publisher, early);
-        broker.stop();
-        topics.send(&publisher, late);
-        if round == 1 {
-            server.kill();
-            broker.begin();
-            server = topics.shop.start();
-        } else {
-            broker.begin();
+    let server = topics.shop.run();
+    let seen = std::thread::scope(|scope| {
+        let subscriber = scope.spawn({
+            let (topics, brokers) = (&topics, broker.brokers());
+            move || topics.seen(&brokers)
+        });
+        let load = scope.spawn(|| {
+            for few in sent.chunks(10) {
+                topics.send(&publisher, few);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            topics.send_last(&publisher, now_ms)
+        });
+        let mut server = server;
+        for (broker_ends, service_dies) in
+            [(End::Stop, false), (End::Kill, true), (End::Stop, true), (End::Kill, false)]
+        {
+            std::thread::sleep(Duration::from_secs(1));
+            match broker_ends {
+                End::Stop => broker.stop(),
+                End::Kill => broker.kill(),
+            }
+            if service_dies {
+                server.kill();
+                broker.begin();
+                server = topics.shop.start();
+            } else {
+                broker.begin();
+            }
         }
-    }
-    messages.extend(topics.send_last(&publisher, now_ms));
-    assert_eq!(topics.seen(&broker), topics.embedded(&messages));
-    assert_eq!(server.http.get("/readyz").status, 200);
+        messages.extend(load.join().expect("everything is sent"));
+        let seen = subscriber.join().expect("everything is seen");
+        assert_eq!(server.http.get("/readyz").status, 200);
+        server.terminate().with_code(0);
+        seen
+    });
+    assert_eq!(seen, topics.embedded(&messages));
+    topics.verify();
+}
+
+/// The service waits for a broker that comes later, and says so.
+#[test]
+fn a_broker_that_comes_later_is_waited_for() {
+    let mut broker = Broker::start();
+    let topics = TopicShop::new(&broker, "later", 1);
+    broker.stop();
+    let server = std::thread::scope(|scope| {
+        let starting = scope.spawn(|| topics.shop.run());
+        // It gives a broker some seconds before it says so.
+        std::thread::sleep(Duration::from_secs(8));
+        assert!(!starting.is_finished(), "it does not start without a broker");
+        broker.begin();
+        starting.join().expect("it starts")
+    });
+    let said = server.said();
+    assert!(said.contains("waiting for a broker") && said.contains(&broker.address()), "{said}");
     server.terminate().with_code(0);
-}
-
-/// Everything that topics hold, tombstones and old values included.
-fn everything_in(broker: &Broker, topics: impl IntoIterator<Item = String>) -> Vec<Received> {
-    let mut source = source(broker, topics, &[]);
-    let mut all = Vec::new();
-    while !source.has_caught_up() {
-        all.extend(source.receive(Duration::from_millis(100)).expect("the topics can be read"));
-    }
-    all
-}
-
-fn source(broker: &Broker, topics: impl IntoIterator<Item = String>, from: &[Position]) -> Source {
-    let options = SourceOptions {
-        brokers: broker.brokers(),
-        topics: topics.into_iter().map(|topic| (topic, InputKind::Events)).collect(),
-        group: "look".to_owned(),
-        discover_every: Duration::from_secs(60),
-    };
-    Source::open(options, from).expect("the topics can be read")
-}
-
-/// How many messages the topics of all views hold.
-fn messages_in(topics: &TopicShop, broker: &Broker) -> usize {
-    everything_in(broker, VIEWS.map(|view| format!("{}.{view}.v1", topics.name))).len()
 }
 
 #[test]
@@ -74,7 +95,7 @@ fn after_a_restart_only_what_differs_is_sent() {
     topics.send(&publisher, &messages);
     topics.send_last(&publisher, now_ms);
     let server = topics.shop.run();
-    let before = topics.seen(broker);
+    let before = topics.seen(&broker.brokers());
     server.terminate().with_code(0);
     let sent = messages_in(&topics, broker);
     assert!(sent >= before.len() && before.len() > 100, "{sent} messages for {} keys", before.len());
@@ -122,7 +143,7 @@ fn what_cannot_be_taken_lies_in_the_quarantine_topic_as_it_was_sent() {
     let topic = topics.topic(Kind::Event);
     publisher.send(To { topic: &topic, partition: Some(0), key: "gone" }, None).expect("the broker takes messages");
     let good = topics.send_last(&publisher, now_ms);
-    assert_eq!(topics.seen(broker), topics.embedded(&good), "the stream goes on");
+    assert_eq!(topics.seen(&broker.brokers()), topics.embedded(&good), "the stream goes on");
 
     let quarantined = everything_in(broker, ["poison.quarantine".to_owned()]).into_iter();
     let found = quarantined.map(|message| (message.payload.unwrap_or_default(), message.headers.into_iter().collect()));
@@ -153,7 +174,7 @@ fn a_tombstone_of_the_catalogue_withdraws_the_item() {
     let topic = topics.topic(Kind::Catalogue);
     publisher.send(To { topic: &topic, partition: Some(1), key: "gone" }, None).expect("the broker takes messages");
     topics.send_last(&publisher, now_ms);
-    let seen = topics.seen(broker);
+    let seen = topics.seen(&broker.brokers());
     let sellable = |item: &str| {
         let key = ("item.sellable".to_owned(), json!({ "item_id": item }).to_string());
         seen.get(&key).map(|value| value.contains(r#""sellable":true"#))
@@ -251,6 +272,10 @@ fn a_backlog_is_taken_in_the_order_in_which_it_happened() {
         (counts["stored"].as_u64()? + counts["refused"].as_u64()? >= HOURS + u64::from(sent)).then_some(())
     });
     assert_eq!(taken()["refused"], 0, "nothing comes before what happened before it");
+    // Had a change of stock come before an event of the first days, that would be older than every window.
+    let metrics = server.http.get("/metrics").text;
+    let late: Vec<&str> = metrics.lines().filter(|line| line.starts_with("etalage_ingest_late_total ")).collect();
+    assert!(late.is_empty(), "{late:?}");
     let week = server.http.json("/v1/views/item.popularity/global/7d/a")["value"]["views"].clone();
     assert!(
         (24 * 7..=24 * 8).contains(&week.as_u64().expect("a number")),

@@ -8,9 +8,9 @@ mod support;
 
 use std::time::Duration;
 
-use etalage_tests::{broker::Broker, seed};
+use etalage_tests::{broker::Broker, http::eventually, seed};
 use rand::RngExt;
-use support::{TopicShop, assert_described, disturbed, now_ms, publisher, story};
+use support::{TopicShop, assert_described, disturbed, messages_in, now_ms, publisher, story};
 
 /// Half of the messages lie in the topics before the service starts, half come while it runs.
 #[test]
@@ -29,14 +29,16 @@ fn the_topics_hold_what_the_embedded_mode_answers() {
         let server = topics.shop.run();
         topics.send(&publisher, after);
         messages.extend(topics.send_last(&publisher, now_ms));
-        let seen = topics.seen(broker);
+        let seen = topics.seen(&broker.brokers());
         assert_eq!(seen, topics.embedded(&messages), "{workers} workers");
         assert_described(&seen);
         server.terminate().with_code(0);
+        topics.verify();
     }
 }
 
-/// `kill -9` at random moments while messages come, on changing numbers of workers.
+/// `kill -9` at random moments while messages come, on changing numbers of workers; in every other round
+/// after values of that round have been published.
 #[test]
 fn kills_change_nothing() {
     let broker = Broker::shared();
@@ -47,9 +49,15 @@ fn kills_change_nothing() {
     let mut messages = story(seed::from(seed), 3_000, now_ms);
     let sent = disturbed(&messages, &mut random);
     for (round, some) in sent.chunks(sent.len().div_ceil(8)).enumerate() {
-        topics.configure(1 + round % 2);
+        topics.configure(1 + round / 2 % 2);
+        let published = messages_in(&topics, broker);
         let server = topics.shop.start();
-        for few in some.chunks(some.len().div_ceil(10)) {
+        let (early, late) = some.split_at(some.len() / 2);
+        topics.send(&publisher, early);
+        if round % 2 == 1 {
+            eventually("values are published", || (messages_in(&topics, broker) > published).then_some(()));
+        }
+        for few in late.chunks(late.len().div_ceil(10)) {
             topics.send(&publisher, few);
             std::thread::sleep(Duration::from_millis(random.random_range(0..60)));
         }
@@ -57,6 +65,7 @@ fn kills_change_nothing() {
     }
     let server = topics.shop.run();
     messages.extend(topics.send_last(&publisher, now_ms));
-    assert_eq!(topics.seen(broker), topics.embedded(&messages));
+    assert_eq!(topics.seen(&broker.brokers()), topics.embedded(&messages));
     server.terminate().with_code(0);
+    topics.verify();
 }

@@ -119,7 +119,7 @@ fn a_few_lines_of_python_see_what_etalage_answers() {
     topics.send(&publisher, &story(seed::from(11), 400, now_ms));
     let server = topics.shop.run();
     topics.send_last(&publisher, now_ms);
-    let seen = topics.seen(broker);
+    let seen = topics.seen(&broker.brokers());
 
     let mut command = Command::new(python);
     command.arg(root().join("deploy/examples/consumer.py")).arg(broker.address()).arg("python.").args(VIEWS);

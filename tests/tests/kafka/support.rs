@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use etalage_kafka::{Publisher, Subscription, To};
+use etalage_kafka::{Brokers, InputKind, Position, Publisher, Received, Source, SourceOptions, Subscription, To};
 use etalage_tests::{
     Shop,
     binary::root,
@@ -31,7 +31,7 @@ pub(crate) type Values = BTreeMap<(String, String), String>;
 pub(crate) struct TopicShop {
     pub(crate) shop: Shop,
     pub(crate) name: String,
-    address: String,
+    brokers: Brokers,
 }
 
 /// A message, and the topic that it goes to.
@@ -41,7 +41,7 @@ impl TopicShop {
     /// A shop with topics on `broker`, made by `etalage topics create`.
     pub(crate) fn new(broker: &Broker, name: &str, workers: usize) -> TopicShop {
         let shop = Shop::new("");
-        let topics = TopicShop { shop, name: name.to_owned(), address: broker.address() };
+        let topics = TopicShop { shop, name: name.to_owned(), brokers: broker.brokers() };
         topics.configure(workers);
         let read = ["events", "inventory", "catalog"].map(|kind| format!("{name}.{kind}"));
         broker.make(&read.each_ref().map(|topic| (topic.as_str(), PARTITIONS)));
@@ -60,11 +60,13 @@ impl TopicShop {
     }
 
     fn kafka_config(&self) -> String {
-        let TopicShop { name, address, .. } = self;
+        let TopicShop { name, brokers: Brokers { bootstrap, properties }, .. } = self;
+        let properties: Vec<String> = properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
         format!(
             r#"
 [kafka]
-brokers = ["{address}"]
+brokers = ["{bootstrap}"]
+properties = {properties:?}
 events = ["{name}.events"]
 inventory = ["{name}.inventory"]
 catalog = ["{name}.catalog"]
@@ -107,9 +109,9 @@ discover = "500ms"
     }
 
     /// Waits until everything before [`TopicShop::send_last`] is seen; the newest values then.
-    pub(crate) fn seen(&self, broker: &Broker) -> Values {
-        let open = || Subscription::open(&broker.brokers(), &format!("{}.", self.name), &VIEWS);
-        let mut subscription = open().expect("the topics can be read");
+    pub(crate) fn seen(&self, brokers: &Brokers) -> Values {
+        let open = Subscription::open(brokers, &format!("{}.", self.name), &VIEWS);
+        let mut subscription = open.expect("the topics can be read");
         let (mut values, until, mut tick) = (Values::new(), Instant::now() + PATIENCE, 0);
         while !has_all(&values) {
             assert!(Instant::now() < until, "not everything was seen: {} values as of {tick}", values.len());
@@ -131,6 +133,11 @@ discover = "500ms"
         values
     }
 
+    /// What the service has stored, recomputed plainly, is what it answers: for every view and key.
+    pub(crate) fn verify(&self) {
+        self.shop.ended(&["verify"]).with_code(0);
+    }
+
     /// What the embedded mode makes of the same messages.
     pub(crate) fn embedded(&self, messages: &[Sent]) -> Values {
         let embedded = Shop::new(&views_config(1));
@@ -150,6 +157,31 @@ discover = "500ms"
         }
         values
     }
+}
+
+/// Everything that topics hold, tombstones and old values included.
+pub(crate) fn everything_in(broker: &Broker, topics: impl IntoIterator<Item = String>) -> Vec<Received> {
+    let mut source = source(broker, topics, &[]);
+    let mut all = Vec::new();
+    while !source.has_caught_up() {
+        all.extend(source.receive(Duration::from_millis(100)).expect("the topics can be read"));
+    }
+    all
+}
+
+pub(crate) fn source(broker: &Broker, topics: impl IntoIterator<Item = String>, from: &[Position]) -> Source {
+    let options = SourceOptions {
+        brokers: broker.brokers(),
+        topics: topics.into_iter().map(|topic| (topic, InputKind::Events)).collect(),
+        group: "look".to_owned(),
+        discover_every: Duration::from_secs(60),
+    };
+    Source::open(options, from).expect("the topics can be read")
+}
+
+/// How many messages the topics of all views hold.
+pub(crate) fn messages_in(topics: &TopicShop, broker: &Broker) -> usize {
+    everything_in(broker, VIEWS.map(|view| format!("{}.{view}.v1", topics.name))).len()
 }
 
 pub(crate) fn now_ms() -> u64 {

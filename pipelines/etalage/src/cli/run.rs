@@ -1,14 +1,18 @@
 //! `etalage run`: the service.
 
-use std::sync::mpsc;
+use std::{sync::mpsc, time::Duration};
 
 use super::{CliError, args::RunArgs, serving::Serving, topics::Connected};
 use crate::config::Config;
 
+/// How often a running service is asked whether it can go on.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// Serves until it is interrupted.
 ///
 /// # Errors
-/// Where the address, the store or a broker cannot be had, or the log cannot be read back.
+/// Where the address, the store or a broker cannot be had, the log cannot be read back, or the service
+/// cannot go on.
 pub(super) fn run(config: &Config, args: &RunArgs) -> Result<(), CliError> {
     let interrupted = interrupts()?;
     let (mut connected, beside, clock) = Connected::start(config, args.no_wait, &interrupted)?;
@@ -20,12 +24,22 @@ pub(super) fn run(config: &Config, args: &RunArgs) -> Result<(), CliError> {
         return Err(error);
     }
     tracing::info!(address = %serving.address, "ready");
-    // An error means that the handler is gone, which is as good a reason to end.
-    let _ = interrupted.recv();
+    let ended = until_it_ends(&serving, &interrupted);
     eprintln!("stopping");
     connected.stop_feeding();
     serving.stop();
     connected.stop();
+    ended
+}
+
+/// Waits until the service is interrupted, or cannot go on: whoever supervises it starts it anew.
+fn until_it_ends(serving: &Serving, interrupted: &mpsc::Receiver<()>) -> Result<(), CliError> {
+    // That the handler is gone is as good a reason to end as an interrupt.
+    while interrupted.recv_timeout(LOOK_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if let Some(reason) = serving.door().failure() {
+            return Err(CliError::Failed(reason));
+        }
+    }
     Ok(())
 }
 

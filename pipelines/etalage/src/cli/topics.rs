@@ -39,6 +39,7 @@ mod with_kafka {
             if !config.kafka.is_on() {
                 return Ok((Connected(None), Beside::default(), ClockMode::Wall));
             }
+            reads_none_of_its_own(config)?;
             topics::wait_for_brokers(config, no_wait, |pause| interrupted.recv_timeout(pause).is_ok())?;
             let read = config.kafka.topics.iter().map(|(topic, _)| topic.as_str());
             etalage_kafka::topics::find(&topics::brokers(&config.kafka), read)?;
@@ -56,8 +57,7 @@ mod with_kafka {
 
         /// Begins to read topics.
         pub(in crate::cli) fn feed(&mut self, config: &Config, door: Door) -> Result<(), CliError> {
-            let is_fed = !config.kafka.topics.is_empty();
-            let Some(connected) = self.0.as_mut().filter(|_| is_fed) else { return Ok(()) };
+            let Some(connected) = &mut self.0 else { return Ok(()) };
             connected.feed(config, door).map_err(|error| CliError::Start(crate::runtime::StartError::Thread(error)))
         }
 
@@ -99,6 +99,18 @@ mod with_kafka {
             FollowError::Kafka(error) => CliError::Kafka(error),
             FollowError::File(error) => CliError::Failed(error.to_string()),
         })
+    }
+
+    /// What is written must not come in again.
+    fn reads_none_of_its_own(config: &Config) -> Result<(), CliError> {
+        let written = topics::specs(config);
+        let both = |(topic, _): &&(String, _)| written.iter().any(|spec| spec.name == *topic);
+        match config.kafka.topics.iter().find(both) {
+            Some((topic, _)) => Err(CliError::Usage(format!(
+                "[kafka] `{topic}` is read, and etalage writes it; read another one, or change kafka.prefix"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// The topics that are written must be there, and set up as they must be.

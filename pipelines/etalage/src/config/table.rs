@@ -348,7 +348,12 @@ pub const TABLE: &[Entry] = &[
         r#""etalage.""#,
         "What the names of the topics that are written begin with: `etalage.set.bestsellers.v1`.",
     ),
-    entry("kafka.linger", Kind::Span, r#""500us""#, "How long a value waits for others to be sent along with it."),
+    entry(
+        "kafka.linger",
+        Kind::Span,
+        r#""500us""#,
+        "While values are on their way, how long others wait to be sent together. Where none is, they go at once.",
+    ),
     entry(
         "kafka.publish_interval",
         Kind::List,

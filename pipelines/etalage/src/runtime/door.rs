@@ -133,7 +133,7 @@ impl Shared {
     }
 
     pub(super) fn command(&self, command: Command) -> Result<(), String> {
-        self.commands.send(command).map_err(|_| self.failure())
+        self.commands.send(command).map_err(|_| self.why_over())
     }
 
     /// The sequencer has taken a submission of `count` items off the queue.
@@ -181,11 +181,16 @@ impl Shared {
         }
     }
 
-    pub(super) fn failure(&self) -> String {
+    pub(super) fn failure(&self) -> Option<String> {
         match &*self.state.0.lock() {
-            State::Failed(reason) => reason.clone(),
-            _ => "the pipeline is stopping".into(),
+            State::Failed(reason) => Some(reason.clone()),
+            _ => None,
         }
+    }
+
+    /// Why nothing is taken any more.
+    pub(super) fn why_over(&self) -> String {
+        self.failure().unwrap_or_else(|| "the pipeline is stopping".into())
     }
 }
 
@@ -232,6 +237,11 @@ impl Door {
         *self.shared.state.0.lock() == State::Ready
     }
 
+    /// Why the pipeline cannot go on, if it cannot.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.failure()
+    }
+
     /// Says that what feeds the pipeline cannot go on.
     pub fn fail(&self, reason: String) {
         self.shared.set_failed(reason);
@@ -255,7 +265,7 @@ impl Door {
         let mut room = self.shared.room.0.lock();
         while self.shared.queued.load(Ordering::SeqCst) >= self.shared.max_queued {
             if self.shared.stopping.load(Ordering::SeqCst) {
-                return Err(self.shared.failure());
+                return Err(self.shared.why_over());
             }
             self.shared.room.1.wait_for(&mut room, LOOK_AGAIN);
         }

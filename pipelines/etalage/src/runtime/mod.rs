@@ -165,7 +165,7 @@ impl Pipeline {
     pub fn finish(&self, until: Option<Tick>) -> Result<Tick, String> {
         let (reply, answer) = bounded(1);
         self.shared.command(Command::Finish { until, reply })?;
-        answer.recv().map_err(|_| self.shared.failure())
+        answer.recv().map_err(|_| self.shared.why_over())
     }
 
     /// Ends all threads. What was acknowledged is stored.

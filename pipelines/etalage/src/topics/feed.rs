@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etalage_feeds::{Feed, FeedError, Format, write};
+use etalage_feeds::{Feed, FeedError, Format, Written, confirm, write};
 use etalage_kafka::{KafkaError, Source, SourceOptions, Subscription};
 use etalage_model::{InputKind, Message, Micros, Tick, decode::json::Context};
 
@@ -14,6 +14,9 @@ use crate::{config::Config, runtime::Reading};
 
 /// How long the topics of views are waited for before the catalogue is looked at again.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long changes are gathered before the file is looked at, however many more there are.
+const GATHER: Duration = Duration::from_secs(1);
 
 /// What is written, and where.
 #[derive(Clone, Debug)]
@@ -47,13 +50,15 @@ pub fn follow(config: &Config, options: &FeedOptions, is_over: impl Fn() -> bool
     let views = [etalage_views::sellable::NAME, etalage_views::bestsellers::NAME];
     let mut subscription = Subscription::open(&brokers(&config.kafka), &config.kafka.prefix, &views)?;
     let mut catalogue = Source::open(catalogue_options(config), &[])?;
-    let (mut feed, mut as_of, mut written) = (Feed::default(), None::<Tick>, None::<Instant>);
+    let (mut feed, mut as_of, mut written) = (Feed::default(), None::<Tick>, None::<(Written, Instant)>);
     let set = serde_json::json!({ "scope": options.set.0, "window": options.set.1 }).to_string();
     while !is_over() {
         read_catalogue(config, &mut catalogue, &mut feed)?;
         // Everything that is there is taken before the file is written.
-        let mut patience = PATIENCE;
-        while let Some(cut) = subscription.next(patience)? {
+        let (mut patience, began) = (PATIENCE, Instant::now());
+        while began.elapsed() < GATHER
+            && let Some(cut) = subscription.next(patience)?
+        {
             for change in cut.changes {
                 match &*change.view {
                     view if view == views[0] => feed.sellable(&change.key, change.value.as_deref()),
@@ -64,13 +69,21 @@ pub fn follow(config: &Config, options: &FeedOptions, is_over: impl Fn() -> bool
             as_of = Some(cut.tick);
             patience = Duration::ZERO;
         }
-        let Some(tick) = as_of.filter(|_| feed.has_changed() && catalogue.has_caught_up()) else { continue };
-        let is_due = written.is_none_or(|at| at.elapsed() >= options.every);
-        if is_due || feed.is_urgent() {
-            let offered = feed.offered();
-            let done = write(&options.path, &feed.take(options.format), offered, tick)?;
-            tracing::info!(as_of = done.as_of, rows = done.rows, offered, "the feed is written");
-            written = Some(Instant::now());
+        let Some(tick) = as_of.filter(|_| catalogue.has_caught_up()) else { continue };
+        let is_due = written.as_ref().is_none_or(|(_, at)| at.elapsed() >= options.every);
+        match &mut written {
+            _ if feed.has_changed() && (is_due || feed.is_urgent()) => {
+                let offered = feed.offered();
+                let done = write(&options.path, &feed.take(options.format), offered, tick)?;
+                tracing::info!(as_of = done.as_of, rows = done.rows, offered, "the feed is written");
+                written = Some((done, Instant::now()));
+            }
+            // Nothing has changed, which is not the same as that nothing is known.
+            Some((done, at)) if is_due && !feed.has_changed() && done.tick < tick => {
+                confirm(&options.path, done, tick)?;
+                *at = Instant::now();
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -80,7 +93,10 @@ fn read_catalogue(config: &Config, source: &mut Source, feed: &mut Feed) -> Resu
     let limits = config.decode_limits();
     let now = Micros(Reading::now().wall_us);
     let context = Context { now, map_time: None, currencies: &config.shop.currencies, limits: &limits };
-    while let Some(received) = source.receive(Duration::ZERO)? {
+    let began = Instant::now();
+    while began.elapsed() < GATHER
+        && let Some(received) = source.receive(Duration::ZERO)?
+    {
         for item in Decoded::of(received, &context).items {
             // What cannot be read lies in the quarantine of the service.
             if let Ok(Message::Catalogue(stated)) = item.map(|record| record.message) {

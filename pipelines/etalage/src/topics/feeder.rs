@@ -10,15 +10,21 @@ use std::{
 };
 
 use etalage_kafka::{KafkaError, Received, Source, SourceOptions};
-use etalage_model::{Outcome, decode::json::Context};
+use etalage_model::{Outcome, Record, Rejected, decode::json::Context};
 use etalage_serve::NotStored;
 use tokio::sync::oneshot;
 
 use super::{decoding::Decoded, merge::Merge};
-use crate::runtime::{Door, Origin};
+use crate::runtime::{Door, Origin, TopicMessage};
 
-/// The most messages of one submission.
-const MAX_BATCH_MESSAGES: usize = 1_000;
+/// Items with which a submission is full; the message that fills it is its last.
+const MAX_BATCH_ITEMS: usize = 1_000;
+
+/// Bytes of messages with which a submission is full.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+
+/// Between two submissions: while messages come without a pause, one frame and one tick takes all of so long.
+const PACE: Duration = Duration::from_millis(1);
 
 /// Submissions whose answers are waited for together.
 const MAX_OPEN_BATCHES: usize = 16;
@@ -50,6 +56,29 @@ impl From<KafkaError> for Stop {
     }
 }
 
+/// Messages that are submitted together.
+#[derive(Default)]
+struct Batch {
+    messages: Vec<TopicMessage>,
+    /// What all of them say, and of each item which message it stands in.
+    items: Vec<Result<Record, Rejected>>,
+    of_item: Vec<usize>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, Decoded { message, items }: Decoded) {
+        self.bytes += message.raw.len();
+        self.of_item.resize(self.of_item.len() + items.len(), self.messages.len());
+        self.items.extend(items);
+        self.messages.push(message);
+    }
+
+    fn is_full(&self) -> bool {
+        self.items.len() >= MAX_BATCH_ITEMS || self.bytes >= MAX_BATCH_BYTES
+    }
+}
+
 /// Reads topics into a door.
 ///
 /// **Delivery**: what was stored is bound in the same frame as its offset. After an error reading
@@ -77,7 +106,8 @@ impl Feeder {
             match self.feed() {
                 Ok(()) | Err(Stop::Told) => return,
                 Err(Stop::Pipeline(reason)) => return tracing::error!(reason, "topics are no longer read"),
-                Err(Stop::Kafka(error)) if !error.is_passing() => {
+                // Topics were there when the service started: brokers that restart do not know all of them.
+                Err(Stop::Kafka(error)) if !error.is_passing() && !error.is_unknown_topic() => {
                     tracing::error!(%error, "topics are no longer read");
                     return self.door.fail(format!("topics are no longer read: {error}"));
                 }
@@ -94,20 +124,36 @@ impl Feeder {
         if !self.door.is_live() {
             self.catch_up(&mut source)?;
         }
+        let mut submitted = Instant::now();
         loop {
             self.look_around(&source)?;
             let Some(first) = source.receive(PATIENCE)? else {
                 self.wait_for_answers(0)?;
                 continue;
             };
-            let mut batch = vec![self.decoded(first)];
-            while batch.len() < MAX_BATCH_MESSAGES
-                && let Some(more) = source.receive(Duration::ZERO)?
-            {
-                batch.push(self.decoded(more));
-            }
+            let batch = self.gather(&mut source, first, submitted)?;
+            submitted = Instant::now();
             self.submit(batch)?;
         }
+    }
+
+    /// What comes along with a message: what is there already, and where something was submitted only
+    /// just now, what comes until its time is over.
+    fn gather(&self, source: &mut Source, first: Received, submitted: Instant) -> Result<Batch, KafkaError> {
+        let mut batch = Batch::default();
+        batch.push(self.decoded(first));
+        while !batch.is_full() {
+            if let Some(more) = source.receive(Duration::ZERO)? {
+                batch.push(self.decoded(more));
+                continue;
+            }
+            let left = PACE.saturating_sub(submitted.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            source.receive(left)?.into_iter().for_each(|more| batch.push(self.decoded(more)));
+        }
+        Ok(batch)
     }
 
     /// Submits what the topics held at the start in the order in which it happened, then lets the wall
@@ -116,20 +162,20 @@ impl Feeder {
         let mut merge = Merge::new();
         loop {
             self.look_around(source)?;
-            let mut batch = Vec::new();
-            while batch.len() < MAX_BATCH_MESSAGES {
+            let mut batch = Batch::default();
+            while !batch.is_full() {
                 let behind = source.partitions().filter(|part| source.is_behind(part));
                 let Some(next) = merge.next(behind) else { break };
                 batch.push(next);
             }
-            if !batch.is_empty() {
+            if !batch.messages.is_empty() {
                 self.submit(batch)?;
             } else if source.has_caught_up() {
                 break;
             } else if let Some(received) = source.receive(PATIENCE)? {
                 let part = (Arc::clone(&received.topic), received.partition);
                 let decoded = self.decoded(received);
-                merge.add(part, decoded.at(), decoded);
+                merge.add(part, decoded.at(), decoded.message.raw.len(), decoded);
             }
             let (pause, go_on) = merge.balance();
             source.pause(&pause, true)?;
@@ -145,13 +191,7 @@ impl Feeder {
         Decoded::of(received, &Context { now: self.door.now(), map_time: None, currencies, limits })
     }
 
-    fn submit(&mut self, batch: Vec<Decoded>) -> Result<(), Stop> {
-        let (mut messages, mut items, mut of_item) = (Vec::with_capacity(batch.len()), Vec::new(), Vec::new());
-        for Decoded { message, items: of_message } in batch {
-            of_item.resize(of_item.len() + of_message.len(), messages.len());
-            items.extend(of_message);
-            messages.push(message);
-        }
+    fn submit(&mut self, Batch { messages, items, of_item, .. }: Batch) -> Result<(), Stop> {
         let origin = Origin::Topics { session: self.session, messages, of_item };
         self.open.push_back(self.door.submit_blocking(origin, items).map_err(Stop::Pipeline)?);
         self.wait_for_answers(MAX_OPEN_BATCHES)

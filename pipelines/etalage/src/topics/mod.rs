@@ -15,7 +15,7 @@ mod urgency;
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -40,6 +40,8 @@ pub struct Topics {
     sink: Sink,
     feeder: Option<JoinHandle<()>>,
     stopping: Arc<AtomicBool>,
+    /// The pipeline, once it runs: it is told where nothing can be sent any more.
+    door: Arc<OnceLock<Door>>,
 }
 
 impl Topics {
@@ -50,6 +52,14 @@ impl Topics {
     pub fn start(config: &Config, views: Vec<ViewInfo>) -> Result<Topics, KafkaError> {
         let interval = config.kafka.publish_interval.iter();
         let interval = interval.map(|(view, us)| (view.clone(), Duration::from_micros(*us)));
+        let door: Arc<OnceLock<Door>> = Arc::default();
+        let failed = {
+            let door = Arc::clone(&door);
+            move |reason: String| {
+                tracing::error!(reason, "topics are no longer written");
+                door.get().into_iter().for_each(|door| door.fail(reason.clone()));
+            }
+        };
         let options = SinkOptions {
             brokers: brokers(&config.kafka),
             prefix: config.kafka.prefix.clone(),
@@ -60,9 +70,10 @@ impl Topics {
                 (monotonic_us, etalage_model::Micros(wall_us))
             },
             publish_interval: interval.collect(),
+            failed: Arc::new(failed),
         };
         let sink = Sink::start(options, Box::new(SoldOut::default()))?;
-        Ok(Topics { sink, feeder: None, stopping: Arc::default() })
+        Ok(Topics { sink, feeder: None, stopping: Arc::default(), door })
     }
 
     /// Where sealed ticks are handed over.
@@ -75,11 +86,16 @@ impl Topics {
         self.sink.begin()
     }
 
-    /// Begins to read topics into `door`.
+    /// Begins to read topics into `door`, if any are to be read.
     ///
     /// # Errors
     /// Where there is no thread.
     pub fn feed(&mut self, config: &Config, door: Door) -> std::io::Result<()> {
+        // It is set once.
+        let _ = self.door.set(door.clone());
+        if config.kafka.topics.is_empty() {
+            return Ok(());
+        }
         let feeder = Feeder::new(source_options(&config.kafka), door, Arc::clone(&self.stopping));
         let thread = std::thread::Builder::new().name("kafka-source".into()).spawn(move || feeder.run())?;
         self.feeder = Some(thread);

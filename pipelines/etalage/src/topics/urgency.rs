@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use etalage_kafka::Urgency;
+use etalage_kafka::{Step, Urgency};
 use etalage_model::{SealedTick, Sym, Value};
 use etalage_views::{bestsellers, sellable};
 
@@ -20,11 +20,15 @@ impl Urgency for SoldOut {
         !self.0.is_empty()
     }
 
-    fn is_urgent(&self, view: &str, sent: Option<&Value>, new: Option<&Value>) -> bool {
+    fn concerns(&self, view: &str) -> bool {
+        [sellable::NAME, bestsellers::NAME].contains(&view)
+    }
+
+    fn is_urgent(&self, view: &str, step: &Step<'_>) -> bool {
         match view {
-            sellable::NAME => !may_be_shown(new),
+            sellable::NAME => !may_be_shown(step.new),
             bestsellers::NAME => {
-                sent.is_some_and(|sent| bestsellers::items(sent.as_ref()).any(|item| self.0.contains(&item)))
+                step.sent.is_some_and(|sent| bestsellers::items(sent.as_ref()).any(|item| self.0.contains(&item)))
             }
             _ => false,
         }

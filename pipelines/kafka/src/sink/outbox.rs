@@ -33,12 +33,22 @@ impl Flight {
     }
 }
 
+/// A change of a key that waits.
+pub struct Step<'a> {
+    /// What was sent last; `None` where the topic has no value.
+    pub sent: Option<&'a Value>,
+    /// What is to be sent; `None` is a tombstone.
+    pub new: Option<&'a Value>,
+}
+
 /// Says which changes must not wait, where the changes of a view otherwise do.
 pub trait Urgency: Send {
     /// Looks at a tick; true where something in it makes changes urgent that were not before.
     fn look(&mut self, tick: &SealedTick) -> bool;
-    /// Whether a change of `view` must be sent at once: from what was `sent` last to what is `new`.
-    fn is_urgent(&self, view: &str, sent: Option<&Value>, new: Option<&Value>) -> bool;
+    /// Whether changes of a view can be urgent at all.
+    fn concerns(&self, view: &str) -> bool;
+    /// Whether a change of `view` must be sent at once.
+    fn is_urgent(&self, view: &str, change: &Step<'_>) -> bool;
 }
 
 /// A view whose changes wait for each other.
@@ -127,10 +137,12 @@ impl Outbox {
     /// Lets everything be sent that is urgent now.
     fn hurry(&mut self, views: &[ViewInfo]) {
         let Some(urgency) = &self.urgency else { return };
-        for (view, paced) in &mut self.paced {
+        for (view, paced) in self.paced.iter_mut().filter(|(view, _)| urgency.concerns(views[**view].name)) {
             let is_urgent = |key: &Key| {
-                let new = self.waiting.get(&(*view, *key));
-                new.is_some_and(|new| urgency.is_urgent(views[*view].name, paced.sent.get(key), new.value.as_ref()))
+                self.waiting.get(&(*view, *key)).is_some_and(|new| {
+                    let step = Step { sent: paced.sent.get(key), new: new.value.as_ref() };
+                    urgency.is_urgent(views[*view].name, &step)
+                })
             };
             let (urgent, others): (Vec<Key>, Vec<Key>) = paced.order.iter().partition(|key| is_urgent(key));
             self.order.extend(urgent.into_iter().map(|key| (*view, key)));
@@ -178,6 +190,11 @@ impl Outbox {
     /// How many keys wait.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// True where something is on its way, or may be sent, or nothing was told of what has arrived.
+    pub(super) fn is_busy(&mut self) -> bool {
+        self.is_flying() || !self.order.is_empty() || self.done().is_some_and(|done| done.has_news)
     }
 
     /// True where something is on its way.

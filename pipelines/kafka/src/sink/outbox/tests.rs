@@ -151,8 +151,11 @@ impl Urgency for SoldOut {
         self.0 = tick.as_of() == 5;
         self.0
     }
-    fn is_urgent(&self, _view: &str, sent: Option<&Value>, _new: Option<&Value>) -> bool {
-        self.0 && sent.is_some_and(|sent| etalage_model::key::value_json(&**sent).ends_with(['1', '3']))
+    fn concerns(&self, _view: &str) -> bool {
+        true
+    }
+    fn is_urgent(&self, _view: &str, step: &Step<'_>) -> bool {
+        self.0 && step.sent.is_some_and(|sent| etalage_model::key::value_json(&**sent).ends_with(['1', '3']))
     }
 }
 
