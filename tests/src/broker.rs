@@ -56,7 +56,7 @@ impl Broker {
     /// The broker that the tests of one program share. It ends with the program.
     pub fn shared() -> &'static Broker {
         static SHARED: OnceLock<Broker> = OnceLock::new();
-        SHARED.get_or_init(|| Broker::start())
+        SHARED.get_or_init(Broker::start)
     }
 
     /// Starts a broker, and waits until it answers.

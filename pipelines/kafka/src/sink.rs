@@ -16,6 +16,7 @@
 //! producer), nothing more is sent: only reading the topics anew, by a new process, makes that certain.
 //! **Bound**: one value per key, and what the producer holds ([`QUEUE_KBYTES`]).
 
+mod message;
 mod outbox;
 
 use std::{
@@ -25,13 +26,13 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
-use etalage_model::{Changes, Group, Micros, SealedTick, Tick, TickTimes, ViewInfo, key::write_json_str};
+use etalage_model::{Changes, Micros, SealedTick, Tick, ViewInfo};
 use parking_lot::Mutex;
 use rdkafka::{
     ClientContext, Message,
     config::RDKafkaLogLevel,
     error::KafkaError as ClientError,
-    message::{DeliveryResult, Header, OwnedHeaders},
+    message::DeliveryResult,
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
     types::RDKafkaErrorCode,
 };
@@ -353,9 +354,7 @@ impl Sending {
     fn send_waiting(&mut self) {
         self.sent_at = Instant::now();
         while let Some(flight) = self.outbox.next() {
-            let (now_us, now) = (self.options.now)();
-            let wall = |us: u64| now.minus(now_us.saturating_sub(us));
-            let headers = headers(flight.as_of, &flight.times, wall, now);
+            let headers = message::headers(flight.as_of, &flight.times, (self.options.now)());
             let key = topics::key(&flight.key, self.options.views[flight.view].key_fields);
             let mut value = Vec::new();
             flight.value.iter().for_each(|known| known.write_json(&mut value));
@@ -431,11 +430,10 @@ impl Sending {
         if done.tick < told || at.is_some_and(|at| at.elapsed() < every) {
             return;
         }
-        let (now_us, now) = (self.options.now)();
-        let wall = |us: u64| now.minus(now_us.saturating_sub(us));
         let topic = format!("{}{PROGRESS_TOPIC}", self.options.prefix);
-        let (key, value) = (progress_key(), self.progress(done.tick));
-        let headers = headers(done.tick, &done.times, wall, now);
+        let ends = self.topics.iter().enumerate().map(|(view, topic)| (topic.as_str(), self.outbox.ends(view)));
+        let (key, value) = (message::progress_key(), message::progress(done.tick, ends));
+        let headers = message::headers(done.tick, &done.times, (self.options.now)());
         let flight = Box::new(Flight::progress());
         let record = BaseRecord::with_opaque_to(&topic, flight).key(&key).payload(&value).headers(headers);
         if let Err((error, _)) = self.producer.send(record) {
@@ -445,22 +443,6 @@ impl Sending {
         }
         self.told = (done.tick, Some(Instant::now()));
         self.outbox.told();
-    }
-
-    /// `{"group","as_of","tick","offsets":{topic:{partition:offset behind the last}}}`
-    fn progress(&self, tick: Tick) -> String {
-        let (group, as_of) = (Group::Shop.name(), Micros(tick));
-        let head = format!(r#"{{"group":"{group}","as_of":"{as_of}","tick":{tick},"offsets":{{"#);
-        let mut out = head.into_bytes();
-        for (view, topic) in self.topics.iter().enumerate() {
-            out.extend_from_slice(if view > 0 { b"," } else { b"" });
-            write_json_str(topic, &mut out);
-            let ends = self.outbox.ends(view).map(|(partition, end)| format!("\"{partition}\":{end}"));
-            let ends: Vec<String> = ends.collect();
-            out.extend_from_slice(format!(":{{{}}}", ends.join(",")).as_bytes());
-        }
-        out.extend_from_slice(b"}}");
-        String::from_utf8(out).expect("JSON of texts is UTF-8")
     }
 
     /// True where there is something left to be done that can be.
@@ -491,22 +473,4 @@ impl Sending {
             }
         }
     }
-}
-
-fn progress_key() -> String {
-    format!(r#"{{"group":"{}"}}"#, Group::Shop.name())
-}
-
-/// When the causes of a value happened and arrived, when it was sealed and sent.
-fn headers(as_of: Tick, times: &TickTimes, wall: impl Fn(u64) -> Micros, now: Micros) -> OwnedHeaders {
-    let known = [
-        ("as-of", Some(Micros(as_of))),
-        ("max-event-time", times.max_event_time),
-        ("first-ingested-at", times.first_arrival_us.map(&wall)),
-        ("last-ingested-at", times.last_arrival_us.map(&wall)),
-        ("sealed-at", Some(wall(times.sealed_us))),
-        ("emitted-at", Some(now)),
-    ];
-    let told = known.into_iter().filter_map(|(key, at)| at.map(|at| (key, at.to_string())));
-    told.fold(OwnedHeaders::new(), |headers, (key, at)| headers.insert(Header { key, value: Some(&at) }))
 }
