@@ -68,13 +68,14 @@ impl Brokers {
     }
 }
 
-/// What a broker says of a topic, or of all.
+/// What a broker says of a topic within `patience`.
 pub(crate) fn metadata(
     client: &BaseConsumer<Told>,
     brokers: &Brokers,
-    topic: Option<&str>,
+    topic: &str,
+    patience: Duration,
 ) -> Result<Metadata, KafkaError> {
-    client.fetch_metadata(topic, ANSWER_TIMEOUT).map_err(|error| match KafkaError::of("ask for topics", error) {
+    client.fetch_metadata(Some(topic), patience).map_err(|error| match KafkaError::of("ask for topics", error) {
         KafkaError::Other { reason, .. } => KafkaError::Unreachable { brokers: brokers.bootstrap.clone(), reason },
         error => error,
     })
@@ -87,7 +88,17 @@ pub(crate) fn millis(duration: Duration) -> String {
 
 /// The partitions of a topic.
 pub(crate) fn partitions(client: &BaseConsumer<Told>, brokers: &Brokers, topic: &str) -> Result<Vec<u32>, KafkaError> {
-    let told = metadata(client, brokers, Some(topic))?;
+    partitions_within(client, brokers, topic, ANSWER_TIMEOUT)
+}
+
+/// The same, if a broker answers within `patience`.
+pub(crate) fn partitions_within(
+    client: &BaseConsumer<Told>,
+    brokers: &Brokers,
+    topic: &str,
+    patience: Duration,
+) -> Result<Vec<u32>, KafkaError> {
+    let told = metadata(client, brokers, topic, patience)?;
     let unknown = || KafkaError::UnknownTopic { topic: topic.to_owned() };
     let about = told.topics().iter().find(|about| about.name() == topic).ok_or_else(unknown)?;
     match about.error().map(Code::from) {

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::bounded;
 use parking_lot::{Condvar, Mutex};
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -25,6 +26,9 @@ pub const FETCH_AHEAD_KBYTES: usize = 16_384;
 
 /// How often the client is asked for what it tells of no partition.
 const SERVE_EVERY: Duration = Duration::from_millis(100);
+
+/// How long closing is waited for.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// So many messages of a partition are taken before it is the next one's turn.
 const TURN: usize = 256;
@@ -70,9 +74,9 @@ impl Ready {
 
 /// Reads partitions.
 pub(crate) struct Reader {
-    // Before the consumer: a queue goes away before what it belongs to.
     lanes: Vec<(Part, PartitionQueue<Told>)>,
-    consumer: Arc<BaseConsumer<Told>>,
+    /// There until this is dropped.
+    consumer: Option<Arc<BaseConsumer<Told>>>,
     ready: Arc<Ready>,
     /// Whose turn it is, and how many messages it may still give.
     turn: Option<(usize, usize)>,
@@ -100,13 +104,13 @@ impl Reader {
             ],
             Told,
         )?;
-        let (consumer, ready) = (Arc::new(consumer), Arc::default());
+        let (consumer, ready) = (Some(Arc::new(consumer)), Arc::default());
         Ok(Reader { lanes: Vec::new(), consumer, ready, turn: None, served: Instant::now() })
     }
 
     /// The client.
-    pub(crate) fn consumer(&self) -> &BaseConsumer<Told> {
-        &self.consumer
+    pub(crate) fn consumer(&self) -> &Arc<BaseConsumer<Told>> {
+        self.consumer.as_ref().expect("it is only taken where this is dropped")
     }
 
     /// Begins to read further partitions.
@@ -119,7 +123,7 @@ impl Reader {
             let refused = |error| KafkaError::of(format!("read `{}`", part.0), error);
             list.add_partition_offset(&part.0, part.1 as i32, from).map_err(refused)?;
             // Before it is assigned, so that nothing of it goes elsewhere.
-            let queue = self.consumer.split_partition_queue(&part.0, part.1 as i32);
+            let queue = self.consumer().split_partition_queue(&part.0, part.1 as i32);
             let mut queue = queue.ok_or_else(|| KafkaError::Other {
                 action: format!("read `{}`", part.0),
                 reason: "the client has no queue for it".to_owned(),
@@ -128,7 +132,7 @@ impl Reader {
             queue.set_nonempty_callback(move || ready.ring(number));
             self.lanes.push((part, queue));
         }
-        self.consumer.incremental_assign(&list).map_err(|error| KafkaError::of("read topics", error))
+        self.consumer().incremental_assign(&list).map_err(|error| KafkaError::of("read topics", error))
     }
 
     /// What comes next, if something does within `patience`; `read` looks at a message.
@@ -146,7 +150,7 @@ impl Reader {
             if now.duration_since(self.served) >= SERVE_EVERY {
                 self.served = now;
                 // Messages come by the queues of their partitions only.
-                if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+                if let Some(Err(error)) = self.consumer().poll(Duration::ZERO) {
                     return Some(Arrived::Failed(None, error));
                 }
             }
@@ -174,5 +178,22 @@ impl Reader {
         };
         self.turn = Some((number, left - 1));
         Some(arrived)
+    }
+}
+
+impl Drop for Reader {
+    /// Closing waits for brokers that are away for as long as they are, so it is left to a thread.
+    fn drop(&mut self) {
+        // A queue goes away before what it belongs to.
+        let open = (std::mem::take(&mut self.lanes), self.consumer.take());
+        let (done, closed) = bounded::<()>(1);
+        let closing = move || {
+            drop(open);
+            drop(done);
+        };
+        if std::thread::Builder::new().name("kafka-close".into()).spawn(closing).is_ok() {
+            // The other end goes away when it is closed.
+            let _ = closed.recv_timeout(CLOSE_PATIENCE);
+        }
     }
 }

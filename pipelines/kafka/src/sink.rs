@@ -468,8 +468,8 @@ impl Sending {
             self.tell_progress();
             let left = until.saturating_duration_since(Instant::now());
             if self.producer.flush(left).is_err() || self.outbox.waiting() > 0 {
-                let waiting = self.outbox.waiting();
-                tracing::warn!(waiting, "not everything could be sent; it is sent after the next start");
+                let (waiting, on_their_way) = (self.outbox.waiting(), self.producer.in_flight_count());
+                tracing::warn!(waiting, on_their_way, "not everything could be sent; it is sent after the next start");
             }
         }
     }

@@ -17,10 +17,13 @@ use rdkafka::{
 
 use crate::{
     Brokers, KafkaError,
-    client::{ANSWER_TIMEOUT, partitions},
+    client::{ANSWER_TIMEOUT, partitions_within},
     ends::Ends,
     reader::{Arrived, Part, Reader},
 };
+
+/// How long a broker may take to tell of new partitions: nothing is read meanwhile.
+const DISCOVER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is read, and how.
 #[derive(Clone, Debug)]
@@ -89,7 +92,7 @@ impl Source {
             discovered: Instant::now(),
             ends: Ends::default(),
         };
-        let fresh = source.discover()?;
+        let fresh = source.discover(ANSWER_TIMEOUT)?;
         // Before anything is read: what is told of a partition's end then is told of this one.
         source.ends =
             Ends::now(source.reader.consumer(), fresh.iter().cloned(), |part| source.next.get(part).copied())?;
@@ -119,7 +122,7 @@ impl Source {
     /// broker that is away) is logged, and waited for.
     pub fn receive(&mut self, patience: Duration) -> Result<Option<Received>, KafkaError> {
         if self.discovered.elapsed() >= self.options.discover_every {
-            match self.discover().and_then(|fresh| self.assign(fresh)) {
+            match self.discover(DISCOVER_TIMEOUT).and_then(|fresh| self.assign(fresh)) {
                 Err(error @ KafkaError::Unauthorised { .. }) => return Err(error),
                 // Brokers that have just started do not know all topics yet.
                 Err(error) => tracing::warn!(%error, "topics could not be asked for new partitions"),
@@ -169,11 +172,11 @@ impl Source {
     }
 
     /// Looks for partitions that are not read yet.
-    fn discover(&mut self) -> Result<Vec<Part>, KafkaError> {
+    fn discover(&mut self, patience: Duration) -> Result<Vec<Part>, KafkaError> {
         self.discovered = Instant::now();
         let mut fresh = Vec::new();
         for topic in self.topics.keys() {
-            let partitions = partitions(self.reader.consumer(), &self.options.brokers, topic)?;
+            let partitions = partitions_within(self.reader.consumer(), &self.options.brokers, topic, patience)?;
             let parts = partitions.into_iter().map(|partition| (Arc::clone(topic), partition));
             fresh.extend(parts.filter(|part| !self.assigned.contains(part)));
         }

@@ -148,7 +148,7 @@ pub fn check(brokers: &Brokers, specs: &[TopicSpec]) -> Result<Vec<String>, Kafk
     let consumer: BaseConsumer<Told> = brokers.client(&[("allow.auto.create.topics", "false")], Told)?;
     let (mut wrong, mut there) = (Vec::new(), Vec::new());
     for spec in specs {
-        let told = metadata(&consumer, brokers, Some(&spec.name))?;
+        let told = metadata(&consumer, brokers, &spec.name, ANSWER_TIMEOUT)?;
         let about = told.topics().first();
         match about.and_then(|about| about.error()).map(RDKafkaErrorCode::from) {
             None if about.is_some() => there.push(spec),

@@ -1,7 +1,10 @@
 //! What does not go as planned: a broker that restarts, bad messages, tombstones, partitions that come
 //! later or say nothing.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use etalage_kafka::{KafkaError, Position, Subscription, To};
 use etalage_tests::{broker::Broker, http::eventually, seed, story::Kind};
@@ -66,7 +69,7 @@ fn a_broker_that_restarts_under_load_changes_nothing() {
     topics.verify();
 }
 
-/// The service waits for a broker that comes later, and says so.
+/// The service waits for a broker that comes later, and says so; one that has gone does not keep it.
 #[test]
 fn a_broker_that_comes_later_is_waited_for() {
     let mut broker = Broker::start();
@@ -82,7 +85,12 @@ fn a_broker_that_comes_later_is_waited_for() {
     });
     let said = server.said();
     assert!(said.contains("waiting for a broker") && said.contains(&broker.address()), "{said}");
+
+    // It does not wait for ever for one that is away when it is stopped.
+    broker.kill();
+    let began = Instant::now();
     server.terminate().with_code(0);
+    assert!(began.elapsed() < Duration::from_secs(25), "it took {:?} to stop", began.elapsed());
 }
 
 #[test]

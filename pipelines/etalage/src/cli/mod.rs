@@ -19,7 +19,7 @@ mod topics;
 mod verify;
 mod watch;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 
@@ -90,7 +90,8 @@ fn schema(args: &SchemaArgs) -> Result<(), CliError> {
 fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("ETALAGE_LOG");
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).init();
 }
 
 /// The configuration, with what the command line puts in its place.
