@@ -10,14 +10,18 @@ everything that was true then. Who keeps the newest value of each key has what e
 import json
 import sys
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 brokers, prefix, *views = sys.argv[1:]
 progress = f"{prefix}progress.v1"
 topics = {f"{prefix}{view}.v1": view for view in views}
-consumer = Consumer({"bootstrap.servers": brokers, "group.id": "etalage-example", "enable.auto.commit": False})
+settings = {"enable.auto.commit": False, "auto.offset.reset": "earliest"}
+consumer = Consumer({"bootstrap.servers": brokers, "group.id": "etalage-example", **settings})
 known = consumer.list_topics(timeout=10).topics
-consumer.assign([TopicPartition(topic, part, 0) for topic in [progress, *topics] for part in known[topic].partitions])
+# Of progress only the newest matters: the topics of the views are compacted, older ticks are no longer in them.
+newest = max(consumer.get_watermark_offsets(TopicPartition(progress, 0))[1] - 1, 0)
+parts = [TopicPartition(topic, part, OFFSET_BEGINNING) for topic in topics for part in known[topic].partitions]
+consumer.assign([TopicPartition(progress, 0, newest), *parts])
 
 held = {}  # (topic, partition) -> messages that belong to no complete tick yet
 read = {}  # (topic, partition) -> offset behind the last message
@@ -25,7 +29,10 @@ told = []  # what progress said, oldest first
 
 while True:
     message = consumer.poll(1)
-    if message is None or message.error():
+    if message is None:
+        continue
+    if message.error():
+        print(message.error(), file=sys.stderr)
         continue
     place = message.topic(), message.partition()
     if message.topic() == progress:

@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("etalage-bench", &["etalage-model", "etalage-operators", "etalage-views", "etalage-kafka"]),
-    ("etalage-tests", &["etalage-kafka"]),
+    ("etalage-tests", &["etalage-kafka", "etalage-store"]),
 ];
 
 /// Files that git tracks or would, with this ending.

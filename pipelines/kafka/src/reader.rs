@@ -10,7 +10,7 @@ use std::{
 use crossbeam_channel::bounded;
 use parking_lot::{Condvar, Mutex};
 use rdkafka::{
-    Offset, TopicPartitionList,
+    Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer, base_consumer::PartitionQueue},
     error::KafkaError as ClientError,
     message::BorrowedMessage,
@@ -21,8 +21,8 @@ use crate::{Brokers, KafkaError, client::Told};
 /// A partition of a topic.
 pub type Part = (Arc<str>, u32);
 
-/// What the client fetches ahead, in kilobytes: of all partitions together.
-pub const FETCH_AHEAD_KBYTES: usize = 16_384;
+/// What the client fetches ahead of each partition, in kilobytes: each has a queue of its own.
+pub const FETCH_AHEAD_KBYTES: usize = 1_024;
 
 /// How often the client is asked for what it tells of no partition.
 const SERVE_EVERY: Duration = Duration::from_millis(100);
@@ -72,9 +72,17 @@ impl Ready {
     }
 }
 
+/// A partition and its queue.
+struct Lane {
+    part: Part,
+    queue: PartitionQueue<Told>,
+    /// It stays where it is. The client stops fetching once it has enough.
+    is_held: bool,
+}
+
 /// Reads partitions.
 pub(crate) struct Reader {
-    lanes: Vec<(Part, PartitionQueue<Told>)>,
+    lanes: Vec<Lane>,
     /// There until this is dropped.
     consumer: Option<Arc<BaseConsumer<Told>>>,
     ready: Arc<Ready>,
@@ -130,9 +138,17 @@ impl Reader {
             })?;
             let (number, ready) = (self.lanes.len(), Arc::clone(&self.ready));
             queue.set_nonempty_callback(move || ready.ring(number));
-            self.lanes.push((part, queue));
+            self.lanes.push(Lane { part, queue, is_held: false });
         }
         self.consumer().incremental_assign(&list).map_err(|error| KafkaError::of("read topics", error))
+    }
+
+    /// Takes nothing more of partitions, or goes on with them.
+    pub(crate) fn hold(&mut self, parts: &[Part], is_held: bool) {
+        for (number, lane) in self.lanes.iter_mut().enumerate().filter(|(_, lane)| parts.contains(&lane.part)) {
+            lane.is_held = is_held;
+            self.ready.ring(number);
+        }
     }
 
     /// What comes next, if something does within `patience`; `read` looks at a message.
@@ -150,8 +166,10 @@ impl Reader {
             if now.duration_since(self.served) >= SERVE_EVERY {
                 self.served = now;
                 // Messages come by the queues of their partitions only.
-                if let Some(Err(error)) = self.consumer().poll(Duration::ZERO) {
-                    return Some(Arrived::Failed(None, error));
+                match self.consumer().poll(Duration::ZERO) {
+                    Some(Err(error)) => return Some(Arrived::Failed(None, error)),
+                    Some(Ok(message)) => unreachable!("{} is read by no queue of its own", message.topic()),
+                    None => {}
                 }
             }
             let until = *until.get_or_insert(now + patience);
@@ -170,7 +188,10 @@ impl Reader {
             self.ready.ring(number);
             return None;
         }
-        let (part, queue) = &self.lanes[number];
+        let Lane { part, queue, is_held } = &self.lanes[number];
+        if *is_held {
+            return None;
+        }
         let arrived = match queue.poll(Duration::ZERO)? {
             Ok(message) => Arrived::Message(read(part, &message)),
             Err(ClientError::PartitionEOF(_)) => Arrived::End(part.clone()),

@@ -64,6 +64,10 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How long what is under way may take when the sink is stopped.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How large a batch may become. A broker holds a batch against a topic's `max.message.bytes`, and refuses
+/// all of it: so no topic may take less.
+pub const MAX_BATCH_BYTES: u64 = 100_000;
+
 /// How much the producer holds, in kilobytes.
 pub const QUEUE_KBYTES: usize = 65_536;
 
@@ -129,6 +133,7 @@ impl Sink {
                 ("linger.ms", &linger_ms),
                 ("partitioner", "murmur2_random"),
                 ("message.timeout.ms", "0"),
+                ("batch.size", &MAX_BATCH_BYTES.to_string()),
                 ("queue.buffering.max.kbytes", &QUEUE_KBYTES.to_string()),
             ],
             Delivered::default(),
@@ -218,6 +223,17 @@ enum Begin {
     Failed,
 }
 
+/// Tells where the sink's thread panics: nobody else would notice.
+struct TellsPanic(Arc<dyn Fn(String) + Send + Sync>);
+
+impl Drop for TellsPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            (self.0)("the sink has panicked, which is a defect".to_owned());
+        }
+    }
+}
+
 /// When what waits of a view is sent.
 struct Pace {
     view: usize,
@@ -247,6 +263,7 @@ impl Sending {
     }
 
     fn run(mut self, commands: &Receiver<Command>) {
+        let _told = TellsPanic(Arc::clone(&self.options.failed));
         loop {
             let patience = match self.begin {
                 Begin::Done if self.outbox.is_flying() => self.held().unwrap_or(POLL_EVERY).min(POLL_EVERY),
@@ -380,10 +397,9 @@ impl Sending {
         self.producer.poll(Duration::ZERO);
         let delivered = std::mem::take(&mut *self.producer.context().0.lock());
         for (flight, result) in delivered {
-            if flight.is_progress() {
-                continue;
-            }
             match result {
+                Ok(_) if flight.is_progress() => {}
+                Err(error) if flight.is_progress() => self.progress_refused(&error),
                 Ok((partition, offset)) => {
                     self.outbox.delivered(&flight, partition, offset);
                     metrics::counter!("etalage_kafka_sent_total").increment(1);
@@ -436,13 +452,19 @@ impl Sending {
         let headers = message::headers(done.tick, &done.times, (self.options.now)());
         let flight = Box::new(Flight::progress());
         let record = BaseRecord::with_opaque_to(&topic, flight).key(&key).payload(&value).headers(headers);
-        if let Err((error, _)) = self.producer.send(record) {
-            tracing::warn!(%error, "progress was not told");
-            self.told.1 = Some(Instant::now());
-            return;
+        match self.producer.send(record) {
+            Ok(()) => {
+                self.told = (done.tick, Some(Instant::now()));
+                self.outbox.told();
+            }
+            Err((error, _)) => self.progress_refused(&error),
         }
-        self.told = (done.tick, Some(Instant::now()));
-        self.outbox.told();
+    }
+
+    /// Progress did not arrive: the next message says all that this one did.
+    fn progress_refused(&mut self, error: &ClientError) {
+        self.told.1 = Some(Instant::now());
+        self.refused(&format!("{}{PROGRESS_TOPIC}", self.options.prefix), error);
     }
 
     /// True where there is something left to be done that can be.

@@ -63,13 +63,15 @@ pub struct Received {
 /// Reads topics.
 ///
 /// **Delivery**: at least once, in the order of offsets within a partition, from the position that it
-/// was opened or rewound to.
+/// was opened at.
 pub struct Source {
     reader: Reader,
     options: SourceOptions,
     topics: BTreeMap<Arc<str>, InputKind>,
     assigned: BTreeSet<Part>,
     next: BTreeMap<Part, u64>,
+    /// Where partitions begin of which no position was known.
+    begun: Vec<Position>,
     discovered: Instant,
     ends: Ends,
 }
@@ -89,6 +91,7 @@ impl Source {
             topics,
             assigned: BTreeSet::new(),
             next: next.collect(),
+            begun: Vec::new(),
             discovered: Instant::now(),
             ends: Ends::default(),
         };
@@ -130,19 +133,27 @@ impl Source {
             }
         }
         let topics = &self.topics;
-        match self.reader.next(patience, |part, message| received(part, topics[&part.0], message)) {
-            None => {}
-            Some(Arrived::Message(received)) => {
-                let part = (Arc::clone(&received.topic), received.partition);
-                self.ends.read(&part, received.offset);
-                self.next.insert(part, received.offset + 1);
-                return Ok(Some(received));
+        loop {
+            match self.reader.next(patience, |part, message| received(part, topics[&part.0], message)) {
+                None => return Ok(None),
+                Some(Arrived::Message(received)) => {
+                    let part = (Arc::clone(&received.topic), received.partition);
+                    self.ends.read(&part, received.offset);
+                    self.next.insert(part, received.offset + 1);
+                    return Ok(Some(received));
+                }
+                // Behind the last message there may be markers of transactions, or what compaction removed.
+                Some(Arrived::End(part)) if self.ends.is_open(&part) => {
+                    self.ends.reached(&part);
+                    return Ok(None);
+                }
+                Some(Arrived::End(_)) => {}
+                Some(Arrived::Failed(part, error)) => {
+                    self.not_received(part, error)?;
+                    return Ok(None);
+                }
             }
-            // Behind the last message there may be markers of transactions, or what compaction removed.
-            Some(Arrived::End(part)) => self.ends.reached(&part),
-            Some(Arrived::Failed(part, error)) => self.not_received(part, error)?,
         }
-        Ok(None)
     }
 
     fn not_received(&self, part: Option<Part>, error: ClientError) -> Result<(), KafkaError> {
@@ -183,27 +194,34 @@ impl Source {
         Ok(fresh)
     }
 
-    /// Begins to read partitions.
+    /// Begins to read partitions: where no position is known, at the oldest message that there is.
     fn assign(&mut self, fresh: Vec<Part>) -> Result<(), KafkaError> {
-        if !fresh.is_empty() {
-            tracing::info!(partitions = fresh.len(), "begins to read");
-            let from = |part: &Part| self.next.get(part).map_or(Offset::Beginning, |next| Offset::Offset(*next as i64));
-            self.reader.assign(fresh.iter().map(|part| (part.clone(), from(part))))?;
-            self.assigned.extend(fresh);
+        if fresh.is_empty() {
+            return Ok(());
         }
+        tracing::info!(partitions = fresh.len(), "begins to read");
+        for part in &fresh {
+            if !self.next.contains_key(part) {
+                let marks = self.reader.consumer().fetch_watermarks(&part.0, part.1 as i32, ANSWER_TIMEOUT);
+                let low = marks.map_err(|error| KafkaError::of(format!("ask for the start of `{}`", part.0), error))?.0;
+                self.next.insert(part.clone(), low as u64);
+                self.begun.push(Position { source: (&*part.0).into(), partition: part.1, next: low as u64 });
+            }
+        }
+        self.reader.assign(fresh.iter().map(|part| (part.clone(), Offset::Offset(self.next[part] as i64))))?;
+        self.assigned.extend(fresh);
         Ok(())
     }
 
-    /// Stops or goes on fetching partitions.
-    ///
-    /// # Errors
-    /// Where the client refuses.
-    pub fn pause(&mut self, parts: &[Part], is_paused: bool) -> Result<(), KafkaError> {
-        let mut list = TopicPartitionList::new();
-        parts.iter().for_each(|(topic, partition)| _ = list.add_partition(topic, *partition as i32));
-        let consumer = self.reader.consumer();
-        let done = if is_paused { consumer.pause(&list) } else { consumer.resume(&list) };
-        done.map_err(|error| KafkaError::of("pause partitions", error))
+    /// Where partitions begin that had no position, since this was last asked. Once that is bound, no
+    /// message of them can go by unread, also of those that have none yet.
+    pub fn begun(&mut self) -> Vec<Position> {
+        std::mem::take(&mut self.begun)
+    }
+
+    /// Takes nothing more of partitions, or goes on with them.
+    pub fn hold(&mut self, parts: &[Part], is_held: bool) {
+        self.reader.hold(parts, is_held);
     }
 
     /// Tells the consumer group how far partitions have been read, without waiting for it.

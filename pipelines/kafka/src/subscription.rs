@@ -10,7 +10,7 @@
 //! tick was delivered. What lies below belongs to that tick, what lies above to a later one.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,6 +27,10 @@ use crate::{
     reader::{Arrived, Part, Reader},
     topics,
 };
+
+/// Changes of a partition beyond what progress has told that are held. While it stands still, no more
+/// are read; what belongs to the next cut always is.
+pub const MAX_HELD: usize = 100_000;
 
 /// A change of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +70,10 @@ pub struct Subscription {
     /// View by topic.
     views: BTreeMap<Arc<str>, Arc<str>>,
     held: BTreeMap<Part, VecDeque<(u64, Change)>>,
+    /// Partitions of which too much is held: they are not read for now.
+    full: Vec<Part>,
+    /// Partitions of views that are read.
+    known: BTreeSet<Part>,
     /// How far each partition has been read.
     read: BTreeMap<Part, u64>,
     /// What is waited for: it keeps its place while newer progress is told.
@@ -97,8 +105,18 @@ impl Subscription {
             let partitions = partitions(reader.consumer(), brokers, topic)?;
             parts.extend(partitions.into_iter().map(|partition| ((Arc::clone(topic), partition), offset)));
         }
+        let known = parts.iter().map(|(part, _)| part.clone()).collect();
         reader.assign(parts)?;
-        Ok(Subscription { reader, views, held: BTreeMap::new(), read: BTreeMap::new(), next: None, newest: None })
+        Ok(Subscription {
+            reader,
+            views,
+            held: BTreeMap::new(),
+            full: Vec::new(),
+            known,
+            read: BTreeMap::new(),
+            next: None,
+            newest: None,
+        })
     }
 
     /// The next cut, if one is complete within `patience`.
@@ -117,13 +135,20 @@ impl Subscription {
             match self.reader.next(left, |part, message| told(views, part, message)) {
                 Some(Arrived::Message(Told::Progress(progress))) => {
                     self.newest = progress.or(self.newest.take());
+                    self.look_for_new()?;
+                    self.go_on();
                     may_be_complete = true;
                 }
                 Some(Arrived::Message(Told::Change(part, offset, change))) => {
                     let end = self.next.as_ref().and_then(|next| next.ends.get(&part));
                     may_be_complete = end.is_some_and(|end| *end <= offset + 1);
                     self.read.insert(part.clone(), offset + 1);
-                    self.held.entry(part).or_default().push_back((offset, change));
+                    let held = self.held.entry(part.clone()).or_default();
+                    held.push_back((offset, change));
+                    if held.len() >= MAX_HELD && end.is_none_or(|end| *end <= offset + 1) {
+                        self.reader.hold(std::slice::from_ref(&part), true);
+                        self.full.push(part);
+                    }
                 }
                 Some(Arrived::End(_)) => {}
                 Some(Arrived::Failed(_, error)) => {
@@ -141,6 +166,24 @@ impl Subscription {
         }
     }
 
+    /// Reads partitions that a view has got since, once progress names them.
+    fn look_for_new(&mut self) -> Result<(), KafkaError> {
+        let ends = self.newest.iter().flat_map(|newest| newest.ends.keys());
+        let new: Vec<Part> = ends.filter(|part| !self.known.contains(*part)).cloned().collect();
+        if !new.is_empty() {
+            self.known.extend(new.iter().cloned());
+            self.reader.assign(new.into_iter().map(|part| (part, Offset::Beginning)))?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with the partitions of which too much was held.
+    fn go_on(&mut self) {
+        if !self.full.is_empty() {
+            self.reader.hold(&std::mem::take(&mut self.full), false);
+        }
+    }
+
     /// What was told next, if everything of it has been read.
     fn cut(&mut self) -> Option<Cut> {
         self.next = self.next.take().or_else(|| self.newest.take());
@@ -153,6 +196,7 @@ impl Subscription {
                 changes.push(change);
             }
         }
+        self.go_on();
         Some(Cut { tick, changes })
     }
 }

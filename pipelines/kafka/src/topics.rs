@@ -13,9 +13,12 @@ use rdkafka::{
 };
 
 use crate::{
-    Brokers, KafkaError, PROGRESS_TOPIC,
+    Brokers, KafkaError, MAX_BATCH_BYTES, PROGRESS_TOPIC,
     client::{ANSWER_TIMEOUT, Told, is_unknown, metadata, partitions},
 };
+
+/// What a topic must take at once: a batch, with what a broker counts beside it.
+const MIN_MESSAGE_BYTES: u64 = MAX_BATCH_BYTES + 10_000;
 
 /// How often brokers are asked whether they know a topic that was just made.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -175,6 +178,13 @@ pub fn check(brokers: &Brokers, specs: &[TopicSpec]) -> Result<Vec<String>, Kafk
             wrong.push(format!("the settings of `{}` may not be looked at by etalage's user", spec.name));
             continue;
         };
+        let takes = found.get("max.message.bytes").and_then(|entry| entry.value.as_ref()?.parse::<u64>().ok());
+        if let Some(takes) = takes.filter(|takes| *takes < MIN_MESSAGE_BYTES) {
+            wrong.push(format!(
+                "`{}` takes no more than {takes} bytes at once, and must take {MIN_MESSAGE_BYTES}: set its max.message.bytes",
+                spec.name
+            ));
+        }
         for (setting, value) in &spec.settings {
             let is = found.get(setting).and_then(|entry| entry.value.as_deref()).unwrap_or("unknown");
             if is != value {

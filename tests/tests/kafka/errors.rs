@@ -59,7 +59,7 @@ fn topics_that_are_missing_or_would_forget_keys_are_refused() {
     topics.shop.ended(&["topics", "check"]).with_code(0);
 }
 
-/// Who gives a wrong password, and who may not read a topic, is told so, and who may not write one too.
+/// Who gives a wrong password, who may not read a topic, and who may not even look at one is told so.
 #[test]
 fn who_is_not_let_in_is_told() {
     let broker = Broker::start_guarded();

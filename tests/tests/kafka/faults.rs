@@ -8,7 +8,7 @@ use std::{
 
 use etalage_kafka::{KafkaError, Position, Subscription, To};
 use etalage_tests::{broker::Broker, http::eventually, seed, story::Kind};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{TopicShop, disturbed, everything_in, messages_in, now_ms, publisher, source, story};
 
@@ -291,7 +291,7 @@ fn a_backlog_is_taken_in_the_order_in_which_it_happened() {
     );
     server.terminate().with_code(0);
 
-    // It goes live once: what comes later, however early it is dated, is taken in the time of the wall.
+    // It goes live once. What comes later, however early it is dated, is taken in the time of the wall.
     let server = topics.shop.run();
     let to = To { topic: &topic, partition: Some(0), key: "late" };
     let late = json!({ "messageId": "late", "event": "view_item", "timestamp": now_ms - 1_000, "properties": { "items": [{ "item_id": "a" }] } });
@@ -301,6 +301,13 @@ fn a_backlog_is_taken_in_the_order_in_which_it_happened() {
         (server.http.json("/v1/views/item.popularity/global/7d/a")["value"]["views"].as_u64() == more).then_some(())
     });
     server.terminate().with_code(0);
+    let frames = etalage_store::frames(&topics.shop.data()).expect("there is a store");
+    let bindings: Vec<_> = frames.map(|frame| frame.expect("it can be read").binding).collect();
+    assert_eq!(bindings.iter().filter(|binding| binding.goes_live).count(), 1);
+    // Where the catalogue begins is bound although nothing of it was read.
+    let of_catalogue = |position: &&Position| &*position.source == topics.topic(Kind::Catalogue);
+    let begun = bindings.iter().flat_map(|binding| &binding.positions).filter(of_catalogue);
+    assert_eq!(begun.map(|position| position.next).collect::<Vec<_>>(), [0; 3]);
 }
 
 #[test]
@@ -322,22 +329,104 @@ fn messages_that_are_gone_before_they_were_read_are_an_error() {
     assert!(!error.is_passing());
 }
 
-/// A set that its topic does not take is told of, and holds back nothing but progress.
+/// A set that its topic does not take is told of. It holds back progress, and no other value.
 #[test]
 fn a_value_that_is_too_large_for_its_topic_holds_back_no_other() {
     let broker = Broker::shared();
-    broker
-        .make_with(&[("large.set.bestsellers.v1", 1)], &[("cleanup.policy", "compact"), ("max.message.bytes", "300")]);
+    let limits = [("cleanup.policy", "compact"), ("max.message.bytes", "110000")];
+    broker.make_with(&[("large.set.bestsellers.v1", 1)], &limits);
     let topics = TopicShop::new(broker, "large", 1);
+    topics.shop.configure(&topics.config(1).replace("k = 4", "k = 700"));
     let publisher = publisher(broker);
+    let (at, topic) = (now_ms(), topics.topic(Kind::Event));
+    for number in 0..700 {
+        let id = format!("{number}-{}", "x".repeat(200));
+        let category = if number == 0 { json!("small") } else { Value::Null };
+        let item = json!({ "item_id": id, "item_category": category });
+        let event = json!({ "messageId": number.to_string(), "event": "view_item", "timestamp": at, "properties": { "items": [item] } });
+        let to = To { topic: &topic, partition: Some(number % 3), key: &id };
+        publisher.send(to, Some(event.to_string().as_bytes())).expect("the broker takes messages");
+    }
+    topics.send_last(&publisher, at);
     let server = topics.shop.run();
-    topics.send(&publisher, &story(seed::from(3), 200, now_ms()));
-    topics.send_last(&publisher, now_ms());
     eventually("it is said", || server.said().contains("a value is larger than the topic takes").then_some(()));
-    eventually("other views go on", || {
-        let sellable = everything_in(broker, ["large.item.sellable.v1".to_owned()]);
-        let last = json!({ "item_id": "last-s0" }).to_string();
-        sellable.iter().any(|message| message.key.as_deref() == Some(last.as_bytes())).then_some(())
+    let keys_in = |view: &str| -> Vec<String> {
+        let messages = everything_in(broker, [format!("large.{view}.v1")]);
+        messages.into_iter().filter_map(|message| String::from_utf8(message.key?).ok()).collect()
+    };
+    let has = |view: &str, key: Value| keys_in(view).contains(&key.to_string()).then_some(());
+    eventually("other views go on", || has("item.sellable", json!({ "item_id": "last-s0" })));
+    eventually("other values of the topic too", || {
+        has("set.bestsellers", json!({ "scope": "category:small", "window": "1d" }))
     });
+    assert!(has("set.bestsellers", json!({ "scope": "global", "window": "1d" })).is_none());
+    assert!(everything_in(broker, ["large.progress.v1".to_owned()]).is_empty(), "progress waits for it");
+    server.terminate().with_code(0);
+
+    // Shorter sets fit.
+    topics.configure(1);
+    let server = topics.shop.run();
+    let seen = topics.seen(&broker.brokers());
+    assert!(
+        seen.contains_key(&("set.bestsellers".to_owned(), json!({ "scope": "global", "window": "1d" }).to_string()))
+    );
+    server.terminate().with_code(0);
+}
+
+/// A broker holds a whole batch against what its topic takes.
+#[test]
+fn a_topic_that_takes_less_than_a_batch_is_refused() {
+    let broker = Broker::shared();
+    let limits = [("cleanup.policy", "compact"), ("max.message.bytes", "50000")];
+    broker.make_with(&[("small.set.bestsellers.v1", 1)], &limits);
+    let shop =
+        etalage_tests::Shop::new(&format!("[kafka]\nbrokers = [\"{}\"]\nprefix = \"small.\"\n", broker.address()));
+    let refused = shop.ended(&["topics", "create"]).with_code(1);
+    refused.says(&["`small.set.bestsellers.v1` takes no more than 50000 bytes", "must take 110000"]);
+}
+
+/// What may wait does, for as long as its view is paced. That an item is sold out may not.
+#[test]
+fn what_is_sold_out_does_not_wait_for_its_pace() {
+    let broker = Broker::shared();
+    let topics = TopicShop::new(broker, "paced", 1);
+    let paced = r#"publish_interval = ["set.bestsellers=1h", "item.popularity=1h"]"#;
+    topics.shop.configure(&format!("{}{paced}\n", topics.config(1)));
+    let publisher = publisher(broker);
+    let view = |id: &str, item: &str| {
+        let properties = json!({ "items": [{ "item_id": item }] });
+        (Kind::Event, json!({ "messageId": id, "event": "view_item", "timestamp": now_ms(), "properties": properties }))
+    };
+    let stock = |id: &str, item: &str, available: u32| {
+        (
+            Kind::Inventory,
+            json!({ "messageId": id, "item_id": item, "op": "set", "available": available, "occurred_at": now_ms() }),
+        )
+    };
+    topics.send(
+        &publisher,
+        &[stock("s1", "a", 5), stock("s2", "b", 5), view("e1", "a"), view("e2", "b"), view("e3", "a")],
+    );
+    publisher.flush(Duration::from_secs(30)).expect("everything is delivered");
+    let server = topics.shop.run();
+    // The newest set of the topic, and how many messages of it there are.
+    let set = || {
+        let messages = everything_in(broker, ["paced.set.bestsellers.v1".to_owned()]);
+        let key = json!({ "scope": "global", "window": "1d" }).to_string();
+        let of_key: Vec<_> = messages.iter().filter(|message| message.key.as_deref() == Some(key.as_bytes())).collect();
+        let newest = of_key.last().and_then(|message| message.payload.clone()).unwrap_or_default();
+        (String::from_utf8(newest).expect("JSON is text"), of_key.len())
+    };
+    eventually("the set is there at the start", || set().0.contains(r#""item_id":"b""#).then_some(()));
+    let before = set();
+    assert!(before.0.contains(r#""item_id":"a""#), "{}", before.0);
+    topics.send(&publisher, &[view("e4", "b"), view("e5", "b"), view("e6", "b")]);
+    let score =
+        |item: &str| server.http.json(&format!("/v1/views/item.popularity/global/1d/{item}"))["value"]["views"].clone();
+    eventually("the change is sealed", || (score("b") == 4).then_some(()));
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(set(), before, "a score may wait");
+    topics.send(&publisher, &[stock("s3", "a", 0)]);
+    eventually("what is sold out is gone", || (!set().0.contains(r#""item_id":"a""#)).then_some(()));
     server.terminate().with_code(0);
 }

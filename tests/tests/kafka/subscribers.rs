@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etalage_kafka::Subscription;
+use etalage_kafka::{MAX_HELD, Publisher, Subscription, To};
 use etalage_tests::{binary::root, broker::Broker, http::eventually, seed, shop::Running, story::Kind};
 use rand::RngExt;
 use serde_json::{Value, json};
 
-use crate::support::{TopicShop, VIEWS, Values, now_ms, publisher, story};
+use crate::support::{TopicShop, VIEWS, everything_in, now_ms, publisher, story};
 
 const ITEMS: usize = 12;
 const ROUNDS: usize = 60;
@@ -108,6 +108,43 @@ fn history(broker: &Broker, prefix: &str) -> BTreeMap<String, BTreeMap<u64, bool
     history
 }
 
+/// A subscriber takes no more than it has to before it is told of progress, loses nothing by it, and reads
+/// partitions that a topic has got since.
+#[test]
+fn a_subscriber_waits_for_progress_and_finds_new_partitions() {
+    const MESSAGES: u64 = MAX_HELD as u64 + 500;
+    let broker = Broker::shared();
+    let (topic, progress) = ("grown.item.sellable.v1", "grown.progress.v1");
+    broker.make(&[(topic, 1), (progress, 1)]);
+    let open = Subscription::open(&broker.brokers(), "grown.", &["item.sellable"]);
+    let mut subscription = open.expect("the topics can be read");
+    let send = |publisher: &Publisher, topic: &str, partition: u32, payload: &str| {
+        let to = To { topic, partition: Some(partition), key: "{}" };
+        publisher.send(to, Some(payload.as_bytes())).expect("the broker takes messages");
+    };
+    let tell = |publisher: &Publisher, tick: u64, ends: &[u64]| {
+        let ends: BTreeMap<String, u64> = ends.iter().enumerate().map(|(at, end)| (at.to_string(), *end)).collect();
+        send(publisher, progress, 0, &json!({ "tick": tick, "offsets": { topic: ends } }).to_string());
+        publisher.flush(Duration::from_secs(30)).expect("everything is delivered");
+    };
+    let publisher = publisher(broker);
+    (0..MESSAGES).for_each(|number| send(&publisher, topic, 0, &number.to_string()));
+    publisher.flush(Duration::from_secs(30)).expect("everything is delivered");
+    assert_eq!(subscription.next(Duration::from_secs(3)).expect("it goes on"), None);
+    tell(&publisher, 7, &[MESSAGES]);
+    let cut = subscription.next(Duration::from_secs(30)).expect("it goes on").expect("there is progress");
+    let values = cut.changes.iter().map(|change| String::from_utf8_lossy(change.value.as_deref().unwrap_or_default()));
+    assert!(cut.tick == 7 && values.eq((0..MESSAGES).map(|number| number.to_string())), "{}", cut.changes.len());
+
+    broker.add_partitions(topic, 2);
+    let publisher = self::publisher(broker);
+    send(&publisher, topic, 1, "new");
+    tell(&publisher, 8, &[MESSAGES, 1]);
+    let cut = subscription.next(Duration::from_secs(30)).expect("it goes on").expect("there is progress");
+    assert_eq!((cut.tick, cut.changes.len()), (8, 1));
+    assert_eq!(cut.changes[0].value.as_deref(), Some(&b"new"[..]));
+}
+
 #[test]
 fn a_few_lines_of_python_see_what_etalage_answers() {
     let python = root().join("target/kafka/venv/bin/python");
@@ -124,26 +161,39 @@ fn a_few_lines_of_python_see_what_etalage_answers() {
     let mut command = Command::new(python);
     command.arg(root().join("deploy/examples/consumer.py")).arg(broker.address()).arg("python.").args(VIEWS);
     let mut child = command.stdout(Stdio::piped()).spawn().expect("Python starts");
-    let lines = BufReader::new(child.stdout.take().expect("its output is piped")).lines();
-    let (mut values, until) = (Values::new(), Instant::now() + Duration::from_secs(60));
+    let output = BufReader::new(child.stdout.take().expect("its output is piped"));
+    let (line, lines) = std::sync::mpsc::channel();
+    // It ends with the child, or with the test.
+    std::thread::spawn(move || output.lines().map_while(Result::ok).all(|text| line.send(text).is_ok()));
     let expected: BTreeMap<_, Value> = seen.iter().map(|(place, value)| (place.clone(), parsed(value))).collect();
-    let mut read: BTreeMap<(String, String), Value> = BTreeMap::new();
-    for line in lines {
-        let change = parsed(&line.expect("Python goes on"));
+    let (mut read, mut as_of): (BTreeMap<(String, String), Value>, String) = Default::default();
+    while read != expected {
+        let line = lines.recv_timeout(Duration::from_secs(60));
+        let change =
+            parsed(&line.unwrap_or_else(|_| panic!("Python has seen {} of {} values", read.len(), expected.len())));
+        let told = change["as_of"].as_str().expect("an instant").to_owned();
+        assert!(told >= as_of, "{told} comes after {as_of}");
+        as_of = told;
         let place = (change["view"].as_str().expect("a view").to_owned(), change["key"].to_string());
         match &change["value"] {
             Value::Null => _ = read.remove(&place),
-            value => _ = read.insert(place.clone(), value.clone()),
+            value => _ = read.insert(place, value.clone()),
         }
-        values.insert(place, change["as_of"].to_string());
-        if read == expected {
-            break;
-        }
-        assert!(Instant::now() < until, "Python has seen {} of {} values", read.len(), expected.len());
     }
-    assert_eq!(read, expected);
     child.kill().expect("it still runs");
     child.wait().expect("it ends");
+
+    // The group says how far the topics have been read, for whoever watches lag.
+    let topic = topics.topic(Kind::Event);
+    let messages = everything_in(broker, [topic.clone()]).len() as i64;
+    let script = "import sys; from confluent_kafka import Consumer, TopicPartition as T; \
+        print(sum(max(p.offset, 0) for p in Consumer({'bootstrap.servers': sys.argv[1], 'group.id': 'etalage'})\
+        .committed([T(sys.argv[2], n) for n in range(3)], 10)))";
+    eventually("the group has read everything", || {
+        let mut ask = Command::new(root().join("target/kafka/venv/bin/python"));
+        let told = ask.args(["-c", script]).arg(broker.address()).arg(&topic).output().expect("Python starts");
+        (String::from_utf8_lossy(&told.stdout).trim() == messages.to_string()).then_some(())
+    });
     server.terminate().with_code(0);
 }
 

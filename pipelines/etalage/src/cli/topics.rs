@@ -95,7 +95,9 @@ mod with_kafka {
             every: args.every,
         };
         let interrupted = interrupts()?;
-        topics::feed::follow(config, &options, || interrupted.try_recv().is_ok()).map_err(|error| match error {
+        topics::wait_for_brokers(config, false, |pause| interrupted.recv_timeout(pause).is_ok())?;
+        let is_over = |pause| interrupted.recv_timeout(pause).is_ok();
+        topics::feed::follow(config, &options, is_over).map_err(|error| match error {
             FollowError::Kafka(error) => CliError::Kafka(error),
             FollowError::File(error) => CliError::Failed(error.to_string()),
         })

@@ -22,6 +22,8 @@ pub enum Origin {
         /// Counts up each time that reading begins anew: where something of a session could not be
         /// stored, nothing after it in that session is.
         session: u64,
+        /// Where partitions begin of which nothing was read before.
+        begun: Vec<Position>,
         /// The messages.
         messages: Vec<TopicMessage>,
         /// The message of each item, by its place in `messages`: a message may have several items.
@@ -77,6 +79,11 @@ impl Origin {
         }
     }
 
+    /// Where partitions begin of which nothing was read before.
+    pub(super) fn begun(&self) -> &[Position] {
+        if let Origin::Topics { begun, .. } = self { begun } else { &[] }
+    }
+
     /// The session, where topics are read.
     pub(super) fn session(&self) -> Option<u64> {
         if let Origin::Topics { session, .. } = self { Some(*session) } else { None }
@@ -119,7 +126,7 @@ mod tests {
     #[test]
     fn a_partition_is_read_beyond_a_message_when_its_last_item_is_done_with() {
         let messages = vec![message(3, 7, "[{},{}]"), message(1, 7, "{}")];
-        let origin = Origin::Topics { session: 1, messages, of_item: vec![0, 0, 1] };
+        let origin = Origin::Topics { session: 1, begun: Vec::new(), messages, of_item: vec![0, 0, 1] };
         let next = |at| origin.position(at).map(|position| (position.partition, position.next));
         assert_eq!((next(0), next(1), next(2), next(3)), (None, Some((3, 8)), Some((1, 8)), None));
         assert_eq!(origin.place(2), "t/1@7");

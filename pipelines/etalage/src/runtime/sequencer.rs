@@ -210,6 +210,7 @@ impl Sequencer {
                 let _ = reply.send(Err(NotStored::Failed("something before it could not be stored".into())));
                 continue;
             }
+            origin.begun().iter().for_each(|position| building.has_read(position.clone()));
             let (mut outcomes, mut kept) = (Vec::with_capacity(batch.len()), None);
             for (at, item) in batch.into_iter().enumerate() {
                 let outcome = self.decide(item, Place { origin: &origin, at, arrived_us }, &mut building, &mut moment);

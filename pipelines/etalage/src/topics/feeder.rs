@@ -10,8 +10,8 @@ use std::{
 };
 
 use etalage_kafka::{KafkaError, Received, Source, SourceOptions};
-use etalage_model::{Outcome, Record, Rejected, decode::json::Context};
-use etalage_serve::NotStored;
+use etalage_model::{Outcome, Position, Record, Rejected, decode::json::Context};
+use etalage_serve::{NotStored, Vital};
 use tokio::sync::oneshot;
 
 use super::{decoding::Decoded, merge::Merge};
@@ -59,6 +59,8 @@ impl From<KafkaError> for Stop {
 /// Messages that are submitted together.
 #[derive(Default)]
 struct Batch {
+    /// Where partitions begin of which nothing was read before.
+    begun: Vec<Position>,
     messages: Vec<TopicMessage>,
     /// What all of them say, and of each item which message it stands in.
     items: Vec<Result<Record, Rejected>>,
@@ -99,9 +101,13 @@ impl Feeder {
 
     /// Feeds until it is told to stop, or cannot go on.
     pub(super) fn run(mut self) {
+        let _vital = Vital("kafka-source");
         loop {
             // What is still on its way is known as read once it is stored.
             self.open.drain(..).for_each(|answer| _ = answer.blocking_recv());
+            if self.stopping.load(Ordering::SeqCst) {
+                return;
+            }
             self.session += 1;
             match self.feed() {
                 Ok(()) | Err(Stop::Told) => return,
@@ -126,7 +132,7 @@ impl Feeder {
         }
         let mut submitted = Instant::now();
         loop {
-            self.look_around(&source)?;
+            self.look_around(&mut source)?;
             let Some(first) = source.receive(PATIENCE)? else {
                 self.wait_for_answers(0)?;
                 continue;
@@ -178,10 +184,10 @@ impl Feeder {
                 merge.add(part, decoded.at(), decoded.message.raw.len(), decoded);
             }
             let (pause, go_on) = merge.balance();
-            source.pause(&pause, true)?;
-            source.pause(&go_on, false)?;
+            source.hold(&pause, true);
+            source.hold(&go_on, false);
         }
-        source.pause(merge.paused(), false)?;
+        source.hold(merge.paused(), false);
         self.wait_for_answers(0)?;
         self.door.go_live().map_err(Stop::Pipeline)
     }
@@ -191,8 +197,8 @@ impl Feeder {
         Decoded::of(received, &Context { now: self.door.now(), map_time: None, currencies, limits })
     }
 
-    fn submit(&mut self, Batch { messages, items, of_item, .. }: Batch) -> Result<(), Stop> {
-        let origin = Origin::Topics { session: self.session, messages, of_item };
+    fn submit(&mut self, Batch { begun, messages, items, of_item, .. }: Batch) -> Result<(), Stop> {
+        let origin = Origin::Topics { session: self.session, begun, messages, of_item };
         self.open.push_back(self.door.submit_blocking(origin, items).map_err(Stop::Pipeline)?);
         self.wait_for_answers(MAX_OPEN_BATCHES)
     }
@@ -210,8 +216,13 @@ impl Feeder {
         Ok(())
     }
 
-    /// Ends where it is told to, and tells the consumer group how far it has come.
-    fn look_around(&mut self, source: &Source) -> Result<(), Stop> {
+    /// Ends where it is told to, binds where new partitions begin, and tells the consumer group how far it
+    /// has come.
+    fn look_around(&mut self, source: &mut Source) -> Result<(), Stop> {
+        let begun = source.begun();
+        if !begun.is_empty() {
+            self.submit(Batch { begun, ..Batch::default() })?;
+        }
         if self.stopping.load(Ordering::SeqCst) {
             return Err(Stop::Told);
         }

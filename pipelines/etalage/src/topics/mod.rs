@@ -72,6 +72,7 @@ impl Topics {
             publish_interval: interval.collect(),
             failed: Arc::new(failed),
         };
+        describe();
         let sink = Sink::start(options, Box::new(SoldOut::default()))?;
         Ok(Topics { sink, feeder: None, stopping: Arc::default(), door })
     }
@@ -112,6 +113,17 @@ impl Topics {
     /// Sends what is left: to be called after the pipeline was stopped.
     pub fn stop(self) {
         self.sink.stop();
+    }
+}
+
+/// What is counted; each is there before it first counts.
+fn describe() {
+    metrics::describe_counter!("etalage_kafka_sent_total", "Values that have arrived in topics");
+    metrics::describe_counter!("etalage_kafka_refused_total", "Values that were not stored in topics; sent again");
+    metrics::describe_counter!("etalage_kafka_client_errors_total", "Errors that the client has met with brokers");
+    metrics::describe_gauge!("etalage_kafka_waiting_keys", "Keys whose newest value waits to be sent");
+    for what in ["sent", "refused", "client_errors"] {
+        metrics::counter!(format!("etalage_kafka_{what}_total")).increment(0);
     }
 }
 
