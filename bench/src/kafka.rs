@@ -198,7 +198,12 @@ fn start_broker(options: &Options, dir: &std::path::Path) -> anyhow::Result<(Run
 }
 
 fn make_topics(brokers: &Brokers) -> anyhow::Result<()> {
-    let plain = |name: &str| TopicSpec { name: name.to_owned(), partitions: PARTITIONS, settings: Default::default() };
+    let plain = |name: &str| TopicSpec {
+        name: name.to_owned(),
+        partitions: PARTITIONS,
+        settings: Default::default(),
+        min_message_bytes: 0,
+    };
     let views = ["item.sellable", "set.bestsellers"];
     let written = topics::specs("bench.", &views, "bench.quarantine", PARTITIONS);
     let all: Vec<TopicSpec> = [EVENTS, PLAIN, RELAY].map(plain).into_iter().chain(written).collect();

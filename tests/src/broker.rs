@@ -158,6 +158,7 @@ impl Broker {
             name: (*name).to_owned(),
             partitions: *partitions,
             settings: settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+            min_message_bytes: 0,
         };
         let specs: Vec<TopicSpec> = wanted.iter().map(spec).collect();
         let made = topics::create(&self.brokers(), &specs, 1);

@@ -52,6 +52,12 @@ pub enum KafkaError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Settings do not go together, or name what is not there.
+    #[error("[kafka] properties: {reason}")]
+    Settings {
+        /// What the client said.
+        reason: String,
+    },
     /// Anything else.
     #[error("cannot {action}: {reason}")]
     Other {
@@ -68,6 +74,9 @@ impl KafkaError {
         let (action, reason) = (action.into(), error.to_string());
         if let rdkafka::error::KafkaError::ClientConfig(_, reason, name, _) = error {
             return KafkaError::Setting { name, reason };
+        }
+        if let rdkafka::error::KafkaError::ClientCreation(reason) = error {
+            return KafkaError::Settings { reason };
         }
         match error.rdkafka_error_code() {
             Some(

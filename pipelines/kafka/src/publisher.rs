@@ -16,7 +16,7 @@ use rdkafka::{
 };
 
 use crate::{
-    Brokers, KafkaError,
+    Brokers, KafkaError, MAX_BATCH_BYTES,
     client::{self, Told},
 };
 
@@ -69,7 +69,13 @@ impl Publisher {
     /// Where the client's settings are wrong.
     pub fn open(brokers: &Brokers, linger: Duration) -> Result<Publisher, KafkaError> {
         let linger_ms = client::millis(linger);
-        let settings = [("enable.idempotence", "true"), ("acks", "all"), ("linger.ms", &*linger_ms)];
+        let batch_bytes = MAX_BATCH_BYTES.to_string();
+        let settings = [
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("linger.ms", &*linger_ms),
+            ("batch.size", &*batch_bytes),
+        ];
         Ok(Publisher { producer: brokers.client(&settings, Counted::default())? })
     }
 

@@ -27,6 +27,9 @@ pub const FETCH_AHEAD_KBYTES: usize = 1_024;
 /// How often the client is asked for what it tells of no partition.
 const SERVE_EVERY: Duration = Duration::from_millis(100);
 
+/// How much a broker may answer at once, over all partitions.
+const FETCH_BYTES: usize = 16 << 20;
+
 /// How long closing is waited for.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -108,6 +111,7 @@ impl Reader {
                 ("fetch.wait.max.ms", "100"),
                 ("fetch.queue.backoff.ms", "5"),
                 ("queued.max.messages.kbytes", &FETCH_AHEAD_KBYTES.to_string()),
+                ("fetch.max.bytes", &FETCH_BYTES.to_string()),
                 ("allow.auto.create.topics", "false"),
             ],
             Told,
@@ -126,7 +130,7 @@ impl Reader {
     /// # Errors
     /// Where the client refuses.
     pub(crate) fn assign(&mut self, parts: impl IntoIterator<Item = (Part, Offset)>) -> Result<(), KafkaError> {
-        let mut list = TopicPartitionList::new();
+        let (mut list, mut lanes) = (TopicPartitionList::new(), Vec::new());
         for (part, from) in parts {
             let refused = |error| KafkaError::of(format!("read `{}`", part.0), error);
             list.add_partition_offset(&part.0, part.1 as i32, from).map_err(refused)?;
@@ -136,11 +140,13 @@ impl Reader {
                 action: format!("read `{}`", part.0),
                 reason: "the client has no queue for it".to_owned(),
             })?;
-            let (number, ready) = (self.lanes.len(), Arc::clone(&self.ready));
+            let (number, ready) = (self.lanes.len() + lanes.len(), Arc::clone(&self.ready));
             queue.set_nonempty_callback(move || ready.ring(number));
-            self.lanes.push(Lane { part, queue, is_held: false });
+            lanes.push(Lane { part, queue, is_held: false });
         }
-        self.consumer().incremental_assign(&list).map_err(|error| KafkaError::of("read topics", error))
+        self.consumer().incremental_assign(&list).map_err(|error| KafkaError::of("read topics", error))?;
+        self.lanes.extend(lanes);
+        Ok(())
     }
 
     /// Takes nothing more of partitions, or goes on with them.
@@ -188,10 +194,8 @@ impl Reader {
             self.ready.ring(number);
             return None;
         }
-        let Lane { part, queue, is_held } = &self.lanes[number];
-        if *is_held {
-            return None;
-        }
+        // One that could not be assigned may have rung.
+        let Lane { part, queue, .. } = self.lanes.get(number).filter(|lane| !lane.is_held)?;
         let arrived = match queue.poll(Duration::ZERO)? {
             Ok(message) => Arrived::Message(read(part, &message)),
             Err(ClientError::PartitionEOF(_)) => Arrived::End(part.clone()),

@@ -16,6 +16,7 @@
 //! producer), nothing more is sent: only reading the topics anew, by a new process, makes that certain.
 //! **Bound**: one value per key, and what the producer holds ([`QUEUE_KBYTES`]).
 
+mod delivered;
 mod message;
 mod outbox;
 
@@ -27,21 +28,19 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
 use etalage_model::{Changes, Micros, SealedTick, Tick, ViewInfo};
-use parking_lot::Mutex;
 use rdkafka::{
-    ClientContext, Message,
-    config::RDKafkaLogLevel,
     error::KafkaError as ClientError,
-    message::DeliveryResult,
-    producer::{BaseProducer, BaseRecord, Producer, ProducerContext},
+    producer::{BaseProducer, BaseRecord, Producer},
     types::RDKafkaErrorCode,
 };
 
-use self::outbox::{Flight, Outbox};
 pub use self::outbox::{Step, Urgency};
+use self::{
+    delivered::Delivered,
+    outbox::{Flight, Outbox},
+};
 use crate::{
-    Brokers, KafkaError,
-    client::{self, Told},
+    Brokers, KafkaError, client,
     published::{self, Published},
     topics,
 };
@@ -166,31 +165,6 @@ impl Sink {
     pub fn stop(self) {
         let _ = self.commands.send(Command::Stop);
         let _ = self.thread.join();
-    }
-}
-
-/// Deliveries that the sink has not looked at yet.
-#[derive(Default)]
-struct Delivered(Mutex<Vec<(Box<Flight>, Result<(u32, u64), ClientError>)>>);
-
-impl ClientContext for Delivered {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Told.log(level, facility, message);
-    }
-    fn error(&self, error: ClientError, reason: &str) {
-        Told.error(error, reason);
-    }
-}
-
-impl ProducerContext for Delivered {
-    type DeliveryOpaque = Box<Flight>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, flight: Box<Flight>) {
-        let result = match result {
-            Ok(message) => Ok((message.partition() as u32, message.offset() as u64)),
-            Err((error, _)) => Err(error.clone()),
-        };
-        self.0.lock().push((flight, result));
     }
 }
 
@@ -464,6 +438,10 @@ impl Sending {
     /// Progress did not arrive: the next message says all that this one did.
     fn progress_refused(&mut self, error: &ClientError) {
         self.told.1 = Some(Instant::now());
+        // Brokers that are slow or away have refused nothing.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
+            return;
+        }
         self.refused(&format!("{}{PROGRESS_TOPIC}", self.options.prefix), error);
     }
 

@@ -99,6 +99,7 @@ impl Source {
         // Before anything is read: what is told of a partition's end then is told of this one.
         source.ends =
             Ends::now(source.reader.consumer(), fresh.iter().cloned(), |part| source.next.get(part).copied())?;
+        fresh.iter().try_for_each(|part| source.find_start(part, ANSWER_TIMEOUT))?;
         source.assign(fresh)?;
         Ok(source)
     }
@@ -125,7 +126,10 @@ impl Source {
     /// broker that is away) is logged, and waited for.
     pub fn receive(&mut self, patience: Duration) -> Result<Option<Received>, KafkaError> {
         if self.discovered.elapsed() >= self.options.discover_every {
-            match self.discover(DISCOVER_TIMEOUT).and_then(|fresh| self.assign(fresh)) {
+            let found = self.discover(DISCOVER_TIMEOUT).and_then(|fresh| self.begin(fresh));
+            // From its end on: brokers that are slow to answer are not asked all the time.
+            self.discovered = Instant::now();
+            match found {
                 Err(error @ KafkaError::Unauthorised { .. }) => return Err(error),
                 // Brokers that have just started do not know all topics yet.
                 Err(error) => tracing::warn!(%error, "topics could not be asked for new partitions"),
@@ -183,8 +187,7 @@ impl Source {
     }
 
     /// Looks for partitions that are not read yet.
-    fn discover(&mut self, patience: Duration) -> Result<Vec<Part>, KafkaError> {
-        self.discovered = Instant::now();
+    fn discover(&self, patience: Duration) -> Result<Vec<Part>, KafkaError> {
         let mut fresh = Vec::new();
         for topic in self.topics.keys() {
             let partitions = partitions_within(self.reader.consumer(), &self.options.brokers, topic, patience)?;
@@ -194,20 +197,37 @@ impl Source {
         Ok(fresh)
     }
 
-    /// Begins to read partitions: where no position is known, at the oldest message that there is.
+    /// Begins to read partitions that were found later: those that tell where they begin.
+    fn begin(&mut self, fresh: Vec<Part>) -> Result<(), KafkaError> {
+        let mut known = Vec::new();
+        for part in fresh {
+            match self.find_start(&part, DISCOVER_TIMEOUT) {
+                Ok(()) => known.push(part),
+                Err(error) => {
+                    tracing::warn!(%error, topic = %part.0, partition = part.1, "a new partition is not read yet");
+                }
+            }
+        }
+        self.assign(known)
+    }
+
+    /// Where no position of a partition is known, it begins at the oldest message that there is.
+    fn find_start(&mut self, part: &Part, patience: Duration) -> Result<(), KafkaError> {
+        if !self.next.contains_key(part) {
+            let marks = self.reader.consumer().fetch_watermarks(&part.0, part.1 as i32, patience);
+            let low = marks.map_err(|error| KafkaError::of(format!("ask for the start of `{}`", part.0), error))?.0;
+            self.next.insert(part.clone(), low as u64);
+            self.begun.push(Position { source: (&*part.0).into(), partition: part.1, next: low as u64 });
+        }
+        Ok(())
+    }
+
+    /// Begins to read partitions whose positions are known.
     fn assign(&mut self, fresh: Vec<Part>) -> Result<(), KafkaError> {
         if fresh.is_empty() {
             return Ok(());
         }
         tracing::info!(partitions = fresh.len(), "begins to read");
-        for part in &fresh {
-            if !self.next.contains_key(part) {
-                let marks = self.reader.consumer().fetch_watermarks(&part.0, part.1 as i32, ANSWER_TIMEOUT);
-                let low = marks.map_err(|error| KafkaError::of(format!("ask for the start of `{}`", part.0), error))?.0;
-                self.next.insert(part.clone(), low as u64);
-                self.begun.push(Position { source: (&*part.0).into(), partition: part.1, next: low as u64 });
-            }
-        }
         self.reader.assign(fresh.iter().map(|part| (part.clone(), Offset::Offset(self.next[part] as i64))))?;
         self.assigned.extend(fresh);
         Ok(())

@@ -136,7 +136,10 @@ impl Subscription {
                 Some(Arrived::Message(Told::Progress(progress))) => {
                     self.newest = progress.or(self.newest.take());
                     self.look_for_new()?;
-                    self.go_on();
+                    // What is waited for keeps its place: only where there is none, this is it.
+                    if self.next.is_none() {
+                        self.go_on();
+                    }
                     may_be_complete = true;
                 }
                 Some(Arrived::Message(Told::Change(part, offset, change))) => {
@@ -166,13 +169,18 @@ impl Subscription {
         }
     }
 
+    /// How many changes wait for progress.
+    pub fn held(&self) -> usize {
+        self.held.values().map(VecDeque::len).sum()
+    }
+
     /// Reads partitions that a view has got since, once progress names them.
     fn look_for_new(&mut self) -> Result<(), KafkaError> {
         let ends = self.newest.iter().flat_map(|newest| newest.ends.keys());
         let new: Vec<Part> = ends.filter(|part| !self.known.contains(*part)).cloned().collect();
         if !new.is_empty() {
-            self.known.extend(new.iter().cloned());
-            self.reader.assign(new.into_iter().map(|part| (part, Offset::Beginning)))?;
+            self.reader.assign(new.iter().map(|part| (part.clone(), Offset::Beginning)))?;
+            self.known.extend(new);
         }
         Ok(())
     }

@@ -13,12 +13,12 @@ use rdkafka::{
 };
 
 use crate::{
-    Brokers, KafkaError, MAX_BATCH_BYTES, PROGRESS_TOPIC,
+    Brokers, KafkaError, MAX_BATCH_BYTES, MAX_RAW_BYTES, PROGRESS_TOPIC,
     client::{ANSWER_TIMEOUT, Told, is_unknown, metadata, partitions},
 };
 
-/// What a topic must take at once: a batch, with what a broker counts beside it.
-const MIN_MESSAGE_BYTES: u64 = MAX_BATCH_BYTES + 10_000;
+/// What a broker counts beside values: heads of a batch and of messages, their keys and headers.
+const OVERHEAD_BYTES: u64 = 10_000;
 
 /// How often brokers are asked whether they know a topic that was just made.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -59,6 +59,8 @@ pub struct TopicSpec {
     pub partitions: u32,
     /// Settings that it must have.
     pub settings: BTreeMap<&'static str, String>,
+    /// How many bytes it must take at once.
+    pub min_message_bytes: u64,
 }
 
 /// The topics of `views`, of progress, and of the quarantine.
@@ -69,8 +71,14 @@ pub fn specs(prefix: &str, views: &[&str], quarantine: &str, partitions: u32) ->
         name,
         partitions,
         settings: compacted(),
+        min_message_bytes: MAX_BATCH_BYTES + OVERHEAD_BYTES,
     });
-    let quarantine = TopicSpec { name: quarantine.to_owned(), partitions: 1, settings: BTreeMap::new() };
+    let quarantine = TopicSpec {
+        name: quarantine.to_owned(),
+        partitions: 1,
+        settings: BTreeMap::new(),
+        min_message_bytes: MAX_RAW_BYTES as u64 + OVERHEAD_BYTES,
+    };
     compacted.chain([quarantine]).collect()
 }
 
@@ -179,10 +187,10 @@ pub fn check(brokers: &Brokers, specs: &[TopicSpec]) -> Result<Vec<String>, Kafk
             continue;
         };
         let takes = found.get("max.message.bytes").and_then(|entry| entry.value.as_ref()?.parse::<u64>().ok());
-        if let Some(takes) = takes.filter(|takes| *takes < MIN_MESSAGE_BYTES) {
+        if let Some(takes) = takes.filter(|takes| *takes < spec.min_message_bytes) {
             wrong.push(format!(
-                "`{}` takes no more than {takes} bytes at once, and must take {MIN_MESSAGE_BYTES}: set its max.message.bytes",
-                spec.name
+                "`{}` takes no more than {takes} bytes at once, and must take {}: set its max.message.bytes",
+                spec.name, spec.min_message_bytes
             ));
         }
         for (setting, value) in &spec.settings {

@@ -305,7 +305,7 @@ fn a_backlog_is_taken_in_the_order_in_which_it_happened() {
     let bindings: Vec<_> = frames.map(|frame| frame.expect("it can be read").binding).collect();
     assert_eq!(bindings.iter().filter(|binding| binding.goes_live).count(), 1);
     // Where the catalogue begins is bound although nothing of it was read.
-    let of_catalogue = |position: &&Position| &*position.source == topics.topic(Kind::Catalogue);
+    let of_catalogue = |position: &&Position| *position.source == topics.topic(Kind::Catalogue);
     let begun = bindings.iter().flat_map(|binding| &binding.positions).filter(of_catalogue);
     assert_eq!(begun.map(|position| position.next).collect::<Vec<_>>(), [0; 3]);
 }

@@ -55,9 +55,18 @@ pub enum FollowError {
 /// # Errors
 /// Where the topics may not be read, or the file cannot be written.
 pub fn follow(config: &Config, options: &FeedOptions, is_over: impl Fn(Duration) -> bool) -> Result<(), FollowError> {
+    let mut was_open = false;
     loop {
-        match Following::open(config, options).and_then(|following| following.go_on(&is_over)) {
-            Err(FollowError::Kafka(error)) if error.is_passing() => {
+        let opened = Following::open(config, options);
+        was_open |= opened.is_ok();
+        match opened.and_then(|following| following.go_on(&is_over)) {
+            // Brokers that restart do not know all topics. What retention removes is of no use to a feed,
+            // which reads everything that is there each time.
+            Err(FollowError::Kafka(error))
+                if error.is_passing()
+                    || (was_open && error.is_unknown_topic())
+                    || matches!(error, KafkaError::Gone { .. }) =>
+            {
                 tracing::warn!(%error, "the topics cannot be read; it is tried again");
                 if is_over(PAUSE) {
                     return Ok(());

@@ -159,6 +159,7 @@ impl Feeder {
             }
             source.receive(left)?.into_iter().for_each(|more| batch.push(self.decoded(more)));
         }
+        batch.begun = source.begun();
         Ok(batch)
     }
 
