@@ -16,7 +16,7 @@ use rdkafka::{
 };
 
 use crate::{
-    Brokers, KafkaError, MAX_BATCH_BYTES,
+    Brokers, KafkaError,
     client::{self, Told},
 };
 
@@ -68,14 +68,18 @@ impl Publisher {
     /// # Errors
     /// Where the client's settings are wrong.
     pub fn open(brokers: &Brokers, linger: Duration) -> Result<Publisher, KafkaError> {
+        Publisher::open_with(brokers, linger, &[])
+    }
+
+    /// Opens a publisher with these settings as well.
+    pub(crate) fn open_with(
+        brokers: &Brokers,
+        linger: Duration,
+        more: &[(&str, &str)],
+    ) -> Result<Publisher, KafkaError> {
         let linger_ms = client::millis(linger);
-        let batch_bytes = MAX_BATCH_BYTES.to_string();
-        let settings = [
-            ("enable.idempotence", "true"),
-            ("acks", "all"),
-            ("linger.ms", &*linger_ms),
-            ("batch.size", &*batch_bytes),
-        ];
+        let mut settings = vec![("enable.idempotence", "true"), ("acks", "all"), ("linger.ms", &*linger_ms)];
+        settings.extend(more);
         Ok(Publisher { producer: brokers.client(&settings, Counted::default())? })
     }
 

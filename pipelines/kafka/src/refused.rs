@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use rdkafka::message::{Header, OwnedHeaders};
 
 use crate::{
-    Brokers, KafkaError,
+    Brokers, KafkaError, MAX_BATCH_BYTES,
     publisher::{Publisher, To},
 };
 
@@ -47,7 +47,10 @@ impl RefusedTopic {
     /// # Errors
     /// Where the client's settings are wrong.
     pub fn open(brokers: &Brokers, topic: &str) -> Result<RefusedTopic, KafkaError> {
-        Ok(RefusedTopic { publisher: Publisher::open(brokers, Duration::ZERO)?, topic: topic.to_owned() })
+        Ok(RefusedTopic {
+            publisher: Publisher::open_with(brokers, Duration::ZERO, &[("batch.size", &MAX_BATCH_BYTES.to_string())])?,
+            topic: topic.to_owned(),
+        })
     }
 
     /// Stores all of them; returns when the brokers have them.
