@@ -14,8 +14,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
     open: BTreeMap<Part, u64>,
-    /// All partitions, with their ends.
-    parts: BTreeMap<Part, u64>,
+    /// All partitions, with where they begin and end.
+    parts: BTreeMap<Part, (u64, u64)>,
 }
 
 impl Ends {
@@ -33,14 +33,19 @@ impl Ends {
             if high > low && from(&part).is_none_or(|next| next < high as u64) {
                 ends.open.insert(part.clone(), high as u64);
             }
-            ends.parts.insert(part, high as u64);
+            ends.parts.insert(part, (low as u64, high as u64));
         }
         Ok(ends)
     }
 
     /// Every partition and its end.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Part, u64)> {
-        self.parts.iter().map(|(part, end)| (part, *end))
+        self.parts.iter().map(|(part, (_, end))| (part, *end))
+    }
+
+    /// The oldest message of a partition; `None` of one that was not asked for.
+    pub(crate) fn start(&self, part: &Part) -> Option<u64> {
+        self.parts.get(part).map(|(start, _)| *start)
     }
 
     /// A message was read.
@@ -71,9 +76,8 @@ mod tests {
     use super::*;
 
     fn ends(open: &[(&str, u32, u64)]) -> Ends {
-        let parts = open.iter().map(|(topic, number, end)| (((*topic).into(), *number), *end));
-        let parts: BTreeMap<Part, u64> = parts.collect();
-        Ends { open: parts.clone(), parts }
+        let open = open.iter().map(|(topic, number, end)| (((*topic).into(), *number), *end));
+        Ends { open: open.collect(), parts: BTreeMap::new() }
     }
 
     #[test]

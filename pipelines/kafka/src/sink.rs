@@ -16,6 +16,7 @@
 //! producer), nothing more is sent: only reading the topics anew, by a new process, makes that certain.
 //! **Bound**: one value per key, and what the producer holds ([`QUEUE_KBYTES`]).
 
+mod begin;
 mod delivered;
 mod message;
 mod outbox;
@@ -26,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use etalage_model::{Changes, Micros, SealedTick, Tick, ViewInfo};
 use rdkafka::{
     error::KafkaError as ClientError,
@@ -36,14 +37,11 @@ use rdkafka::{
 
 pub use self::outbox::{Step, Urgency};
 use self::{
+    begin::Begin,
     delivered::Delivered,
     outbox::{Flight, Outbox},
 };
-use crate::{
-    Brokers, KafkaError, client,
-    published::{self, Published},
-    topics,
-};
+use crate::{Brokers, KafkaError, client, topics};
 
 /// The topic, behind the prefix, that says how far the others have come.
 pub const PROGRESS_TOPIC: &str = "progress.v1";
@@ -174,6 +172,7 @@ struct Sending {
     producer: BaseProducer<Delivered>,
     /// The topic of each view.
     topics: Vec<String>,
+    progress_topic: String,
     outbox: Outbox,
     begin: Begin,
     /// The last tick of which progress was told, and when.
@@ -181,20 +180,6 @@ struct Sending {
     retry_at: Option<Instant>,
     sent_at: Instant,
     paces: Vec<Pace>,
-}
-
-/// How far the beginning has come.
-enum Begin {
-    /// State is not complete.
-    Awaited,
-    /// The topics are to be read then.
-    At(Instant),
-    /// They are being read, since.
-    Reading(Instant, Receiver<Result<Published, KafkaError>>),
-    /// It is over: values are sent.
-    Done,
-    /// Nothing can be sent any more.
-    Failed,
 }
 
 /// Tells where the sink's thread panics: nobody else would notice.
@@ -224,6 +209,7 @@ impl Sending {
         let paces: Vec<Pace> = options.publish_interval.iter().filter_map(pace).collect();
         let topics = options.views.iter().map(|view| topics::of_view(&options.prefix, view.name)).collect();
         Sending {
+            progress_topic: topics::of_progress(&options.prefix),
             options,
             producer,
             topics,
@@ -268,44 +254,11 @@ impl Sending {
         }
     }
 
-    /// Has the topics read by a thread, while sealed ticks are taken; then leaves in the outbox what
-    /// differs from them.
-    fn begin(&mut self) {
-        match &self.begin {
-            Begin::At(at) if *at <= Instant::now() => {
-                let (done, read) = bounded(1);
-                let (brokers, topics) = (self.options.brokers.clone(), self.topics.clone());
-                // A sink that has stopped meanwhile does not want it.
-                let reading = move || _ = done.send(published::read(&brokers, &topics));
-                self.begin = match std::thread::Builder::new().name("kafka-published".into()).spawn(reading) {
-                    Ok(_) => Begin::Reading(Instant::now(), read),
-                    Err(error) => self.not_begun(&error),
-                };
-            }
-            Begin::Reading(since, read) => match read.try_recv() {
-                Ok(Ok(published)) => {
-                    let (read, seconds) = (published.newest.len(), since.elapsed().as_secs_f64());
-                    self.outbox.leave_what_differs(published, &self.options.views);
-                    let differ = self.outbox.waiting();
-                    tracing::info!(read, differ, seconds, "the output topics were read");
-                    self.begin = Begin::Done;
-                }
-                Ok(Err(error)) => self.begin = self.not_begun(&error),
-                Err(TryRecvError::Disconnected) => self.begin = self.not_begun(&"the reader has panicked"),
-                Err(TryRecvError::Empty) => {}
-            },
-            Begin::At(_) | Begin::Awaited | Begin::Done | Begin::Failed => {}
-        }
-    }
-
-    /// What the topics hold beyond the state would stay there for ever: nothing is sent until it is known.
-    fn not_begun(&self, error: &dyn std::fmt::Display) -> Begin {
-        tracing::error!(%error, "the output topics cannot be read; it is tried again");
-        Begin::At(Instant::now() + RETRY_EVERY)
-    }
-
     fn step(&mut self) {
-        self.begin();
+        if let Some(published) = self.begin.go_on(&self.options.brokers, &self.topics) {
+            self.outbox.leave_what_differs(published, &self.options.views);
+            tracing::info!(keys = self.outbox.waiting(), "differ from the output topics");
+        }
         if !matches!(self.begin, Begin::Done) {
             return;
         }
@@ -420,12 +373,12 @@ impl Sending {
         if done.tick < told || at.is_some_and(|at| at.elapsed() < every) {
             return;
         }
-        let topic = format!("{}{PROGRESS_TOPIC}", self.options.prefix);
         let ends = self.topics.iter().enumerate().map(|(view, topic)| (topic.as_str(), self.outbox.ends(view)));
         let (key, value) = (message::progress_key(), message::progress(done.tick, ends));
         let headers = message::headers(done.tick, &done.times, (self.options.now)());
         let flight = Box::new(Flight::progress());
-        let record = BaseRecord::with_opaque_to(&topic, flight).key(&key).payload(&value).headers(headers);
+        let record =
+            BaseRecord::with_opaque_to(&self.progress_topic, flight).key(&key).payload(&value).headers(headers);
         match self.producer.send(record) {
             Ok(()) => {
                 self.told = (done.tick, Some(Instant::now()));
@@ -442,7 +395,7 @@ impl Sending {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) {
             return;
         }
-        self.refused(&format!("{}{PROGRESS_TOPIC}", self.options.prefix), error);
+        self.refused(&self.progress_topic.clone(), error);
     }
 
     /// True where there is something left to be done that can be.

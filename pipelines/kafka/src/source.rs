@@ -99,7 +99,10 @@ impl Source {
         // Before anything is read: what is told of a partition's end then is told of this one.
         source.ends =
             Ends::now(source.reader.consumer(), fresh.iter().cloned(), |part| source.next.get(part).copied())?;
-        fresh.iter().try_for_each(|part| source.find_start(part, ANSWER_TIMEOUT))?;
+        for part in &fresh {
+            let start = source.ends.start(part);
+            start.into_iter().for_each(|start| source.begins_at(part, start));
+        }
         source.assign(fresh)?;
         Ok(source)
     }
@@ -201,8 +204,11 @@ impl Source {
     fn begin(&mut self, fresh: Vec<Part>) -> Result<(), KafkaError> {
         let mut known = Vec::new();
         for part in fresh {
-            match self.find_start(&part, DISCOVER_TIMEOUT) {
-                Ok(()) => known.push(part),
+            match self.reader.consumer().fetch_watermarks(&part.0, part.1 as i32, DISCOVER_TIMEOUT) {
+                Ok((start, _)) => {
+                    self.begins_at(&part, start as u64);
+                    known.push(part);
+                }
                 Err(error) => {
                     tracing::warn!(%error, topic = %part.0, partition = part.1, "a new partition is not read yet");
                 }
@@ -211,15 +217,12 @@ impl Source {
         self.assign(known)
     }
 
-    /// Where no position of a partition is known, it begins at the oldest message that there is.
-    fn find_start(&mut self, part: &Part, patience: Duration) -> Result<(), KafkaError> {
+    /// Where no position of a partition is known, it begins at its oldest message, which is at `start`.
+    fn begins_at(&mut self, part: &Part, start: u64) {
         if !self.next.contains_key(part) {
-            let marks = self.reader.consumer().fetch_watermarks(&part.0, part.1 as i32, patience);
-            let low = marks.map_err(|error| KafkaError::of(format!("ask for the start of `{}`", part.0), error))?.0;
-            self.next.insert(part.clone(), low as u64);
-            self.begun.push(Position { source: (&*part.0).into(), partition: part.1, next: low as u64 });
+            self.next.insert(part.clone(), start);
+            self.begun.push(Position { source: (&*part.0).into(), partition: part.1, next: start });
         }
-        Ok(())
     }
 
     /// Begins to read partitions whose positions are known.

@@ -22,7 +22,7 @@ use rdkafka::{
 };
 
 use crate::{
-    Brokers, KafkaError, PROGRESS_TOPIC,
+    Brokers, KafkaError,
     client::partitions,
     reader::{Arrived, Part, Reader},
     topics,
@@ -99,7 +99,7 @@ impl Subscription {
         let views: BTreeMap<Arc<str>, Arc<str>> = names.collect();
         let mut parts = Vec::new();
         // Of progress only the newest matters.
-        let progress: Arc<str> = format!("{prefix}{PROGRESS_TOPIC}").into();
+        let progress: Arc<str> = topics::of_progress(prefix).into();
         let from = views.keys().map(|topic| (topic, Offset::Beginning));
         for (topic, offset) in from.chain([(&progress, Offset::OffsetTail(1))]) {
             let partitions = partitions(reader.consumer(), brokers, topic)?;

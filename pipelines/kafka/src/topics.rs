@@ -28,6 +28,11 @@ pub fn of_view(prefix: &str, view: &str) -> String {
     format!("{prefix}{view}.v1")
 }
 
+/// The topic that says how far the others have come.
+pub fn of_progress(prefix: &str) -> String {
+    format!("{prefix}{PROGRESS_TOPIC}")
+}
+
 /// A key as it stands in a topic: canonical JSON (RFC 8785), so that equal keys are equal bytes
 /// whoever writes them. Its fields stand in the order of their names.
 pub fn key(key: &Key, names: &[&str]) -> String {
@@ -67,7 +72,7 @@ pub struct TopicSpec {
 pub fn specs(prefix: &str, views: &[&str], quarantine: &str, partitions: u32) -> Vec<TopicSpec> {
     let compacted = || BTreeMap::from([("cleanup.policy", "compact".to_owned())]);
     let of_views = views.iter().map(|view| (of_view(prefix, view), partitions));
-    let compacted = of_views.chain([(format!("{prefix}{PROGRESS_TOPIC}"), 1)]).map(|(name, partitions)| TopicSpec {
+    let compacted = of_views.chain([(of_progress(prefix), 1)]).map(|(name, partitions)| TopicSpec {
         name,
         partitions,
         settings: compacted(),

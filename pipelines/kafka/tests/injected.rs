@@ -112,8 +112,11 @@ fn values_arrive_in_spite_of_refusals() {
         [Refusal::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, Refusal::RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE];
     for (tick, refusals) in [(2, &passing[..]), (3, &final_ones[..])] {
         cluster.request_errors(RDKafkaApiKey::Produce, refusals);
+        let sealed = Instant::now();
         seal(&mut reader, tick, &[("a", tick)]);
         seen(&mut subscription, &mut values, tick);
+        // What was refused for good waits before it is sent again.
+        assert!(refusals != final_ones || sealed.elapsed() > Duration::from_millis(900), "nothing was refused");
         assert_eq!(values[r#"{"name":"a"}"#], tick.to_string());
         assert_eq!(values[r#"{"name":"b"}"#], "1");
     }
