@@ -6,7 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etalage_views::Shop;
+use etalage_model::Group;
+use etalage_views::Dataflow;
 use hdrhistogram::Histogram;
 
 use crate::{
@@ -54,7 +55,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 fn measure(worker: &mut timely::worker::Worker, options: &Options) -> (Histogram<u64>, f64) {
-    let mut shop = Shop::build(worker, workload::options());
+    let mut shop = Dataflow::build(worker, Group::Shop, workload::options());
     let mut workload = Workload::new(&options.shape);
     let mut seal = |worker: &mut timely::worker::Worker, records, tick| {
         shop.send(Arc::new(records), tick);

@@ -6,7 +6,8 @@ use std::{
 };
 
 use etalage_model::{Record, SealedBatch, Tick};
-use etalage_views::Shop;
+use etalage_model::Group;
+use etalage_views::Dataflow;
 
 use crate::{
     hand, report,
@@ -93,7 +94,7 @@ struct Pass {
 
 fn pass(ticks: impl Iterator<Item = (Tick, Arc<Vec<Record>>)> + Send + Sync + 'static) -> Pass {
     timely::execute_directly(move |worker| {
-        let mut shop = Shop::build(worker, workload::options());
+        let mut shop = Dataflow::build(worker, Group::Shop, workload::options());
         let mut pass = Pass { messages: 0, busy: Duration::ZERO, lists: 0 };
         for (at, (tick, records)) in ticks.enumerate() {
             let (began, messages) = (Instant::now(), records.len());

@@ -14,7 +14,7 @@ use etalage_model::{
     Tick,
 };
 use etalage_operators::expire::{DEFAULT_MAX_BUCKETS, Phase};
-use etalage_views::{ShopOptions, UnknownStock, Window, scope::Scopes};
+use etalage_views::{PeopleOptions, ShopOptions, UnknownStock, Window, scope::Scopes};
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
@@ -171,6 +171,7 @@ pub(crate) fn options() -> ShopOptions {
         locations: BTreeSet::new(),
         unknown_stock: UnknownStock::Sellable,
         safety_threshold: 0,
+        people: PeopleOptions::default(),
         off: off.map(str::to_owned).into(),
         dedup: None,
         ungated: false,

@@ -136,7 +136,12 @@ impl Windows {
     /// True where `window` holds an event dated `at` at `tick`: the definition, which the core
     /// must agree with and an oracle may use.
     pub fn holds(&self, window: usize, phase_us: u64, at: u64, tick: Tick) -> bool {
-        self.bucket_end(window, phase_us, at) + self.lengths_us[window] > tick
+        self.end(window, phase_us, at) > tick
+    }
+
+    /// The tick at which `window` no longer holds an event dated `at`.
+    pub fn end(&self, window: usize, phase_us: u64, at: u64) -> Tick {
+        self.bucket_end(window, phase_us, at) + self.lengths_us[window]
     }
 
     /// The instant from which on events count in `window` at `tick`.

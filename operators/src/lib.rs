@@ -1,5 +1,6 @@
 //! Operators for timely and differential dataflow that know no shop: rolling windows, gated
-//! top-k, deduplication, ordered upserts, small reductions, latest times, sealing.
+//! top-k, deduplication, ordered upserts, small reductions, latest times, timers, summaries of what
+//! belongs together, sealing.
 //!
 //! Each takes and gives collections of `(data, tick, diff)` whose timestamp is a `u64` tick, so
 //! that it composes with differential's own `join`, `reduce` and `consolidate`; where several
@@ -16,7 +17,9 @@ pub mod latest;
 pub mod reduce;
 pub mod seal;
 pub mod shell;
+pub mod stitch;
 pub mod table;
+pub mod timers;
 pub mod top_k;
 pub mod upsert;
 

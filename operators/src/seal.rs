@@ -67,6 +67,13 @@ pub struct Values<K, V> {
     values: Table<K, Counted<V>>,
 }
 
+/// Nothing but what has changed: of an input that takes back exactly what it has given before, no value
+/// needs to be kept.
+pub struct Differences<K, V> {
+    pending: BTreeMap<Tick, Vec<((K, V), isize)>>,
+    keys: usize,
+}
+
 /// The sum of a key; there is one outside a cut.
 #[derive(Clone)]
 struct Summed<R> {
@@ -112,6 +119,31 @@ where
     P: Hash,
 {
     let seal = Rc::new(RefCell::new(Values { pending: BTreeMap::new(), values: Table::default() }));
+    let gather = Rc::clone(&seal);
+    let passed = sink(
+        input,
+        name,
+        move |(key, _)| route(key),
+        move |pair, tick, diff| {
+            gather.borrow_mut().pending.entry(tick).or_default().push((pair, diff));
+        },
+    );
+    Sealing { seal, passed }
+}
+
+/// Seals a collection that has at most one value per key, as [`seal_values`] does, without keeping any:
+/// a value must be taken back before, or at, the tick at which the next one comes.
+pub fn seal_differences<'scope, K, V, P>(
+    input: Collection<'scope, (K, V)>,
+    name: &str,
+    route: impl Fn(&K) -> P + 'static,
+) -> Sealing<'scope, Differences<K, V>>
+where
+    K: ExchangeData + Hash,
+    V: ExchangeData,
+    P: Hash,
+{
+    let seal = Rc::new(RefCell::new(Differences { pending: BTreeMap::new(), keys: 0 }));
     let gather = Rc::clone(&seal);
     let passed = sink(
         input,
@@ -229,6 +261,41 @@ impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Values<K, V> {
 
     fn len(&self) -> usize {
         self.values.len()
+    }
+}
+
+impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Differences<K, V> {
+    type Key = K;
+    type Value = V;
+
+    fn cut(&mut self, upper: Tick) -> Upserts<K, V> {
+        let mut changed: Table<K, SmallVec<[(V, isize); 2]>> = Table::default();
+        for ((key, value), diff) in below(&mut self.pending, upper) {
+            let slot = changed.find_or_insert(&key, SmallVec::new);
+            let counts = changed.get_mut(slot).1;
+            match counts.iter_mut().find(|(other, _)| *other == value) {
+                Some((_, count)) => *count += diff,
+                None => counts.push((value, diff)),
+            }
+        }
+        let mut sealed = Vec::with_capacity(changed.len());
+        for (key, mut counts) in changed.into_entries() {
+            counts.retain(|(_, count)| *count != 0);
+            let new = counts.iter().position(|(_, count)| *count > 0);
+            assert!(counts.len() <= 2, "a key changes from one value to another");
+            match (new, counts.len()) {
+                (_, 0) => continue,
+                (Some(_), 1) => self.keys += 1,
+                (None, _) => self.keys -= 1,
+                (Some(_), _) => {}
+            }
+            sealed.push((key, new.map(|at| counts.swap_remove(at).0)));
+        }
+        sealed
+    }
+
+    fn len(&self) -> usize {
+        self.keys
     }
 }
 

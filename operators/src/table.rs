@@ -201,6 +201,11 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
         (key, state)
     }
 
+    /// True where the slot is in use.
+    pub fn is_live(&self, slot: Slot) -> bool {
+        self.slots.get(slot as usize).is_some_and(Option::is_some)
+    }
+
     /// The state of a slot, if it is a live one.
     pub fn peek(&self, slot: Slot) -> Option<&S> {
         self.slots.get(slot as usize)?.as_ref().map(|(_, state)| state)
@@ -218,6 +223,11 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
     /// Keys and states, in the order of slots.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &S)> {
         self.slots.iter().flatten().map(|(key, state)| (key, state))
+    }
+
+    /// Keys and states, in the order of slots, the table being done with.
+    pub fn into_entries(self) -> impl Iterator<Item = (K, S)> {
+        self.slots.into_iter().flatten()
     }
 
     /// Begins an export of all that stands here now.

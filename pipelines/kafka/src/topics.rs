@@ -36,7 +36,7 @@ pub fn of_progress(prefix: &str) -> String {
 /// A key as it stands in a topic: canonical JSON (RFC 8785), so that equal keys are equal bytes
 /// whoever writes them. Its fields stand in the order of their names.
 pub fn key(key: &Key, names: &[&str]) -> String {
-    let fields: BTreeMap<&str, &str> = names.iter().copied().zip(key.fields().map(Sym::as_str)).collect();
+    let fields: BTreeMap<&str, &str> = names.iter().copied().zip(key.texts()).collect();
     let mut out = vec![b'{'];
     for (at, (name, field)) in fields.into_iter().enumerate() {
         out.extend_from_slice(if at > 0 { b"," } else { b"" });

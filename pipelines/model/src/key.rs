@@ -1,50 +1,130 @@
 //! Keys and values as every output writes them: JSON objects with named fields.
 
-use std::{any::Any, borrow::Borrow, cmp::Ordering, fmt, sync::Arc};
+use std::{
+    any::Any,
+    borrow::Borrow,
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::Sym;
+use crate::{Name, Sym, hash::hash64};
 
 /// The most fields a key has.
 pub const MAX_KEY_FIELDS: usize = 3;
 
 /// A view's key: up to three texts, ordered field by field.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    fields: [Option<Sym>; MAX_KEY_FIELDS],
+    fields: [Field; MAX_KEY_FIELDS],
+}
+
+/// A field of a key: interned where it is of a vocabulary, shared where it names a person.
+#[derive(Clone)]
+enum Field {
+    Vocabulary(Option<Sym>),
+    Person(Name),
+}
+
+/// The field of a key that has none there.
+const NO_FIELD: Field = Field::Vocabulary(None);
+
+impl Field {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Field::Vocabulary(sym) => sym.map(Sym::as_str),
+            Field::Person(name) => Some(name),
+        }
+    }
+}
+
+impl PartialEq for Field {
+    fn eq(&self, other: &Field) -> bool {
+        match (self, other) {
+            (Field::Vocabulary(one), Field::Vocabulary(other)) => one == other,
+            _ => self.text() == other.text(),
+        }
+    }
+}
+impl Eq for Field {}
+impl PartialOrd for Field {
+    fn partial_cmp(&self, other: &Field) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Field {
+    fn cmp(&self, other: &Field) -> Ordering {
+        match (self, other) {
+            (Field::Vocabulary(one), Field::Vocabulary(other)) => one.cmp(other),
+            _ => self.text().cmp(&other.text()),
+        }
+    }
+}
+impl Hash for Field {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let hash = match self {
+            Field::Vocabulary(sym) => sym.map_or(0, Sym::stable_hash),
+            Field::Person(name) => hash64(name.as_bytes()),
+        };
+        state.write_u64(hash);
+    }
 }
 
 impl Key {
     /// The key of these fields, at most [`MAX_KEY_FIELDS`].
     pub fn new(fields: &[Sym]) -> Key {
-        let mut key = Key { fields: [None; MAX_KEY_FIELDS] };
+        let mut key = Key { fields: [NO_FIELD; MAX_KEY_FIELDS] };
         for (place, field) in key.fields.iter_mut().zip(fields) {
-            *place = Some(*field);
+            *place = Field::Vocabulary(Some(*field));
         }
         key
     }
 
-    /// The fields, in order.
-    pub fn fields(&self) -> impl Iterator<Item = Sym> + '_ {
-        self.fields.iter().map_while(|field| *field)
+    /// The key of a person, and of what `more` says.
+    pub fn of_person(person: Name, more: &[Sym]) -> Key {
+        let mut key = Key { fields: [NO_FIELD; MAX_KEY_FIELDS] };
+        key.fields[0] = Field::Person(person);
+        for (place, field) in key.fields[1..].iter_mut().zip(more) {
+            *place = Field::Vocabulary(Some(*field));
+        }
+        key
     }
 
-    /// Field `at`, if the key has it.
+    /// The key of texts that are not interned.
+    pub fn of_names(names: &[Name]) -> Key {
+        let mut key = Key { fields: [NO_FIELD; MAX_KEY_FIELDS] };
+        for (place, name) in key.fields.iter_mut().zip(names) {
+            *place = Field::Person(name.clone());
+        }
+        key
+    }
+
+    /// The texts of the fields, in order.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map_while(Field::text)
+    }
+
+    /// Field `at`, if the key has it and it is of a vocabulary.
     pub fn field(&self, at: usize) -> Option<Sym> {
-        self.fields.get(at).copied().flatten()
+        match self.fields.get(at)? {
+            Field::Vocabulary(sym) => *sym,
+            Field::Person(_) => None,
+        }
     }
 
     /// Appends the canonical JSON object, its fields named by `names`.
     pub fn write_json(&self, names: &[&str], out: &mut Vec<u8>) {
         out.push(b'{');
-        for (at, (name, field)) in names.iter().zip(self.fields()).enumerate() {
+        for (at, (name, field)) in names.iter().zip(self.texts()).enumerate() {
             if at > 0 {
                 out.push(b',');
             }
             write_json_str(name, out);
             out.push(b':');
-            write_json_str(field.as_str(), out);
+            write_json_str(field, out);
         }
         out.push(b'}');
     }
@@ -58,7 +138,7 @@ impl Key {
 
     /// The path form: fields joined by `/`, with `%` and `/` in a field written `%25` and `%2F`.
     pub fn path(&self) -> String {
-        self.fields().map(|field| escape(field.as_str())).collect::<Vec<_>>().join("/")
+        self.texts().map(escape).collect::<Vec<_>>().join("/")
     }
 }
 
@@ -71,7 +151,7 @@ pub trait KeyText {
 
 impl KeyText for Key {
     fn text(&self, at: usize) -> Option<&str> {
-        self.field(at).map(Sym::as_str)
+        self.fields.get(at)?.text()
     }
 }
 
@@ -186,10 +266,10 @@ impl KeyPrefix {
     /// True where `key` begins with this prefix.
     pub fn matches(&self, key: &Key) -> bool {
         let whole =
-            self.whole.iter().enumerate().all(|(at, field)| key.field(at).is_some_and(|sym| sym.as_str() == field));
+            self.whole.iter().enumerate().all(|(at, field)| key.text(at) == Some(field.as_str()));
         whole
             && self.partial.as_ref().is_none_or(|start| {
-                key.field(self.whole.len()).is_some_and(|sym| sym.as_str().starts_with(start.as_str()))
+                key.text(self.whole.len()).is_some_and(|text| text.starts_with(start.as_str()))
             })
     }
 
@@ -256,13 +336,23 @@ mod tests {
         let key = Key::new(&["category:Home/Kitchen".into(), "7d".into(), "22086".into()]);
         assert_eq!(key.json(NAMES), r#"{"scope":"category:Home/Kitchen","window":"7d","item_id":"22086"}"#);
         assert_eq!(key.path(), "category:Home%2FKitchen/7d/22086");
-        let map = std::collections::BTreeMap::from([(key, ())]);
+        let map = std::collections::BTreeMap::from([(key.clone(), ())]);
         for text in [key.path(), key.json(NAMES)] {
             let fields = KeyFields::parse(&text, NAMES).unwrap();
             assert!(map.contains_key(&fields as &dyn KeyText), "{text}");
         }
         assert!(KeyFields::parse("", NAMES).is_err());
         assert!(KeyFields::parse("a/b/c/d", NAMES).is_err());
+    }
+
+    #[test]
+    fn a_person_is_ordered_and_found_by_text_like_any_field() {
+        let keys = [Key::of_person("14911".into(), &["boot".into()]), Key::new(&["14911".into(), "boot".into()])];
+        assert_eq!(keys[0], keys[1]);
+        assert_eq!(std::collections::HashSet::from(keys.clone()).len(), 1);
+        assert!(Key::of_names(&["anonymous".into(), "a".into()]) > keys[0]);
+        assert!(Key::of_person("1491".into(), &[]) < keys[1]);
+        assert_eq!(keys[0].json(&["profile_id", "item_id"]), r#"{"profile_id":"14911","item_id":"boot"}"#);
     }
 
     #[test]

@@ -68,6 +68,9 @@ impl InputKind {
     }
 }
 
+/// What the id of a profile without a user begins with; a user id does not.
+pub const ANONYMOUS_PREFIX: &str = "anon:";
+
 /// What an event says happened. GA4's names are canonical; see [`EventKind::from_name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[allow(missing_docs)]

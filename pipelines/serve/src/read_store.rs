@@ -291,7 +291,7 @@ impl ReadStore {
                 }
             }
             if of.len() > 1 {
-                entries[begin..].sort_by_key(|entry| entry.key);
+                entries[begin..].sort_by(|one, other| one.key.cmp(&other.key));
                 entries.dedup_by(|a, b| a.view == b.view && a.key == b.key);
             }
         }
@@ -306,7 +306,7 @@ impl Changes for ReadStore {
 }
 
 fn entry(view: ViewId, row: &Row) -> Entry {
-    Entry { view, key: row.key, value: row.value.clone() }
+    Entry { view, key: row.key.clone(), value: row.value.clone() }
 }
 
 /// Parts of views of one group, in the store's order of views, each at most once: what one

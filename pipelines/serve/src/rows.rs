@@ -76,7 +76,7 @@ impl Rows {
     /// free them outside the lock.
     pub(crate) fn apply(&mut self, upserts: &[(Key, Option<Value>)], tick: Tick, dropped: &mut Vec<Value>) {
         for (key, value) in upserts {
-            dropped.extend(self.set(*key, value.clone(), tick));
+            dropped.extend(self.set(key.clone(), value.clone(), tick));
         }
     }
 
@@ -104,7 +104,7 @@ impl Rows {
     }
 
     fn insert(&mut self, hash: u64, row: Row) {
-        let key = row.key;
+        let key = row.key.clone();
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = row;
@@ -149,7 +149,7 @@ impl Rows {
     }
 
     fn remove(&mut self, slot: u32) {
-        let key = self.slots[slot as usize].key;
+        let key = self.slots[slot as usize].key.clone();
         if let Ok(entry) = self.index.find_entry(hash_of(&key), |at| *at == slot) {
             entry.remove();
         }
@@ -197,7 +197,10 @@ trait KeyHash {
 
 impl KeyHash for Key {
     fn field_hash(&self, at: usize) -> Option<u64> {
-        self.field(at).map(|sym| sym.stable_hash())
+        match self.field(at) {
+            Some(sym) => Some(sym.stable_hash()),
+            None => self.text(at).map(|text| hash64(text.as_bytes())),
+        }
     }
 }
 

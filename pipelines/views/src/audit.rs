@@ -49,7 +49,7 @@ impl StockAudit {
             for (key, value) in &batch.upserts {
                 let items: Vec<Sym> = value.iter().flat_map(|value| bestsellers::items(value.as_ref())).collect();
                 suspects.extend(&items);
-                self.replace(*key, items);
+                self.replace(key.clone(), items);
             }
         }
         let is_broken = |item: &Sym| {

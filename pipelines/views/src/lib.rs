@@ -17,16 +17,21 @@
 
 pub mod attributes;
 pub mod audit;
+pub mod audience;
 pub mod bestsellers;
+pub mod dataflow;
+pub mod distinct;
 pub mod lines;
 pub mod measures;
 pub mod options;
 pub mod oracle;
 pub mod parts;
+pub mod people;
 pub mod popularity;
+pub mod profile;
 pub mod scope;
 pub mod sellable;
-pub mod shop;
+pub mod signal;
 pub mod totals;
 
 use std::collections::BTreeMap;
@@ -35,9 +40,11 @@ use etalage_model::{Group, Key, ViewInfo};
 
 use schemars::{Schema, generate::SchemaSettings};
 
+pub use dataflow::Dataflow;
 pub use options::{ShopOptions, UnknownStock, Window};
 pub use parts::{Parts, Sealable};
-pub use shop::Shop;
+pub use people::PeopleOptions;
+
 
 /// A view: what is known of it, how it is built, and what it must equal.
 pub struct View {
@@ -60,7 +67,26 @@ pub struct View {
 }
 
 /// All views. The order is that of listings.
-pub const VIEWS: &[View] = &[sellable::VIEW, popularity::VIEW, totals::VIEW, bestsellers::VIEW];
+pub const VIEWS: &[View] = &[
+    sellable::VIEW,
+    popularity::VIEW,
+    totals::VIEW,
+    bestsellers::VIEW,
+    people::identity::VIEW,
+    profile::snapshot::VIEW,
+    profile::customer_status::VIEW,
+    profile::value::VIEW,
+    profile::purchases::VIEW,
+    profile::recent_views::VIEW,
+    profile::affinity::VIEW,
+    profile::activity::VIEW,
+    profile::cart::VIEW,
+    signal::cart_abandoned::VIEW,
+    audience::suppress::VIEW,
+    distinct::item_viewers::VIEW,
+    distinct::item_buyers::VIEW,
+    distinct::scope_buyers::VIEW,
+];
 
 /// The view called `name`.
 pub fn view(name: &str) -> Option<&'static View> {

@@ -22,6 +22,11 @@ pub fn transaction(event: &Event) -> Transaction {
     hash128(event.transaction_id.as_deref().unwrap_or(&event.message_id).as_bytes())
 }
 
+/// True where the lines of such an event add anything.
+pub fn counts(kind: EventKind) -> bool {
+    matches!(kind, EventKind::ViewItem | EventKind::AddToCart | EventKind::Purchase | EventKind::Refund)
+}
+
 /// What one line of an event adds, but for distinct orders and items, which are no sums.
 pub fn measures(kind: EventKind, item: &Item) -> Option<Measures> {
     let mut measures = Measures::default();

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use etalage_model::{Key, Measures, Micros, ScoreWeights, Sym, Tick};
 use etalage_operators::expire::{Phase, Windows};
 
-use crate::scope::Scopes;
+use crate::{people::PeopleOptions, scope::Scopes};
 
 /// The most buckets of one window.
 pub use etalage_operators::expire::DEFAULT_MAX_BUCKETS as MAX_BUCKETS;
@@ -51,6 +51,8 @@ pub struct ShopOptions {
     pub unknown_stock: UnknownStock,
     /// Sellable means available above this, unless the catalogue says otherwise for an item.
     pub safety_threshold: i64,
+    /// What the views of people hold.
+    pub people: PeopleOptions,
     /// Views that are switched off.
     pub off: BTreeSet<String>,
     /// Whether duplicates may still be among the input (a source that delivers at least once).

@@ -28,6 +28,14 @@ impl History<'_> {
     pub fn messages(&self) -> impl Iterator<Item = &Message> {
         self.admitted.iter().filter(|(tick, _)| *tick <= self.tick).map(|(_, message)| message)
     }
+
+    /// The events among them.
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        self.messages().filter_map(|message| match message {
+            Message::Event(event) => Some(event),
+            _ => None,
+        })
+    }
 }
 
 /// The JSON of a row.

@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use differential_dataflow::{AsCollection, ExchangeData, VecCollection};
-use etalage_model::{CatalogueEntry, Key, Record, Sym, Tick, Value};
+use differential_dataflow::{AsCollection, ExchangeData, VecCollection, difference::Abelian};
+use etalage_model::{CatalogueEntry, Group, Key, Record, Sym, Tick, Value};
 use etalage_operators::{
     Collection,
     expire::Expire,
@@ -23,6 +23,7 @@ use crate::{
     lines::{self, Cell, Transaction},
     measures::{Sum, Weighed},
     options::ShopOptions,
+    people::People,
     scope::Part,
     sellable::{self, ItemAt, Stock},
 };
@@ -33,8 +34,9 @@ pub type Batch = Arc<Vec<Record>>;
 /// Sums per cell and window.
 pub type Windowed<'scope, R> = Collection<'scope, (Cell, u8), R>;
 
-/// The shared parts of the `shop` views in one dataflow.
+/// The shared parts of a group's views in one dataflow.
 pub struct Parts<'scope> {
+    group: Group,
     /// The configuration.
     pub options: Rc<ShopOptions>,
     steps: Steps,
@@ -45,16 +47,19 @@ pub struct Parts<'scope> {
     places: OnceCell<Collection<'scope, (Sym, Part)>>,
     units: OnceCell<Collection<'scope, (ItemAt, i64)>>,
     stock: OnceCell<Collection<'scope, (Sym, Stock)>>,
+    people: OnceCell<People<'scope>>,
 }
 
 impl<'scope> Parts<'scope> {
     /// The parts that can be made of `batches`, all as of the ends of `steps`.
     pub fn new(
+        group: Group,
         options: Rc<ShopOptions>,
         steps: Steps,
         batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
     ) -> Self {
         Parts {
+            group,
             options,
             steps,
             batches,
@@ -64,6 +69,7 @@ impl<'scope> Parts<'scope> {
             places: OnceCell::new(),
             units: OnceCell::new(),
             stock: OnceCell::new(),
+            people: OnceCell::new(),
         }
     }
 
@@ -72,20 +78,44 @@ impl<'scope> Parts<'scope> {
         self.batches.scope()
     }
 
+    /// What arrives.
+    pub fn batches(&self) -> Stream<'scope, Tick, Vec<(Batch, Tick, isize)>> {
+        self.batches.clone()
+    }
+
+    /// The ticks at which this dataflow is looked at.
+    pub fn steps(&self) -> Steps {
+        self.steps.clone()
+    }
+
+    /// People.
+    ///
+    /// # Panics
+    /// In the `shop` group, which must not depend on who somebody is.
+    pub fn people(&self) -> &People<'scope> {
+        assert!(self.group == Group::Customer, "the shop's views know nobody");
+        self.people.get_or_init(|| People::new(self))
+    }
+
     /// The wiring of an operator that starts empty.
     pub fn wiring<Row: ExchangeData>(&self, name: &'static str) -> Wiring<'scope, Row> {
         Wiring::fresh(name, self.scope()).in_steps(&self.steps)
     }
 
     /// What `of` finds in each batch, as a collection.
-    pub fn found<D: Clone + 'static, R: differential_dataflow::difference::Semigroup + 'static>(
+    pub fn found<D: Clone + 'static, R: Abelian + 'static>(
         &self,
         of: impl Fn(&[Record]) -> Vec<(D, R)> + 'static,
     ) -> VecCollection<'scope, Tick, D, R> {
         let steps = self.steps.clone();
-        let found = move |(batch, tick, _): (Batch, Tick, isize)| {
+        let found = move |(batch, tick, diff): (Batch, Tick, isize)| {
             let end = steps.end_of(tick);
-            of(&batch).into_iter().map(move |(data, diff)| (data, end, diff))
+            of(&batch).into_iter().map(move |(data, mut found)| {
+                if diff < 0 {
+                    found.negate();
+                }
+                (data, end, found)
+            })
         };
         self.batches.clone().flat_map(found).as_collection()
     }

@@ -37,7 +37,7 @@ use timely::dataflow::operators::vec::Map;
 
 use crate::{
     View,
-    lines::{Cell, Transaction},
+    lines::Cell,
     measures::Sum,
     options::ShopOptions,
     oracle::{self, History, json},
@@ -108,7 +108,8 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Rc::clone(&parts.options);
     let windows = options.expiry(Phase::Aligned);
     let horizon_us = windows.horizon_us();
-    let sold = sold(parts, &windows);
+    let names = ["Purchases by item", "Purchases by item", "Places for purchases"];
+    let sold = scoped(parts, parts.purchases(), names);
     let orders = sold.clone().map(|(scope, order, _item, at)| ((scope, order), at)).latest(
         horizon_us,
         parts.wiring("Orders by scope"),
@@ -197,28 +198,30 @@ fn lines<'scope>(parts: &Parts<'scope>, windows: &Windows) -> Collection<'scope,
     by_event.concat(placed)
 }
 
-/// What was sold in which scope: (scope, transaction, item, at), as often as there are lines.
-fn sold<'scope>(parts: &Parts<'scope>, windows: &Windows) -> Collection<'scope, (Sym, Transaction, Sym, u64)> {
+/// What of `found` happened in which scope: (scope, by whom or what, item, at), as often as there are
+/// lines. It moves with the places of its item as long as some window holds it.
+pub(crate) fn scoped<'scope>(
+    parts: &Parts<'scope>,
+    found: Collection<'scope, ((Cell, u128), u64)>,
+    [live, arranged, places]: [&'static str; 3],
+) -> Collection<'scope, (Sym, u128, Sym, u64)> {
     let scopes = parts.options.scopes.clone();
-    let alone = parts.purchases().flat_map({
+    let alone = found.clone().flat_map({
         let scopes = scopes.clone();
-        move |((cell, order), at)| scopes.scope(&cell.part, &no_part()).map(|scope| (scope, order, cell.item, at))
+        move |((cell, by), at)| scopes.scope(&cell.part, &no_part()).map(|scope| (scope, by, cell.item, at))
     });
     if !scopes.has_item_parts() {
         return alone;
     }
-    let windows = windows.clone();
-    let live = parts
-        .purchases()
-        .map(move |((cell, order), at)| ((cell, order, bucketed(&windows, at)), at))
-        .expire(longest(&parts.options), parts.wiring("Purchases by item"), |(cell, ..): &(Cell, Transaction, u64)| {
-            cell.item
-        })
-        .map(|((cell, order, at), _)| (cell.item, (cell.part, order, at)))
-        .arrange_by_key_named("Purchases by item");
-    let places = parts.places().arrange_by_key_named("Places for purchases");
-    let placed = live.join_core(places, move |item, (part, order, at), place| {
-        scopes.scope(part, place).map(|scope| (scope, *order, *item, *at))
+    let windows = parts.options.expiry(Phase::Aligned);
+    let live = found
+        .map(move |((cell, by), at)| ((cell, by, bucketed(&windows, at)), at))
+        .expire(longest(&parts.options), parts.wiring(live), |(cell, ..): &(Cell, u128, u64)| cell.item)
+        .map(|((cell, by, at), _)| (cell.item, (cell.part, by, at)))
+        .arrange_by_key_named(arranged);
+    let places = parts.places().arrange_by_key_named(places);
+    let placed = live.join_core(places, move |item, (part, by, at), place| {
+        scopes.scope(part, place).map(|scope| (scope, *by, *item, *at))
     });
     alone.concat(placed)
 }

@@ -46,7 +46,7 @@ pub(super) fn run(common: &Common, config: &Config) -> Result<(), CliError> {
         let expected = (view.oracle)(&history);
         let found: BTreeMap<Key, String> = collector.with(|kept| {
             let rows = kept.views.get(view.name).into_iter().flatten();
-            rows.map(|(key, value)| (*key, value_json(value.as_ref()))).collect()
+            rows.map(|(key, value)| (key.clone(), value_json(value.as_ref()))).collect()
         });
         different += compare(&mut out, common, view, &expected, &found)?;
     }

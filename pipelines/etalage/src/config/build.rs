@@ -8,6 +8,7 @@ use std::{
 use etalage_model::{InputKind, measures::ScoreWeights, money::Currencies, time::parse_span_us};
 use etalage_operators::expire::Phase;
 use etalage_store::Durability;
+use etalage_views::PeopleOptions;
 
 use super::{
     Config, ConfigError, Dedup, Kafka, Keys, Limits, Place, QuarantineLimits, Server, Sets, Shop, Stock, Store, Time,
@@ -165,6 +166,7 @@ pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
             unknown_is_sellable: values.text("stock.unknown") == "sellable",
             safety_threshold: values.int("stock.safety_threshold"),
         },
+        people: people(values),
         store: Store {
             dir: values.text("store.dir").into(),
             durability: match values.text("store.durability") {
@@ -240,6 +242,22 @@ fn time(values: &Values, longest_us: u64, errors: &mut Vec<ConfigError>) -> Time
         max_replay_gap_us: values.span_us("time.max_replay_gap"),
         max_clock_step_us: values.span_us("time.max_clock_step"),
         tick_idle_us: values.span_us("time.tick_idle"),
+        group_lag_max_us: values.span_us("time.group_lag_max"),
+    }
+}
+
+fn people(values: &Values) -> PeopleOptions {
+    PeopleOptions {
+        recent_views: values.size("people.recent_views"),
+        purchases: values.size("people.purchases"),
+        affinity: values.size("people.affinity"),
+        affinity_half_life_us: values.span_us("people.affinity_half_life"),
+        session_idle_us: values.span_us("people.session_idle"),
+        cart_idle_us: values.span_us("people.cart_idle"),
+        suppress_us: values.span_us("people.suppress_for"),
+        max_cart_lines: values.size("people.max_cart_lines"),
+        max_identifiers: values.size("people.max_identifiers"),
+        max_link_messages: values.size("people.max_link_messages"),
     }
 }
 

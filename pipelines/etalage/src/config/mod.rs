@@ -23,6 +23,7 @@ use etalage_model::{InputKind, measures::ScoreWeights, money::Currencies};
 
 pub use etalage_operators::expire::Phase;
 pub use etalage_store::Durability;
+pub use etalage_views::PeopleOptions;
 
 pub use check::{MAX_DIMENSIONS, MAX_WINDOWS};
 pub use errors::{ConfigError, ConfigErrors, Place};
@@ -46,6 +47,8 @@ pub struct Config {
     pub sets: Sets,
     /// `[stock]`
     pub stock: Stock,
+    /// `[people]`
+    pub people: PeopleOptions,
     /// `[store]`
     pub store: Store,
     /// `[time]`
@@ -171,6 +174,8 @@ pub struct Time {
     pub max_clock_step_us: u64,
     /// How often time advances without input.
     pub tick_idle_us: u64,
+    /// How far the views of people may be behind those of the shop.
+    pub group_lag_max_us: u64,
 }
 
 /// `[dedup]`

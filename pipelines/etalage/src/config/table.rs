@@ -76,6 +76,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("score", "How much one of each is worth in the score that ranks the sets. May be negative."),
     ("sets", "Bestseller sets."),
     ("stock", "What counts as sellable."),
+    ("people", "What is known of customers and visitors."),
     ("store", "The embedded log, in which a message is stored before it is acknowledged."),
     ("time", "Pipeline time, and which messages it admits."),
     ("dedup", "How long a messageId is remembered."),
@@ -158,6 +159,46 @@ pub const TABLE: &[Entry] = &[
         "Units that must remain: an item is sellable while more than these are available. The catalogue may \
          name another threshold for an item.",
     ),
+    entry("people.recent_views", Kind::Int(1, 100), "10", "Items in `profile.recent_views`."),
+    entry("people.purchases", Kind::Int(1, 100), "10", "Orders in `profile.purchases`."),
+    entry("people.affinity", Kind::Int(1, 100), "5", "Categories, and brands, in `profile.affinity`."),
+    entry(
+        "people.affinity_half_life",
+        Kind::Span,
+        r#""14d""#,
+        "After this long an event counts half as much in `profile.affinity`.",
+    ),
+    entry("people.session_idle", Kind::Span, r#""30m""#, "A pause longer than this ends a session."),
+    entry(
+        "people.cart_idle",
+        Kind::Span,
+        r#""1h""#,
+        "A cart to which nothing has happened for this long counts as abandoned.",
+    ),
+    entry(
+        "people.suppress_for",
+        Kind::Span,
+        r#""30d""#,
+        "For this long after a purchase an item stands in `audience.suppress`.",
+    ),
+    entry(
+        "people.max_cart_lines",
+        Kind::Int(1, 10_000),
+        "500",
+        "The newest lines of cart events that are kept of a person.",
+    ),
+    entry(
+        "people.max_identifiers",
+        Kind::Int(1, 100_000),
+        "1_000",
+        "Visitors' ids that may belong to one user: those with the oldest links.",
+    ),
+    entry(
+        "people.max_link_messages",
+        Kind::Int(1, 10_000),
+        "32",
+        "Explicit links that are remembered of one pair of ids: so many oldest, and so many newest.",
+    ),
     entry(
         "store.dir",
         Kind::Text,
@@ -215,6 +256,13 @@ pub const TABLE: &[Entry] = &[
         Kind::Span,
         r#""10ms""#,
         "Without input, time advances this often, so that windows expire.",
+    ),
+    entry(
+        "time.group_lag_max",
+        Kind::Span,
+        r#""10s""#,
+        "How far the views of people may be behind those of the shop: beyond it messages are turned away (429), \
+         and reads of both together are not answered (503). Reads of the shop go on.",
     ),
     entry(
         "dedup.horizon",

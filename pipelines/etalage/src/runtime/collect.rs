@@ -44,7 +44,7 @@ impl Changes for Collector {
             let rows = kept.views.entry(batch.view).or_default();
             for (key, value) in &batch.upserts {
                 match value {
-                    Some(value) => rows.insert(*key, Arc::clone(value)),
+                    Some(value) => rows.insert(key.clone(), Arc::clone(value)),
                     None => rows.remove(key),
                 };
             }

@@ -1,13 +1,15 @@
 //! The conductor: decides what the workers do next, and publishes what they have done.
 //!
 //! ```text
-//!   frames ──> pending ──(fewer than 2 rounds in flight)──> round ──> every worker
-//!                                                             │
-//!   readers <── sealed tick <── all parts of the oldest round ┘
+//!   frames ─┬─> pending (shop) ──────(fewer than 2 rounds in flight)──> round ──> every worker
+//!           └─> pending (customer) ──(the same, by itself)───────────────┤
+//!                                                                        │
+//!   readers <── sealed tick of a group <── all parts of its oldest round ┘
 //! ```
 //!
-//! All workers cut at the same ticks, the upper ends of the rounds, so the parts of a round add up
-//! to exactly what changed. Rounds are published in order.
+//! All workers cut a group at the same ticks, the upper ends of its rounds, so the parts of a round
+//! add up to exactly what changed. Rounds of a group are published in order. The groups do not wait
+//! for each other: one that lags takes what has gathered in larger rounds.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -18,7 +20,7 @@ use etalage_views::audit::StockAudit;
 
 use super::{
     Inbox, Readers, StoredFrame,
-    door::Backlog,
+    backlog::Backlog,
     worker::{Order, WorkerHandle},
 };
 
@@ -40,8 +42,8 @@ pub(crate) enum Signal {
     Complete { below: Tick },
     /// As `Complete`; answers once everything below has been published.
     Seal { below: Tick, reply: Sender<Tick> },
-    /// A worker's part of its oldest round.
-    Part { worker: usize, upper: Tick, batches: Vec<SealedBatch> },
+    /// A worker's part of its oldest round of a group.
+    Part { group: Group, worker: usize, upper: Tick, batches: Vec<SealedBatch> },
     /// Publish what is under way, then end.
     Stop,
 }
@@ -52,26 +54,29 @@ pub(super) struct Conductor {
     backlog: Arc<Backlog>,
     /// Absent where the stock that it needs is not published.
     audit: Option<StockAudit>,
-    pending: Pending,
-    rounds: VecDeque<Round>,
-    /// Upper end of the last round that was sent, and of the last that was published.
-    sent: Tick,
-    published: Tick,
+    /// The groups that have views.
+    groups: Vec<Pace>,
+    complete_below: Tick,
     waiting: Vec<(Tick, Sender<Tick>)>,
     stopping: bool,
 }
 
-/// What waits for the next rounds.
-#[derive(Default)]
-struct Pending {
-    frames: VecDeque<PendingFrame>,
-    complete_below: Tick,
+/// How far a group has come.
+struct Pace {
+    group: Group,
+    /// What waits for its next rounds.
+    frames: VecDeque<Arc<PendingFrame>>,
+    rounds: VecDeque<Round>,
+    /// Upper end of the last round that was sent, and of the last that was published.
+    sent: Tick,
+    published: Tick,
 }
 
-/// Records of one tick.
+/// Records of one tick, a share for each worker.
 struct PendingFrame {
     tick: Tick,
-    records: Vec<Record>,
+    shares: Vec<Arc<Vec<Record>>>,
+    records: usize,
     lines: usize,
     times: TickTimes,
 }
@@ -87,22 +92,14 @@ struct Round {
 impl Conductor {
     pub(super) fn new(
         workers: Vec<WorkerHandle>,
+        groups: &[Group],
         readers: Readers,
         backlog: Arc<Backlog>,
         audit: Option<StockAudit>,
     ) -> Conductor {
-        Conductor {
-            workers,
-            readers,
-            backlog,
-            audit,
-            pending: Pending::default(),
-            rounds: VecDeque::new(),
-            sent: 0,
-            published: 0,
-            waiting: Vec::new(),
-            stopping: false,
-        }
+        let groups = groups.iter().map(|group| Pace::new(*group)).collect();
+        let (waiting, complete_below) = (Vec::new(), 0);
+        Conductor { workers, readers, backlog, audit, groups, complete_below, waiting, stopping: false }
     }
 
     pub(super) fn run(mut self, inbox: Inbox) {
@@ -111,10 +108,12 @@ impl Conductor {
             while let Ok(signal) = inbox.try_recv() {
                 self.take(signal);
             }
-            self.publish_complete();
-            while self.send_round() {}
+            for at in 0..self.groups.len() {
+                self.publish_complete(at);
+                while self.groups[at].send_round(&self.workers, self.complete_below) {}
+            }
             self.answer();
-            if self.stopping && self.rounds.is_empty() {
+            if self.stopping && self.groups.iter().all(|pace| pace.rounds.is_empty()) {
                 break;
             }
         }
@@ -123,17 +122,15 @@ impl Conductor {
 
     fn take(&mut self, signal: Signal) {
         match signal {
-            Signal::Frame(frame) => {
-                assert!(frame.tick >= self.sent, "a tick that was sent gets no more records");
-                self.pending.add(frame);
-            }
-            Signal::Complete { below } => self.pending.complete(below),
+            Signal::Frame(frame) => self.add(frame),
+            Signal::Complete { below } => self.complete(below),
             Signal::Seal { below, reply } => {
-                self.pending.complete(below);
+                self.complete(below);
                 self.waiting.push((below, reply));
             }
-            Signal::Part { worker, upper, batches } => {
-                let round = self.rounds.iter_mut().find(|round| round.upper == upper);
+            Signal::Part { group, worker, upper, batches } => {
+                let pace = self.groups.iter_mut().find(|pace| pace.group == group);
+                let round = pace.and_then(|pace| pace.rounds.iter_mut().find(|round| round.upper == upper));
                 let round = round.expect("a part belongs to a round in flight");
                 let before = round.parts[worker].replace(batches);
                 assert!(before.is_none(), "one part of each worker for each round");
@@ -142,49 +139,33 @@ impl Conductor {
         }
     }
 
-    /// Gives the workers a round of what is complete, if they have room for it; true where it did.
-    fn send_round(&mut self) -> bool {
-        if self.rounds.len() >= MAX_ROUNDS_IN_FLIGHT || self.pending.complete_below <= self.sent {
-            return false;
+    fn add(&mut self, frame: StoredFrame) {
+        self.complete(frame.complete_below);
+        let frame = Arc::new(PendingFrame::of(frame, self.workers.len()));
+        for pace in &mut self.groups {
+            assert!(frame.tick >= pace.sent, "a tick that was sent gets no more records");
+            pace.frames.push_back(Arc::clone(&frame));
         }
-        let (frames, upper) = self.pending.take();
-        let mut times = TickTimes::default();
-        frames.iter().for_each(|frame| join_times(&mut times, &frame.times));
-        let records = frames.iter().map(|frame| frame.records.len()).sum();
-        let count = self.workers.len();
-        let mut shares: Vec<Vec<(Tick, Arc<Vec<Record>>)>> = (0..count).map(|_| Vec::new()).collect();
-        for PendingFrame { tick, mut records, .. } in frames {
-            let share = records.len().div_ceil(count).max(1);
-            for worker in shares.iter_mut() {
-                let rest = records.split_off(share.min(records.len()));
-                let mine = std::mem::replace(&mut records, rest);
-                if !mine.is_empty() {
-                    worker.push((tick, Arc::new(mine)));
-                }
-            }
-        }
-        for (worker, batches) in self.workers.iter().zip(shares) {
-            worker.send(Order::Round { batches, upper });
-        }
-        self.sent = upper;
-        self.rounds.push_back(Round { upper, records, times, parts: vec![None; count] });
-        metrics::gauge!("etalage_backlog_records").set(self.backlog.records() as f64);
-        true
     }
 
-    /// Publishes the oldest rounds that all workers have cut.
-    fn publish_complete(&mut self) {
-        while self.rounds.front().is_some_and(|round| round.parts.iter().all(Option::is_some)) {
-            let Some(round) = self.rounds.pop_front() else { return };
-            self.backlog.take(round.records);
-            let lower = std::mem::replace(&mut self.published, round.upper);
-            let batches = merge(round.parts.into_iter().flatten().flatten(), lower, round.upper);
-            let times = TickTimes { sealed_us: monotonic_us(), ..round.times };
-            let tick = Arc::new(SealedTick { group: Group::Shop, lower, upper: round.upper, times, batches });
-            self.check(&tick);
+    fn complete(&mut self, below: Tick) {
+        self.complete_below = self.complete_below.max(below);
+    }
+
+    /// Publishes the oldest rounds of a group that all workers have cut.
+    fn publish_complete(&mut self, at: usize) {
+        while let Some((tick, records)) = self.groups[at].next_complete() {
+            self.backlog.take(tick.group, records, tick.upper);
+            if tick.group == Group::Shop {
+                self.check(&tick);
+            }
+            let tick = Arc::new(tick);
             self.readers.iter_mut().for_each(|reader| reader.sealed(&tick));
-            metrics::counter!("etalage_ticks_sealed_total").increment(1);
+            metrics::counter!("etalage_ticks_sealed_total", "group" => tick.group.name()).increment(1);
         }
+        let pace = &self.groups[at];
+        metrics::gauge!("etalage_backlog_records", "group" => pace.group.name())
+            .set(self.backlog.records(pace.group) as f64);
     }
 
     fn check(&mut self, tick: &SealedTick) {
@@ -195,7 +176,8 @@ impl Conductor {
     }
 
     fn answer(&mut self) {
-        let published = self.published;
+        // Without any view everything is published as soon as it is complete.
+        let published = self.groups.iter().map(|pace| pace.published).min().unwrap_or(self.complete_below);
         self.waiting.retain(|(below, reply)| {
             if *below <= published {
                 // Whoever asked may have gone.
@@ -206,43 +188,74 @@ impl Conductor {
     }
 }
 
-impl Pending {
-    fn add(&mut self, frame: StoredFrame) {
-        self.complete(frame.complete_below);
-        let times = TickTimes {
-            max_event_time: frame.records.iter().map(|record| record.message.at()).max(),
-            first_arrival_us: frame.arrivals_us.map(|(first, _)| first),
-            last_arrival_us: frame.arrivals_us.map(|(_, last)| last),
-            sealed_us: 0,
-        };
-        let lines = frame.records.iter().map(|record| lines(&record.message)).sum();
-        match self.frames.back_mut().filter(|last| last.tick == frame.tick) {
-            Some(last) => {
-                last.records.extend(frame.records);
-                last.lines += lines;
-                join_times(&mut last.times, &times);
-            }
-            None => self.frames.push_back(PendingFrame { tick: frame.tick, records: frame.records, lines, times }),
+impl Pace {
+    fn new(group: Group) -> Pace {
+        Pace { group, frames: VecDeque::new(), rounds: VecDeque::new(), sent: 0, published: 0 }
+    }
+
+    /// Gives the workers a round of what is complete, if they have room for it; true where it did.
+    fn send_round(&mut self, workers: &[WorkerHandle], complete_below: Tick) -> bool {
+        if self.rounds.len() >= MAX_ROUNDS_IN_FLIGHT || complete_below <= self.sent {
+            return false;
         }
+        let (frames, upper) = self.take(complete_below);
+        let mut times = TickTimes::default();
+        frames.iter().for_each(|frame| join_times(&mut times, &frame.times));
+        for (at, worker) in workers.iter().enumerate() {
+            let share = |frame: &Arc<PendingFrame>| Some((frame.tick, Arc::clone(frame.shares.get(at)?)));
+            let batches = frames.iter().filter_map(share).collect();
+            worker.send(Order::Round { group: self.group, batches, upper });
+        }
+        let records = frames.iter().map(|frame| frame.records).sum();
+        self.sent = upper;
+        self.rounds.push_back(Round { upper, records, times, parts: vec![None; workers.len()] });
+        true
     }
 
-    fn complete(&mut self, below: Tick) {
-        self.complete_below = self.complete_below.max(below);
-    }
-
-    /// The complete frames of the next round, about [`MAX_ROUND_LINES`] of them and at least one,
-    /// and the tick below which nothing else is to come.
-    fn take(&mut self) -> (Vec<PendingFrame>, Tick) {
-        let (mut taken, mut count) = (Vec::new(), 0);
-        while let Some(frame) = self.frames.front().filter(|frame| frame.tick < self.complete_below) {
-            if count > 0 && count + frame.lines > MAX_ROUND_LINES {
+    /// The complete frames of the next round, about [`MAX_ROUND_LINES`] of them and at least those of
+    /// one tick, and the tick below which nothing else is to come.
+    fn take(&mut self, complete_below: Tick) -> (Vec<Arc<PendingFrame>>, Tick) {
+        let (mut taken, mut count): (Vec<Arc<PendingFrame>>, usize) = (Vec::new(), 0);
+        while let Some(frame) = self.frames.front().filter(|frame| frame.tick < complete_below) {
+            let is_next_tick = taken.last().is_some_and(|last| last.tick < frame.tick);
+            if is_next_tick && count + frame.lines > MAX_ROUND_LINES {
                 let upper = frame.tick;
                 return (taken, upper);
             }
             count += frame.lines;
             taken.extend(self.frames.pop_front());
         }
-        (taken, self.complete_below)
+        (taken, complete_below)
+    }
+
+    /// The oldest round, if all workers have cut it, as it is published, and its records.
+    fn next_complete(&mut self) -> Option<(SealedTick, usize)> {
+        let round = self.rounds.pop_front_if(|round| round.parts.iter().all(Option::is_some))?;
+        let lower = std::mem::replace(&mut self.published, round.upper);
+        let batches = merge(round.parts.into_iter().flatten().flatten(), lower, round.upper);
+        let times = TickTimes { sealed_us: monotonic_us(), ..round.times };
+        Some((SealedTick { group: self.group, lower, upper: round.upper, times, batches }, round.records))
+    }
+}
+
+impl PendingFrame {
+    fn of(frame: StoredFrame, workers: usize) -> PendingFrame {
+        let mut records = frame.records;
+        let times = TickTimes {
+            max_event_time: records.iter().map(|record| record.message.at()).max(),
+            first_arrival_us: frame.arrivals_us.map(|(first, _)| first),
+            last_arrival_us: frame.arrivals_us.map(|(_, last)| last),
+            sealed_us: 0,
+        };
+        let lines = records.iter().map(|record| lines(&record.message)).sum();
+        let count = records.len();
+        let share = count.div_ceil(workers).max(1);
+        let mut shares = Vec::with_capacity(workers);
+        while !records.is_empty() {
+            let rest = records.split_off(share.min(records.len()));
+            shares.push(Arc::new(std::mem::replace(&mut records, rest)));
+        }
+        PendingFrame { tick: frame.tick, shares, records: count, lines, times }
     }
 }
 

@@ -23,6 +23,7 @@ use super::{
     SharedClock,
     clock::{Clock, Reading},
     origin::Origin,
+    backlog::Backlog,
     sequencer::{Command, Submission},
 };
 use crate::config::Config;
@@ -63,60 +64,12 @@ enum State {
     Failed(String),
 }
 
-/// Records that the dataflow has not taken yet: whoever makes more waits for room.
-#[derive(Default)]
-pub(super) struct Backlog {
-    load: Mutex<Load>,
-    shrunk: Condvar,
-}
-
-#[derive(Default)]
-struct Load {
-    records: usize,
-    /// Those among them that the dataflow cannot take yet, since their tick may still get more.
-    open: usize,
-    complete_below: Tick,
-}
-
-impl Backlog {
-    /// Everything below this tick is there.
-    pub(super) fn complete(&self, below: Tick) {
-        let mut load = self.load.lock();
-        if below > load.complete_below {
-            (load.complete_below, load.open) = (below, 0);
-        }
-    }
-
-    /// Adds `count` records of `tick`; waits first while the dataflow has more than `most` to take.
-    /// What it cannot take yet is not waited for: only what comes after it completes its tick.
-    /// Gives up waiting when `is_over` says so.
-    pub(super) fn add(&self, count: usize, tick: Tick, most: usize, is_over: impl Fn() -> bool) {
-        let mut load = self.load.lock();
-        while load.records.saturating_sub(load.open) > most && !is_over() {
-            self.shrunk.wait_for(&mut load, LOOK_AGAIN);
-        }
-        load.records += count;
-        if tick >= load.complete_below {
-            load.open += count;
-        }
-    }
-
-    pub(super) fn take(&self, count: usize) {
-        self.load.lock().records -= count;
-        self.shrunk.notify_all();
-    }
-
-    pub(super) fn records(&self) -> usize {
-        self.load.lock().records
-    }
-}
-
 impl Shared {
     pub(super) fn new(config: &Config, clock: Clock, commands: Sender<Command>, quarantine: Arc<Quarantine>) -> Shared {
         Shared {
             clock: Mutex::new(clock),
             stopping: AtomicBool::new(false),
-            backlog: Arc::default(),
+            backlog: Arc::new(Backlog::new(config.time.group_lag_max_us)),
             stored: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -141,6 +94,10 @@ impl Shared {
         self.queued.fetch_sub(count, Ordering::SeqCst);
         let _room = self.room.0.lock();
         self.room.1.notify_all();
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        *self.state.0.lock() == State::Ready
     }
 
     pub(super) fn set_ready(&self) {
@@ -301,6 +258,10 @@ impl etalage_serve::Door for Door {
         if queued > 0 && queued + batch.len() > self.shared.max_queued {
             let reason =
                 format!("{queued} messages wait to be stored, ingest_queue_events is {}", self.shared.max_queued);
+            return Err(busy(true, reason));
+        }
+        if let Some(lag_us) = self.shared.backlog.excess_us() {
+            let reason = format!("the views of people are {} s behind, beyond group_lag_max", lag_us / 1_000_000);
             return Err(busy(true, reason));
         }
         self.send(Origin::Named(source.into()), batch).map_err(|reason| busy(false, reason))

@@ -14,6 +14,7 @@
 //! sealed tick.
 
 pub mod admission;
+mod backlog;
 mod building;
 pub mod clock;
 pub mod collect;
@@ -32,13 +33,14 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use etalage_model::{Binding, Changes, Record, Tick};
+use etalage_model::{Binding, Changes, Group, Record, Tick};
 use etalage_serve::Vital;
 use etalage_store::{Log, LogOptions, Quarantine, StoreError};
-use etalage_views::{ShopOptions, audit::StockAudit};
+use etalage_views::{ShopOptions, VIEWS, audit::StockAudit};
 use parking_lot::Mutex;
 
 pub use clock::{Clock, ClockMode, Reading};
+pub use backlog::MAX_LAGGING_RECORDS;
 pub use conductor::{MAX_PENDING_RECORDS, MAX_ROUND_LINES, MAX_ROUNDS_IN_FLIGHT};
 pub use door::Door;
 pub use options::shop_options;
@@ -119,14 +121,17 @@ impl Pipeline {
         let (to_sequencer, commands) = crossbeam_channel::unbounded();
         let shared = Arc::new(Shared::new(config, clock, to_sequencer, quarantine.reader()));
         let (signals, inbox) = crossbeam_channel::unbounded();
-        let workers = worker::Workers::start(config.workers, shop_options(config), signals.clone())?;
-        let conductor = Conductor::new(workers.handles(), options.readers, Arc::clone(&shared.backlog), audit(config));
+        let groups = groups(&shop_options(config));
+        let workers = worker::Workers::start(config.workers, &groups, shop_options(config), signals.clone())?;
+        let backlog = Arc::clone(&shared.backlog);
+        let conductor = Conductor::new(workers.handles(), &groups, options.readers, backlog, audit(config));
         let conductor = spawn("conductor", move || conductor.run(inbox))?;
         let sequencer = Sequencer {
             log,
             admission: Admission::new(config),
             shared: Arc::clone(&shared),
             conductor: signals,
+            groups,
             quarantine: quarantine.sender(),
             tick_idle: std::time::Duration::from_micros(config.time.tick_idle_us),
             refused: options.refused,
@@ -211,6 +216,12 @@ fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> std::io::R
         let _vital = Vital(name);
         body();
     })
+}
+
+/// The groups of which any view is switched on.
+fn groups(options: &ShopOptions) -> Vec<Group> {
+    let is_on = |group: &Group| VIEWS.iter().any(|view| view.group == *group && options.is_on(view.name));
+    [Group::Shop, Group::Customer].into_iter().filter(is_on).collect()
 }
 
 /// The watch over what is published; it needs the stock to be.

@@ -28,6 +28,7 @@ pub fn shop_options(config: &Config) -> ShopOptions {
         locations: config.sets.locations.iter().map(|location| location.as_str().into()).collect(),
         unknown_stock: if config.stock.unknown_is_sellable { UnknownStock::Sellable } else { UnknownStock::Hidden },
         safety_threshold: config.stock.safety_threshold,
+        people: config.people.clone(),
         off: config.views_off.clone(),
         // The sequencer has deduplicated what the log holds.
         dedup: none,

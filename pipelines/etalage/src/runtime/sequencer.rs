@@ -12,14 +12,15 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use etalage_model::{Binding, Message, Micros, Outcome, Quarantined, Record, Rejected, Tick};
+use etalage_model::{Binding, Group, Message, Micros, Outcome, Quarantined, Record, Rejected, Tick};
 use etalage_serve::NotStored;
 use etalage_store::{Fate, Frames, Log};
 use tokio::sync::oneshot;
 
 use super::{
-    MAX_PENDING_RECORDS, Signals, StoredFrame,
+    MAX_LAGGING_RECORDS, MAX_PENDING_RECORDS, Signals, StoredFrame,
     admission::{Admission, Decision, Moment},
+    backlog::Most,
     building::Building,
     clock::{ClockMode, Reading},
     conductor::Signal,
@@ -58,6 +59,8 @@ pub(super) struct Sequencer {
     pub(super) admission: Admission,
     pub(super) shared: Arc<Shared>,
     pub(super) conductor: Signals,
+    /// The groups that take what is stored.
+    pub(super) groups: Vec<Group>,
     pub(super) quarantine: Sender<Item>,
     pub(super) tick_idle: Duration,
     /// Keeps what is refused of topics.
@@ -383,7 +386,11 @@ impl Sequencer {
         // not there yet, so its own tick is not complete, whatever it will complete.
         self.signal(Signal::Complete { below: frame.tick });
         self.shared.backlog.complete(frame.tick);
-        self.shared.backlog.add(frame.records.len(), frame.tick, MAX_PENDING_RECORDS, is_over);
+        // A group that lags behind live input is no reason to let that wait; see `Backlog`.
+        let is_replay = self.shared.clock.lock().mode() == ClockMode::Replay || !self.shared.is_ready();
+        let customer = if is_replay { MAX_LAGGING_RECORDS } else { usize::MAX };
+        let most = Most { shop: MAX_PENDING_RECORDS, customer };
+        self.shared.backlog.add(&self.groups, frame.records.len(), frame.tick, most, is_over);
         self.signal(Signal::Frame(frame));
     }
 

@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, sync::Arc, thread::Thread, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use etalage_model::{Record, Tick};
-use etalage_views::Shop;
+use etalage_model::{Group, Record, Tick};
+use etalage_views::Dataflow;
 use timely::{Config, WorkerConfig, worker::Worker};
 
 use super::{Options, Signals, StartError, Vital, conductor::Signal, options::is_mutant};
@@ -17,8 +17,8 @@ const PARK_IN_ROUND: Duration = Duration::from_millis(1);
 
 /// What a worker is told.
 pub(super) enum Order {
-    /// Take these records; then everything below `upper` is there.
-    Round { batches: Vec<(Tick, Arc<Vec<Record>>)>, upper: Tick },
+    /// Take these records in this group; then everything below `upper` is there.
+    Round { group: Group, batches: Vec<(Tick, Arc<Vec<Record>>)>, upper: Tick },
     /// End.
     Stop,
 }
@@ -47,17 +47,28 @@ pub(super) struct Workers {
 
 impl Workers {
     /// Starts `count` workers and waits until each has built its dataflow.
-    pub(super) fn start(count: usize, options: Options, conductor: Signals) -> Result<Workers, StartError> {
+    pub(super) fn start(
+        count: usize,
+        groups: &[Group],
+        options: Options,
+        conductor: Signals,
+    ) -> Result<Workers, StartError> {
+        let groups = groups.to_vec();
         let (introduce, introduced) = bounded(count);
         let config =
             Config { communication: timely::CommunicationConfig::Process(count), worker: WorkerConfig::default() };
         let guards = timely::execute(config, move |worker| {
             let _vital = Vital("worker");
             let (orders, inbox) = unbounded();
-            let shop = Shop::build(worker, options.clone());
+            let at_pace = |group: &Group| AtPace {
+                group: *group,
+                dataflow: Dataflow::build(worker, *group, options.clone()),
+                uppers: VecDeque::new(),
+            };
+            let groups = groups.iter().map(at_pace).collect();
             let handle = WorkerHandle { orders, thread: std::thread::current() };
             if introduce.send((worker.index(), handle)).is_ok() {
-                run(worker, shop, &inbox, &conductor);
+                run(worker, groups, &inbox, &conductor);
             }
         });
         let guards = guards.map_err(|error| StartError::Dataflow(error.to_string()))?;
@@ -81,27 +92,38 @@ impl Workers {
     }
 }
 
-fn run(worker: &mut Worker, mut shop: Shop, inbox: &Receiver<Order>, conductor: &Signals) {
-    let mut uppers = VecDeque::new();
+/// A group's dataflow, and the ends of the rounds that it has before it.
+struct AtPace {
+    group: Group,
+    dataflow: Dataflow,
+    uppers: VecDeque<Tick>,
+}
+
+fn run(worker: &mut Worker, mut groups: Vec<AtPace>, inbox: &Receiver<Order>, conductor: &Signals) {
     let is_broken = is_mutant("broken-worker");
+    let is_held = |group: Group| group == Group::Customer && is_mutant("held-customer");
     loop {
         for order in inbox.try_iter() {
             match order {
-                Order::Round { batches, upper } => {
+                Order::Round { group, .. } if is_held(group) => {}
+                Order::Round { group, batches, upper } => {
                     assert!(!is_broken || batches.is_empty(), "broken on purpose");
-                    batches.into_iter().for_each(|(tick, batch)| shop.send(batch, tick));
-                    shop.advance(upper);
-                    uppers.push_back(upper);
+                    let Some(at) = groups.iter_mut().find(|at| at.group == group) else { continue };
+                    batches.into_iter().for_each(|(tick, batch)| at.dataflow.send(batch, tick));
+                    at.dataflow.advance(upper);
+                    at.uppers.push_back(upper);
                 }
                 Order::Stop => return,
             }
         }
-        worker.step_or_park(Some(if uppers.is_empty() { PARK } else { PARK_IN_ROUND }));
-        while let Some(upper) = uppers.front().copied().filter(|upper| shop.has_passed(*upper)) {
-            uppers.pop_front();
-            let batches = shop.cut(upper);
-            if conductor.send(Signal::Part { worker: worker.index(), upper, batches }).is_err() {
-                return;
+        let is_idle = groups.iter().all(|at| at.uppers.is_empty());
+        worker.step_or_park(Some(if is_idle { PARK } else { PARK_IN_ROUND }));
+        for AtPace { group, dataflow, uppers } in &mut groups {
+            while let Some(upper) = uppers.pop_front_if(|upper| dataflow.has_passed(*upper)) {
+                let part = Signal::Part { group: *group, worker: worker.index(), upper, batches: dataflow.cut(upper) };
+                if conductor.send(part).is_err() {
+                    return;
+                }
             }
         }
     }

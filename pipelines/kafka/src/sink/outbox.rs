@@ -139,12 +139,13 @@ impl Outbox {
         let Some(urgency) = &self.urgency else { return };
         for (view, paced) in self.paced.iter_mut().filter(|(view, _)| urgency.concerns(views[**view].name)) {
             let is_urgent = |key: &Key| {
-                self.waiting.get(&(*view, *key)).is_some_and(|new| {
+                self.waiting.get(&(*view, key.clone())).is_some_and(|new| {
                     let step = Step { sent: paced.sent.get(key), new: new.value.as_ref() };
                     urgency.is_urgent(views[*view].name, &step)
                 })
             };
-            let (urgent, others): (Vec<Key>, Vec<Key>) = paced.order.iter().partition(|key| is_urgent(key));
+            let (urgent, others): (Vec<Key>, Vec<Key>) =
+                paced.order.iter().cloned().partition(is_urgent);
             self.order.extend(urgent.into_iter().map(|key| (*view, key)));
             paced.order = others.into();
         }
@@ -158,7 +159,7 @@ impl Outbox {
         for batch in &tick.batches {
             let Some(view) = views.iter().position(|view| view.name == batch.view) else { continue };
             for (key, value) in &batch.upserts {
-                self.wait((view, *key), Waiting { value: value.clone(), times: tick.times, as_of });
+                self.wait((view, key.clone()), Waiting { value: value.clone(), times: tick.times, as_of });
             }
         }
         if !self.paced.is_empty() && self.urgency.as_mut().is_some_and(|urgency| urgency.look(tick)) {
@@ -179,8 +180,8 @@ impl Outbox {
             }
             None => {
                 match self.paced.get_mut(&place.0) {
-                    Some(paced) => paced.order.push_back(place.1),
-                    None => self.order.push_back(place),
+                    Some(paced) => paced.order.push_back(place.1.clone()),
+                    None => self.order.push_back(place.clone()),
                 }
                 self.waiting.insert(place, new);
             }
@@ -219,7 +220,7 @@ impl Outbox {
             });
             let differs = value != known;
             if let (false, Some(paced), Some(value)) = (differs, paced.get_mut(view), &waiting.value) {
-                paced.sent.insert(*key, value.clone());
+                paced.sent.insert(key.clone(), value.clone());
             }
             differs
         });
@@ -249,10 +250,10 @@ impl Outbox {
             let seq = self.next;
             self.next += 1;
             self.numbers.insert(seq);
-            self.flying.insert(place, seq);
+            self.flying.insert(place.clone(), seq);
             if let Some(paced) = self.paced.get_mut(&place.0) {
                 match &value {
-                    Some(value) => _ = paced.sent.insert(place.1, value.clone()),
+                    Some(value) => _ = paced.sent.insert(place.1.clone(), value.clone()),
                     None => _ = paced.sent.remove(&place.1),
                 }
             }
@@ -284,7 +285,7 @@ impl Outbox {
     fn land(&mut self, flight: &Flight) -> bool {
         let Some(seq) = flight.seq else { return false };
         self.numbers.remove(&seq);
-        let place = (flight.view, flight.key);
+        let place = (flight.view, flight.key.clone());
         let is_last = self.flying.get(&place) == Some(&seq);
         if is_last {
             self.flying.remove(&place);
@@ -294,7 +295,7 @@ impl Outbox {
 
     /// A value was not taken for want of room: it waits again, as the next one.
     pub(super) fn give_back(&mut self, flight: Flight) {
-        let place = (flight.view, flight.key);
+        let place = (flight.view, flight.key.clone());
         if self.wait_again(flight) {
             self.order.push_front(place);
         }
@@ -302,7 +303,7 @@ impl Outbox {
 
     /// A value was refused: it waits until [`Outbox::retry`], and holds back no other.
     pub(super) fn set_aside(&mut self, flight: Flight) {
-        let place = (flight.view, flight.key);
+        let place = (flight.view, flight.key.clone());
         if self.wait_again(flight) {
             self.aside.push(place);
         }

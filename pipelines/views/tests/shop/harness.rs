@@ -43,7 +43,7 @@ pub(crate) fn play(workers: usize, options: &ShopOptions, arrivals: &Arrivals, u
     let communication = timely::CommunicationConfig::Process(workers);
     let config = Config { communication, worker: WorkerConfig::default() };
     let guards = timely::execute(config, move |worker| {
-        let mut shop = Shop::build(worker, options.clone());
+        let mut shop = Dataflow::build(worker, Group::Shop, options.clone());
         let (mut parts, mut waiting) = (Vec::new(), VecDeque::new());
         for (batches, upper) in shares[worker.index()].iter().zip(ends.iter()) {
             batches.iter().for_each(|(tick, batch)| shop.send(Arc::clone(batch), *tick));
@@ -114,10 +114,10 @@ pub(crate) fn follow(ticks: &[SealedTick]) -> Vec<Rows> {
             let of_view = rows.entry(batch.view).or_default();
             let mut changed = BTreeSet::new();
             for (key, value) in &batch.upserts {
-                assert!(changed.insert(*key), "{} {key:?} changes twice below {}", batch.view, tick.upper);
+                assert!(changed.insert(key.clone()), "{} {key:?} changes twice below {}", batch.view, tick.upper);
                 let value = value.as_ref().map(|value| value_json(value.as_ref()));
                 let before = match &value {
-                    Some(value) => of_view.insert(*key, value.clone()),
+                    Some(value) => of_view.insert(key.clone(), value.clone()),
                     None => of_view.remove(key),
                 };
                 assert_ne!(before, value, "{} {key:?} is sealed below {} without a change", batch.view, tick.upper);

@@ -21,7 +21,7 @@ fn operators(options: ShopOptions) -> (BTreeMap<String, usize>, Vec<&'static str
             }
         });
         drop(register);
-        let shop = Shop::build(worker, options);
+        let shop = Dataflow::build(worker, Group::Shop, options);
         worker.step();
         worker.log_register().expect("a worker logs").flush();
         let views = shop.keys().into_iter().map(|(view, _)| view).collect();

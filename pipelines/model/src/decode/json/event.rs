@@ -9,6 +9,7 @@ use super::{
 use crate::{
     Event, EventKind, InputKind, Message, Micros, Record, Refusal, Sym,
     decode::fingerprint::fingerprint,
+    message::ANONYMOUS_PREFIX,
     money::{Currencies, MAX_LINE_MICROS},
 };
 
@@ -195,6 +196,14 @@ fn currency(properties: &RawProperties<'_>) -> Checked<Option<String>> {
 
 /// Links and groups mean nothing without the ids that they are about.
 fn has_its_ids(event: &Event) -> Checked<()> {
+    for (id, name) in [(&event.user_id, "userId"), (&event.previous_id, "previousId")] {
+        if id.as_deref().is_some_and(|id| id.starts_with(ANONYMOUS_PREFIX)) {
+            let place = Place::Message.at(name);
+            return Err(Refusal::Invalid(format!(
+                "{place} begins with `{ANONYMOUS_PREFIX}`, which names profiles without a user; send it as anonymousId"
+            )));
+        }
+    }
     let needs = |is_there: bool, name, why| {
         if is_there { Ok(()) } else { Err(check::missing(Place::Message.at(name), why)) }
     };

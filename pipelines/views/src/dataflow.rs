@@ -1,4 +1,6 @@
-//! The `shop` group as one dataflow: its input, its views, and when a tick is complete.
+//! A group of views as one dataflow: its input, its views, and when a tick is complete.
+//!
+//! Both groups take the same input, each at its own pace: `shop` never waits for `customer`.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -21,8 +23,9 @@ use crate::{
     parts::{Batch, Cutter, Parts},
 };
 
-/// What one worker holds of the `shop` dataflow.
-pub struct Shop {
+/// What one worker holds of a group's dataflow.
+pub struct Dataflow {
+    group: Group,
     input: InputHandle<Tick, timely::container::CapacityContainerBuilder<Vec<(Batch, Tick, isize)>>>,
     probe: ProbeHandle<Tick>,
     cutters: Vec<(&'static str, Box<dyn Cutter>)>,
@@ -30,33 +33,42 @@ pub struct Shop {
     lower: Tick,
 }
 
-impl Shop {
-    /// Builds the dataflow of the views that are switched on.
-    pub fn build(worker: &mut Worker, options: ShopOptions) -> Shop {
+impl Dataflow {
+    /// Builds the dataflow of the views of a group that are switched on.
+    pub fn build(worker: &mut Worker, group: Group, options: ShopOptions) -> Dataflow {
         let options = Rc::new(options);
         let steps = Steps::default();
         let probe = ProbeHandle::new();
-        let (input, cutters) = worker.dataflow_named("shop", |scope| {
+        let (input, cutters) = worker.dataflow_named(group.name(), |scope| {
             let mut input = InputHandle::new();
             let batches = deduplicated(input.to_stream(scope), &options);
-            let parts = Parts::new(Rc::clone(&options), steps.clone(), batches);
+            let parts = Parts::new(group, Rc::clone(&options), steps.clone(), batches);
             let mut cutters = Vec::new();
-            for view in VIEWS.iter().filter(|view| view.group == Group::Shop && options.is_on(view.name)) {
+            for view in VIEWS.iter().filter(|view| view.group == group && options.is_on(view.name)) {
                 let sealable = (view.build)(&parts);
                 sealable.passed().probe_with(&probe);
                 cutters.push((view.name, sealable.cutter()));
             }
             (input, cutters)
         });
-        Shop { input, probe, cutters, steps, lower: 0 }
+        Dataflow { group, input, probe, cutters, steps, lower: 0 }
     }
 
     /// Hands a batch to the dataflow, at `tick`.
     pub fn send(&mut self, batch: Batch, tick: Tick) {
+        self.update(batch, tick, 1);
+    }
+
+    /// Takes a batch back, at `tick`: everything becomes as if it had never come.
+    pub fn retract(&mut self, batch: Batch, tick: Tick) {
+        self.update(batch, tick, -1);
+    }
+
+    fn update(&mut self, batch: Batch, tick: Tick, diff: isize) {
         if *self.input.time() < tick {
             self.input.advance_to(tick);
         }
-        self.input.send((batch, tick, 1));
+        self.input.send((batch, tick, diff));
     }
 
     /// Says that no more input comes below `upper`, and that the next cut is there.
@@ -64,6 +76,11 @@ impl Shop {
         self.steps.announce(upper);
         self.input.advance_to(upper);
         self.input.flush();
+    }
+
+    /// True where the group has views to keep.
+    pub fn has_views(&self) -> bool {
+        !self.cutters.is_empty()
     }
 
     /// True once every view has all that belongs below `upper`.
@@ -80,7 +97,7 @@ impl Shop {
         for (view, cutter) in &mut self.cutters {
             let upserts: Vec<(Key, Option<Value>)> = cutter.cut(upper);
             if !upserts.is_empty() {
-                batches.push(SealedBatch { group: Group::Shop, view, lower, upper, upserts });
+                batches.push(SealedBatch { group: self.group, view, lower, upper, upserts });
             }
         }
         batches

@@ -1,0 +1,177 @@
+//! Stitching: what is known of somebody who goes by several identifiers, as of every tick.
+//!
+//! - **Input** `((id, fact), tick, diff)`: something happened, and `id` says to whom;
+//!   `((id, (owner, generation)), tick, ±1)`: `id` is one of the identifiers of `owner`, who has, as
+//!   long as `generation` stays, the same identifiers. An id without a place is an owner by itself.
+//! - **Output** what the [`Summary`] of each owner tells, as differences.
+//! - **Time** is the tick. What a summary tells may change by time alone ([`Summary::due`]).
+//! - **State bound**: a summary per identifier, and one per owner of several.
+//! - **Late data**: a summary does not depend on the order of its facts. The facts of an identifier
+//!   are retracted together (with its place, if it has one), at whatever ticks they came: a summary
+//!   is bounded, so that no single fact can be taken out of it.
+//!
+//! ```text
+//!   facts ───┐                 ┌── alone ──────────────────────> what is told
+//!            ├─> by identifier ┤                                     ^
+//!   places ──┘   (summaries)   └── facts, whole summaries ──> by owner (merged)
+//! ```
+//!
+//! An owner of one identifier is kept where its identifier is and costs nothing more. The summary of
+//! an identifier stays with it wherever it belongs, so that a link can be taken back: when the
+//! identifiers of an owner change, so does its generation, and every one of them hands its summary
+//! to the new one; the old one is dropped as a whole. Until then each fact goes into both.
+
+mod identifiers;
+mod owners;
+
+use std::{cmp::Ordering, fmt::Debug, hash::Hash, rc::Rc, sync::Arc};
+
+use differential_dataflow::{AsCollection, ExchangeData};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use timely::dataflow::operators::{OkErr, vec::Map};
+
+pub use identifiers::IdentifierRow;
+
+use crate::{
+    Collection, Tick,
+    inflow::Inflow,
+    shell::{Wiring, run},
+};
+use identifiers::Identifiers;
+use owners::Owners;
+
+/// What is known of somebody: a fold of facts whose order does not matter.
+///
+/// It remembers what it has told, so that it tells differences. A clone has told nothing ([`Told`]).
+pub trait Summary<Id>: Clone + Debug + Default + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// Something that happened.
+    type Fact: ExchangeData;
+    /// What is told.
+    type Row: ExchangeData;
+    /// What it goes by: the same for all summaries, for ever.
+    type Rules: 'static;
+    /// Takes in a fact.
+    fn absorb(&mut self, fact: &Self::Fact, rules: &Self::Rules);
+    /// Takes in all that `other` has taken in.
+    fn merge(&mut self, other: &Self, rules: &Self::Rules);
+    /// Tells what has changed since it last told anything, as of `tick`.
+    fn settle(&mut self, owner: &Id, tick: Tick, rules: &Self::Rules, tell: &mut dyn FnMut(Self::Row, isize));
+    /// Takes back everything that it has told.
+    fn withdraw(&mut self, owner: &Id, rules: &Self::Rules, tell: &mut dyn FnMut(Self::Row, isize));
+    /// The next tick at which it may have something to tell by time alone.
+    fn due(&self) -> Option<Tick> {
+        None
+    }
+}
+
+/// What a summary has told: nothing, in a copy of it.
+#[derive(Debug)]
+pub struct Told<T>(pub Option<T>);
+
+impl<T> Clone for Told<T> {
+    fn clone(&self) -> Self {
+        Told(None)
+    }
+}
+impl<T> Default for Told<T> {
+    fn default() -> Self {
+        Told(None)
+    }
+}
+
+/// Whose an identifier is, and the generation of that owner.
+pub type Place<Id> = (Id, u64);
+
+/// What flows to the identifiers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Feed<Id, F> {
+    Fact(Id, F),
+    Place(Id, Place<Id>),
+}
+
+impl<Id, F> Feed<Id, F> {
+    fn id(&self) -> &Id {
+        match self {
+            Feed::Fact(id, _) | Feed::Place(id, _) => id,
+        }
+    }
+}
+
+/// What flows from an identifier to its owner.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Part<F, W> {
+    Fact(F),
+    /// An identifier comes, with what it has taken in, if anything.
+    Comes(W),
+    Goes,
+}
+
+/// A summary on its way: not to be compared with others.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Whole<S>(Option<Arc<S>>);
+
+impl<S> PartialEq for Whole<S> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+impl<S> Eq for Whole<S> {}
+impl<S> PartialOrd for Whole<S> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<S> Ord for Whole<S> {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
+}
+
+/// What comes out of the identifiers: rows, or parts of their owners.
+type Either<Id, S> = Result<<S as Summary<Id>>::Row, (Place<Id>, Part<<S as Summary<Id>>::Fact, Whole<S>>)>;
+
+/// What `rules` make of the `facts` of each owner, identifiers standing where `places` say.
+///
+/// Both stages run on the worker that the hash of the owner, or of the identifier, says; `wiring` is
+/// the first one's, `of_owners` the second one's, which holds nothing that cannot be made again.
+pub fn stitch<'scope, Id, S>(
+    facts: Collection<'scope, (Id, S::Fact)>,
+    places: Collection<'scope, (Id, Place<Id>)>,
+    rules: Rc<S::Rules>,
+    wiring: Wiring<'scope, IdentifierRow<Id, S>>,
+    of_owners: Wiring<'scope, ()>,
+) -> Collection<'scope, S::Row>
+where
+    Id: ExchangeData + Hash,
+    S: Summary<Id>,
+{
+    let places = Inflow::of(places, |(id, place), diff| (Feed::Place(id.clone(), place.clone()), *diff));
+    let facts = Inflow::of(facts, |(id, fact), diff| (Feed::Fact(id.clone(), fact.clone()), *diff));
+    let feed = facts.and(places);
+    let identifiers = Identifiers::<Id, S>::new(Rc::clone(&rules));
+    let out = run(feed, wiring, identifiers, |feed| feed.id().clone(), |(id, _, _)| id.clone());
+    let (told, parts) = out.inner.ok_err(|(either, tick, diff)| match either {
+        Ok(row) => Ok((row, tick, diff)),
+        Err(part) => Err((part, tick, diff)),
+    });
+    let owners = Owners::<Id, S>::new(rules);
+    let merged = run(parts.as_collection(), of_owners, owners, |((owner, _), _)| owner.clone(), |()| {
+        unreachable!("owners export no rows")
+    });
+    told.as_collection().concat(merged)
+}
+
+/// As [`stitch`], where every identifier stays by itself.
+pub fn summarize<'scope, Id, S>(
+    facts: Collection<'scope, (Id, S::Fact)>,
+    rules: Rc<S::Rules>,
+    wiring: Wiring<'scope, IdentifierRow<Id, S>>,
+) -> Collection<'scope, S::Row>
+where
+    Id: ExchangeData + Hash,
+    S: Summary<Id>,
+{
+    let feed = facts.map(|(id, fact)| Feed::Fact(id, fact));
+    let out = run(feed, wiring, Identifiers::<Id, S>::new(rules), |feed| feed.id().clone(), |(id, _, _)| id.clone());
+    out.inner.flat_map(|(either, tick, diff)| either.ok().map(|row| (row, tick, diff))).as_collection()
+}

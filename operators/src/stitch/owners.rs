@@ -1,0 +1,103 @@
+//! The second stage: one merged summary per owner of several identifiers, and generation.
+
+use std::{hash::Hash, rc::Rc};
+
+use differential_dataflow::ExchangeData;
+
+use super::{Part, Place, Summary, Whole, identifiers::Dues};
+use crate::{
+    Tick,
+    shell::{Core, Out},
+    table::{Slot, Table},
+};
+
+/// Merged summaries by owner and generation.
+pub(super) struct Owners<Id, S: Summary<Id>> {
+    rules: Rc<S::Rules>,
+    keys: Table<Place<Id>, Entry<S>>,
+    touched: Vec<Slot>,
+    dues: Dues,
+}
+
+#[derive(Clone)]
+struct Entry<S> {
+    summary: Box<S>,
+    /// Identifiers that came and did not go.
+    members: i64,
+    due: Option<Tick>,
+    touched: bool,
+}
+
+impl<Id: ExchangeData + Hash, S: Summary<Id>> Owners<Id, S> {
+    pub(super) fn new(rules: Rc<S::Rules>) -> Self {
+        Owners { rules, keys: Table::default(), touched: Vec::new(), dues: Dues::default() }
+    }
+
+    fn touch(&mut self, slot: Slot) -> &mut Entry<S> {
+        let entry = self.keys.get_mut(slot).1;
+        if !std::mem::replace(&mut entry.touched, true) {
+            self.touched.push(slot);
+        }
+        entry
+    }
+}
+
+impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Owners<Id, S> {
+    type In = (Place<Id>, Part<S::Fact, Whole<S>>);
+    type InDiff = isize;
+    type Out = S::Row;
+    type OutDiff = isize;
+    /// Nothing: identifiers hand everything over again.
+    type Row = ();
+
+    fn advance(&mut self, tick: Tick, _out: &mut Out<S::Row, isize>) {
+        for slot in self.dues.pop(tick) {
+            // The slot may have been freed, or given to somebody else, who is looked at in vain.
+            if self.keys.is_live(slot) {
+                self.touch(slot).due = None;
+            }
+        }
+    }
+
+    fn absorb(&mut self, (place, part): Self::In, _tick: Tick, _diff: isize, _out: &mut Out<S::Row, isize>) {
+        let fresh = || Entry { summary: Box::default(), members: 0, due: None, touched: false };
+        let slot = self.keys.find_or_insert(&place, fresh);
+        let rules = Rc::clone(&self.rules);
+        let entry = self.touch(slot);
+        match part {
+            Part::Fact(fact) => entry.summary.absorb(&fact, &rules),
+            Part::Comes(Whole(summary)) => {
+                entry.members += 1;
+                summary.into_iter().for_each(|summary| entry.summary.merge(&summary, &rules));
+            }
+            Part::Goes => entry.members -= 1,
+        }
+    }
+
+    fn settle(&mut self, tick: Tick, out: &mut Out<S::Row, isize>) {
+        for slot in std::mem::take(&mut self.touched) {
+            let ((owner, _), entry) = self.keys.get_mut(slot);
+            entry.touched = false;
+            let mut tell = |row, diff| out.push((row, tick, diff));
+            if entry.members == 0 {
+                entry.summary.withdraw(owner, &self.rules, &mut tell);
+                self.keys.remove(slot);
+            } else {
+                entry.summary.settle(owner, tick, &self.rules, &mut tell);
+                self.dues.set(slot, &mut entry.due, entry.summary.due());
+            }
+        }
+    }
+
+    fn due(&self) -> Option<Tick> {
+        self.dues.first()
+    }
+
+    fn begin_export(&mut self) {}
+
+    fn export_slice(&mut self, _max_rows: usize, _out: &mut Vec<()>) -> bool {
+        true
+    }
+
+    fn import(&mut self, (): (), _tick: Tick, _out: &mut Out<S::Row, isize>) {}
+}

@@ -1,0 +1,3 @@
+//! Audiences: whom to show something, or not.
+
+pub mod suppress;

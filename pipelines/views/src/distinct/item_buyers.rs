@@ -1,0 +1,57 @@
+//! `item.buyers`: how many distinct people bought an item.
+//!
+//! - **Input** `purchase` events of people who can be told apart, places of items.
+//! - **Output** (scope, window, item) → people. A key without any has no row.
+//! - **Time**: as in `item.popularity`, by the latest event of each person.
+//! - **State bound**: a time per person, item and event part within the longest window; a row per item,
+//!   event part and bucket.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use etalage_model::{EventKind, Group, Key, Value};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    View,
+    oracle::{History, json},
+    parts::{Parts, Sealable},
+    people::rows::{FEATURES, Row as Told},
+    row_schema,
+};
+
+/// The view's name.
+pub const NAME: &str = "item.buyers";
+
+/// The view.
+pub const VIEW: View = View {
+    name: NAME,
+    group: Group::Customer,
+    key_fields: &["scope", "window", "item_id"],
+    about: "how many distinct people bought an item, per scope and rolling window",
+    has_window_start: true,
+    schema: || row_schema::<Row>(),
+    build,
+    oracle,
+};
+
+/// A row as readers see it.
+#[derive(Debug, JsonSchema, Serialize)]
+struct Row {
+    buyers: i64,
+}
+
+fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
+    let latest = parts.people().rows(FEATURES + 1).flat_map(|row| match row {
+        Told::Bought(cell, _, at) => Some((cell, at)),
+        _ => None,
+    });
+    let names = ["Buyers by item", "Buyers by item", "Places for buyers"];
+    super::by_item(parts, latest, NAME, names, |buyers| Arc::new(Row { buyers }) as Value)
+}
+
+fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
+    let rows = super::plain_by_item(history, EventKind::Purchase).into_iter();
+    let key = |(scope, window, item)| Key::new(&[scope, history.options.label(window), item]);
+    rows.map(|(place, buyers)| (key(place), json(&Row { buyers }))).collect()
+}

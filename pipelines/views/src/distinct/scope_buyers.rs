@@ -1,0 +1,77 @@
+//! `scope.buyers`: how many distinct people bought in a scope.
+//!
+//! - **Input** purchases of people who can be told apart, places of items.
+//! - **Output** (scope, window) → people. A key without any has no row.
+//! - **Time**: buckets are aligned, as in `scope.totals`, and for the same reasons.
+//! - **State bound**: per person and item a time, per person and scope a time, within the longest
+//!   window; per scope and bucket a row.
+
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+
+use etalage_model::{EventKind, Group, Key, Sym, Value};
+use etalage_operators::{
+    expire::{Expire, Phase},
+    latest::Latest,
+    seal::seal_sums,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    View,
+    oracle::{History, json},
+    parts::{Parts, Published, Sealable},
+    people::rows::{FEATURES, Row as Told},
+    row_schema, totals,
+};
+
+/// The view's name.
+pub const NAME: &str = "scope.buyers";
+
+/// The view.
+pub const VIEW: View = View {
+    name: NAME,
+    group: Group::Customer,
+    key_fields: &["scope", "window"],
+    about: "how many distinct people bought in a scope, per rolling window",
+    has_window_start: false,
+    schema: || row_schema::<Row>(),
+    build,
+    oracle,
+};
+
+/// A row as readers see it.
+#[derive(Debug, JsonSchema, Serialize)]
+struct Row {
+    buyers: i64,
+}
+
+fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
+    let options = Rc::clone(&parts.options);
+    let windows = options.expiry(Phase::Aligned);
+    let bought = parts.people().rows(FEATURES + 1).flat_map(|row| match row {
+        Told::Bought(cell, buyer, at) => Some(((cell, buyer), at)),
+        _ => None,
+    });
+    let names = ["Bought by item", "Bought by item", "Places for buyers by scope"];
+    let by_scope = totals::scoped(parts, bought, names).map(|(scope, buyer, _item, at)| ((scope, buyer), at));
+    let latest = by_scope.latest(windows.horizon_us(), parts.wiring("Buyers by scope"), |(_, buyer)| *buyer);
+    let rows = latest.map(|((scope, _), at)| (scope, at)).expire(
+        windows,
+        parts.wiring("Windows of buyers"),
+        |scope: &Sym| *scope,
+    );
+    let publish = move |(scope, window): (Sym, u8), buyers: Option<isize>| {
+        let value = buyers.map(|buyers| Arc::new(Row { buyers: buyers as i64 }) as Value);
+        (Key::new(&[scope, options.label(window)]), value)
+    };
+    Box::new(Published { sealing: seal_sums(rows, NAME, |(scope, _)| *scope), publish: Box::new(publish) })
+}
+
+fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
+    let rows = super::plain_by_scope(history, EventKind::Purchase).into_iter();
+    rows.map(|((scope, window), buyers)| {
+        (Key::new(&[scope, history.options.label(window)]), json(&Row { buyers }))
+    })
+    .collect()
+}

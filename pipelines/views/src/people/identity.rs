@@ -1,0 +1,214 @@
+//! `identity.assignment`: which profile an identifier belongs to.
+//!
+//! - **Input** `identify`, `alias`, `unlink`, and events that carry two identifiers.
+//! - **Output** (kind, id) → the profile's id, for every identifier that is linked to another. One
+//!   without a row is a profile of its own.
+//! - **Time** plays no part but that of order.
+//! - **State bound**: per pair what [`link`] keeps; per link a row; per profile its identifiers, of
+//!   which a user has at most `max_identifiers`: those whose links are the oldest.
+//!
+//! ```text
+//!   events ──> pairs ──> live links ──┬─ visitor, user: the least per visitor ──> by user ──> by owner
+//!                                     └─ user, user ──> components (iterate) ────────^
+//! ```
+//!
+//! A weak identifier belongs to at most one user: that of its least live link. Users are joined only
+//! by `alias`; their components are kept by differential iteration, since a link can be taken back.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    hash::{Hash, Hasher},
+    rc::Rc,
+    sync::Arc,
+};
+
+use differential_dataflow::{AsCollection, algorithms::graphs::propagate::propagate};
+use etalage_model::{Group, Key, Name, Value};
+use etalage_operators::{
+    Collection,
+    inflow::Inflow,
+    reduce::ReduceSmall,
+    seal::seal_values,
+    stitch::{Place, summarize},
+    table::Mix,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use timely::dataflow::operators::vec::Map;
+
+use super::{
+    Identifier, Kind, Seen,
+    link::{self, Link, Order, Pair, SaysWhich},
+};
+use crate::{
+    View,
+    oracle::{History, json},
+    parts::{Batch, Parts, Published, Sealable},
+    row_schema,
+};
+
+/// The view's name.
+pub const NAME: &str = "identity.assignment";
+
+/// The view.
+pub const VIEW: View = View {
+    name: NAME,
+    group: Group::Customer,
+    key_fields: &["kind", "id"],
+    about: "the profile that an identifier belongs to, where it is linked to another",
+    has_window_start: false,
+    schema: || row_schema::<Row>(),
+    build,
+    oracle,
+};
+
+/// A row as readers see it.
+#[derive(Debug, JsonSchema, Serialize)]
+struct Row {
+    profile_id: String,
+}
+
+/// What decides about a user: its visitors with the orders of their links, and its component.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+enum Fact {
+    /// The component's least user.
+    Component(Name),
+    Visitor(Order, Name),
+}
+
+/// Where every linked identifier belongs.
+pub fn places<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Identifier, Place<Identifier>)> {
+    let rules = Rc::new(parts.options.people.clone());
+    let steps = parts.steps();
+    let facts = move |(batch, tick, diff): (Batch, u64, isize)| {
+        let end = steps.end_of(tick);
+        let facts = Seen::all(&batch).flat_map(|seen| {
+            let pairs: Vec<Pair> = link::pairs(seen.event()).map(|(pair, _)| pair).collect();
+            pairs.into_iter().enumerate().map(move |(which, pair)| (pair, (seen.clone(), SaysWhich(which as u8))))
+        });
+        facts.map(|fact| (fact, end, diff)).collect::<Vec<_>>()
+    };
+    let facts = parts.batches().flat_map(facts).as_collection();
+    let live = summarize::<Pair, Link>(facts, rules, parts.wiring("Links"));
+    // Users that are joined, and what they are joined into.
+    let edges = live.clone().filter(|(pair, _)| link::is_of_users(pair)).flat_map(|(Pair(one, other), _)| {
+        [(one.id.clone(), other.clone()), (other, one.id)]
+    });
+    let nodes = edges.clone().map(|(user, _)| (user.clone(), user)).distinct();
+    let components = propagate(edges, nodes);
+    let visitors = live.flat_map(|(Pair(visitor, user), order)| {
+        (visitor.kind == Kind::Anonymous).then_some((visitor.id, (order, user)))
+    });
+    let least = |_: &Name, users: &[((Order, Name), isize)], out: &mut Vec<(Order, Name)>| {
+        out.extend(users.first().map(|(least, _)| least.clone()));
+    };
+    let of_visitors = visitors.reduce_small(parts.wiring("User of a visitor"), Name::clone, least);
+    let facts = Inflow::of(of_visitors, |(visitor, (order, user)), diff| {
+        ((user.clone(), Fact::Visitor(order.clone(), visitor.clone())), *diff)
+    })
+    .and(Inflow::of(components, |(user, least), diff| ((user.clone(), Fact::Component(least.clone())), *diff)));
+    let max = parts.options.people.max_identifiers;
+    let members = facts.reduce_small(parts.wiring("Identifiers of a user"), Name::clone, move |user, facts, out| {
+        let component = facts.iter().find_map(|(fact, _)| match fact {
+            Fact::Component(least) => Some(least),
+            Fact::Visitor(..) => None,
+        });
+        let owner = component.unwrap_or(user);
+        let visitors = facts.iter().filter_map(|(fact, _)| match fact {
+            Fact::Visitor(_, visitor) => Some(Identifier { kind: Kind::Anonymous, id: visitor.clone() }),
+            Fact::Component(_) => None,
+        });
+        let own = Identifier { kind: Kind::User, id: user.clone() };
+        out.extend([own].into_iter().chain(visitors.take(max)).map(|member| (owner.clone(), member)));
+    });
+    let of_owner = members.map(|(_, member)| member);
+    let settled = |_: &Name, members: &[(Identifier, isize)], out: &mut Vec<(Identifier, u64)>| {
+        let mut generation = Mix::default();
+        members.iter().for_each(|(member, _)| member.hash(&mut generation));
+        out.extend(members.iter().map(|(member, _)| (member.clone(), generation.finish())));
+    };
+    of_owner
+        .reduce_small(parts.wiring("Identifiers of a profile"), Name::clone, settled)
+        .map(|(owner, (member, generation))| (member, (Identifier { kind: Kind::User, id: owner }, generation)))
+}
+
+fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
+    let rows = parts.people().places().map(|(id, (owner, _))| (id, owner.id));
+    let publish = |id: Identifier, owner: Option<Name>| {
+        let value = owner.map(|owner| Arc::new(Row { profile_id: owner.as_str().to_owned() }) as Value);
+        (Key::of_names(&[id.kind.name().into(), id.id]), value)
+    };
+    Box::new(Published { sealing: seal_values(rows, NAME, Identifier::clone), publish: Box::new(publish) })
+}
+
+/// Every linked identifier with its owner, plainly.
+pub fn plain_owners(history: &History<'_>) -> BTreeMap<Identifier, Identifier> {
+    let options = &history.options.people;
+    let mut links: BTreeMap<Pair, Vec<(Order, link::Says)>> = BTreeMap::new();
+    for event in history.events() {
+        for (pair, says) in link::pairs(event) {
+            let order = (event.timestamp.0, event.message_id.as_str().into());
+            links.entry(pair).or_default().push((order, says));
+        }
+    }
+    // The least live link of each visitor; the neighbours of each user.
+    let mut of_visitor: BTreeMap<Name, (Order, Name)> = BTreeMap::new();
+    let mut beside: BTreeMap<Name, BTreeSet<Name>> = BTreeMap::new();
+    for (Pair(one, user), mut messages) in links {
+        messages.sort_by(|one, other| one.0.cmp(&other.0));
+        let Some(order) = plain_order(&messages, options.max_link_messages) else { continue };
+        if one.kind == Kind::User {
+            beside.entry(one.id.clone()).or_default().insert(user.clone());
+            beside.entry(user).or_default().insert(one.id);
+        } else {
+            let new = (order, user);
+            let known = of_visitor.entry(one.id).or_insert_with(|| new.clone());
+            *known = new.min(known.clone());
+        }
+    }
+    let mut visitors: BTreeMap<Name, Vec<(Order, Name)>> = BTreeMap::new();
+    for (visitor, (order, user)) in of_visitor {
+        visitors.entry(user).or_default().push((order, visitor));
+    }
+    let mut owners = BTreeMap::new();
+    for user in beside.keys().chain(visitors.keys()) {
+        let owner = Identifier { kind: Kind::User, id: least_reachable(user, &beside) };
+        owners.insert(Identifier { kind: Kind::User, id: user.clone() }, owner);
+    }
+    for (user, mut of_user) in visitors {
+        of_user.sort();
+        let owner = owners[&Identifier { kind: Kind::User, id: user }].clone();
+        for (_, visitor) in of_user.into_iter().take(options.max_identifiers) {
+            owners.insert(Identifier { kind: Kind::Anonymous, id: visitor }, owner.clone());
+        }
+    }
+    owners
+}
+
+/// The order of a link, if it is live, of all messages about it in order.
+fn plain_order(messages: &[(Order, link::Says)], max: usize) -> Option<Order> {
+    let of = |wanted| messages.iter().filter(move |(_, says)| *says == wanted).map(|(order, _)| order);
+    let explicit: Vec<&Order> = of(link::Says::Link).collect();
+    let newest = explicit.len().saturating_sub(max).max(max.min(explicit.len()));
+    let kept = explicit.iter().take(max).chain(&explicit[newest..]);
+    match of(link::Says::Unlink).max() {
+        Some(unlink) => kept.copied().find(|order| *order > unlink).cloned(),
+        None => kept.copied().chain(of(link::Says::Seen)).min().cloned(),
+    }
+}
+
+fn least_reachable(user: &Name, beside: &BTreeMap<Name, BTreeSet<Name>>) -> Name {
+    let (mut seen, mut next) = (BTreeSet::from([user]), VecDeque::from([user]));
+    while let Some(user) = next.pop_front() {
+        next.extend(beside.get(user).into_iter().flatten().filter(|other| seen.insert(other)));
+    }
+    seen.first().copied().unwrap_or(user).clone()
+}
+
+fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
+    let row = |(id, owner): (Identifier, Identifier)| {
+        let row = Row { profile_id: owner.profile_id().as_str().to_owned() };
+        (Key::of_names(&[id.kind.name().into(), id.id]), json(&row))
+    };
+    plain_owners(history).into_iter().map(row).collect()
+}
