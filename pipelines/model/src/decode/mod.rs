@@ -8,7 +8,10 @@ mod fingerprint;
 pub mod json;
 mod lines;
 pub mod online_retail;
+pub mod otto;
 mod read_error;
+pub mod rees46;
+pub mod retailrocket;
 mod table;
 
 pub use read_error::{BadLine, ReadError};
