@@ -195,9 +195,10 @@ fn an_input_that_breaks_off_gives_no_messages() {
 
 #[test]
 fn the_same_file_gives_the_same_messages_on_every_machine() {
-    for (name, id) in
-        [("events", "retailrocket:dfeda8c211b6d49b77b877f735eec951"), ("properties", "retailrocket:81912526afa9ebeffe9d2d41dd747680")]
-    {
+    for (name, id) in [
+        ("events", "retailrocket:dfeda8c211b6d49b77b877f735eec951"),
+        ("properties", "retailrocket:81912526afa9ebeffe9d2d41dd747680"),
+    ] {
         let bytes = fixture(&format!("retailrocket_{name}.csv"));
         let once = || read(&bytes).0.into_iter().map(Result::unwrap).collect::<Vec<_>>();
         assert_eq!(once(), once());
