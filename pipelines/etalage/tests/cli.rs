@@ -211,3 +211,24 @@ fn a_demonstration_is_read_and_followed() {
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn files_of_data_sets_are_replayed_together() {
+    let file = |name: &str| format!("{}/../../tests/fixtures/formats/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (events, properties) = (file("retailrocket_events.csv"), file("retailrocket_properties.csv"));
+    let dump = ["--dump", "item.sellable:460429", "--dump", "scope.totals:global/24h"];
+    let files = ["replay", events.as_str(), properties.as_str(), "--format", "retailrocket", "--quiet"];
+    let (code, out, err) = run(&[&files[..], &dump].concat());
+    assert!(code == 0 && err.contains("13 messages stored") && err.contains("0 refused"), "{out}{err}");
+    assert!(err.contains("retailrocket_events.csv: 10 rows: view 4") && err.contains("available 2"), "{err}");
+    assert!(out.contains(r#""item_id":"460429""#) && out.contains(r#""available":0"#), "{out}");
+
+    let (rees46, otto) = (file("rees46.csv"), file("otto.jsonl"));
+    let (code, out, err) = run(&["replay", &rees46, "--format", "rees46", "--dump", "scope.totals:global/24h"]);
+    assert!(code == 0 && err.contains("9 messages stored") && err.contains("11 rows: view 3"), "{out}{err}");
+    // Three orders: two instants of one session, and another one. 1095.78 dollars are dollars.
+    assert!(out.contains(r#""orders":3"#) && out.contains(r#""revenue_micros":1095780000"#), "{out}");
+    let (code, out, err) = run(&["replay", &otto, "--format", "otto", "--dump", "scope.totals:global/24h"]);
+    assert!(code == 0 && err.contains("9 messages stored") && err.contains("4 sessions: clicks 4"), "{out}{err}");
+    assert!(out.contains(r#""orders":3"#) && out.contains(r#""lines":5"#), "{out}");
+}

@@ -6,8 +6,8 @@ use common::shop;
 use etalage_model::{
     InputKind,
     decode::{
-        json,
-        online_retail::{COLUMNS, Options, ReadError, Reader},
+        ReadError, json,
+        online_retail::{COLUMNS, Options, Reader},
     },
 };
 use proptest::{collection::vec, prelude::*, sample::Index};

@@ -10,7 +10,10 @@ use std::{
 
 use etalage_model::{
     Event, EventKind, Inventory, Message, Micros, Record, Refusal, StockOp,
-    decode::online_retail::{COLUMNS, Counts, Options, ReadError, Reader},
+    decode::{
+        ReadError,
+        online_retail::{COLUMNS, Counts, Options, Reader},
+    },
     money::Currencies,
 };
 

@@ -74,7 +74,7 @@ pub enum Command {
     /// Play real data fast, with simulated views, carts and stock around it
     #[command(after_help = DEMO_HELP)]
     Demo(DemoArgs),
-    /// Play a file through the pipeline
+    /// Play files through the pipeline
     #[command(after_help = REPLAY_HELP)]
     Replay(ReplayArgs),
     /// Recompute every view plainly from the log, and compare
@@ -233,11 +233,14 @@ pub struct DemoArgs {
 const REPLAY_HELP: &str = "\
 The clock of a replay is the greatest time among the messages. The store is fresh and temporary unless
 --data-dir names a folder; `etalage run` can go on with that. A line that cannot be read is
-quarantined and counted, and the replay goes on.
+quarantined and counted, and the replay goes on. Several files are of one format, and are merged by
+time; docs/formats.md says what each format becomes.
 
 Examples:
   etalage replay events.jsonl.zst --format jsonl --dump set.bestsellers:global/
   etalage replay online_retail.csv.zst --format online-retail --until 2011-12-06T00:00:00Z --dump scope.totals
+  etalage replay 2019-Oct.csv.gz 2019-Nov.csv.gz --format rees46 --dump set.bestsellers:global/
+  etalage replay events.csv item_properties_part1.csv item_properties_part2.csv --format retailrocket
   zcat events.jsonl.gz | etalage replay - --format jsonl --speed 60 --serve";
 
 const VERIFY_HELP: &str = "\
@@ -249,10 +252,10 @@ Example:
 /// `replay`
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// The file, plain, gzip or zstd; `-` is standard input
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// What is in it
+    /// The files, plain, gzip or zstd, merged by time; `-` is standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// What is in them
     #[arg(long, value_enum)]
     pub format: crate::input::Format,
     /// Take what is dated before this instant, and evaluate at it

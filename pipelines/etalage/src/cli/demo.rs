@@ -35,7 +35,7 @@ const LEAST_NAP: Duration = Duration::from_millis(2);
 pub(super) fn run(common: &Common, config: &Config, args: &DemoArgs) -> Result<(), CliError> {
     let interrupted = interrupts()?;
     let end = args.r#for.map(|duration| Instant::now() + duration);
-    let config = config.clone().for_online_retail();
+    let config = config.clone().priced_in(etalage_model::decode::online_retail::CURRENCY);
     let folder = Folder::choose(common.data_dir.as_deref(), false)?;
     let mut demo = Demo::new(args.seed, &config.shop.currencies);
     let clock = ClockMode::Scaled { start: demo.start(), speed: args.speed };

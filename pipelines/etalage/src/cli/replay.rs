@@ -1,5 +1,5 @@
-//! `etalage replay`: a file through the whole pipeline, as fast as possible or at a multiple of
-//! real time, evaluated at its end or at a chosen instant.
+//! `etalage replay`: files through the whole pipeline, as fast as possible or at a multiple of
+//! real time, evaluated at their end or at a chosen instant.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    input::{Batch, Format, Opened, Progress, Source, SourceOptions},
+    input::{Format, Merged, Progress, SourceOptions, Sources},
     runtime::{ClockMode, Door, Origin, Pipeline, PipelineOptions, Reading, collect::Collector},
 };
 
@@ -32,29 +32,28 @@ const MAX_OPEN_BATCHES: usize = 32;
 /// The longest sleep of a paced replay before it looks for an interrupt.
 const NAP: Duration = Duration::from_millis(50);
 
-/// Replays a file.
+/// Replays files.
 ///
 /// # Errors
-/// Where the file or the store cannot be read on. Bad lines are none: they are counted.
+/// Where a file or the store cannot be read on. Bad lines are none: they are counted.
 pub(super) fn run(common: &Common, config: &Config, args: &ReplayArgs) -> Result<(), CliError> {
-    let config = &match args.format {
-        Format::Jsonl => config.clone(),
-        Format::OnlineRetail => config.clone().for_online_retail(),
+    let config = &match args.format.currency() {
+        None => config.clone(),
+        Some(currency) => config.clone().priced_in(currency),
     };
     let dumps = args.dump.iter().map(|dump| Dump::parse(dump)).collect::<Result<Vec<_>, _>>()?;
     let until = args.until.as_deref().map(parse_until).transpose()?;
     let interrupted = interrupts()?;
-    let opened = Opened::path(&args.file)?;
-    let mut source = Source::new(opened, source_options(config, args.format))?;
+    let mut sources = Sources::open(&args.files, &source_options(config, args.format))?;
     let folder = Folder::choose(common.data_dir.as_deref(), args.append)?;
     let (replayed, tick) = if args.serve {
-        let mode = format!("replay of {}", source.name());
+        let mode = format!("replay of {}", sources.names().join(", "));
         let serving = Serving::start(config, folder.path(), ClockMode::Replay, &mode, Beside::default())?;
         eprintln!("etalage listens on http://{}", serving.address);
-        let replayed = feed(&serving.door(), &serving.pipeline, &mut source, args, until, &interrupted);
+        let replayed = feed(&serving.door(), &serving.pipeline, &mut sources, args, until, &interrupted);
         let done = replayed.and_then(|replayed| Ok((replayed, finish(&serving.pipeline, until)?)));
         if let Ok((replayed, tick)) = &done {
-            replayed.report(&source, *tick);
+            replayed.report(&sources, *tick);
             if !replayed.interrupted {
                 eprintln!("serving until Ctrl-C");
                 // An error means that the handler is gone.
@@ -73,13 +72,13 @@ pub(super) fn run(common: &Common, config: &Config, args: &ReplayArgs) -> Result
             refused: None,
         };
         let pipeline = Pipeline::start(config, folder.path(), options)?;
-        let replayed = feed(&pipeline.door(), &pipeline, &mut source, args, until, &interrupted);
+        let replayed = feed(&pipeline.door(), &pipeline, &mut sources, args, until, &interrupted);
         let done = replayed.and_then(|replayed| Ok((replayed, finish(&pipeline, until)?)));
         let printed = done.and_then(|done| print(&collector, &dumps).map(|()| done));
         pipeline.stop();
         printed?
     };
-    replayed.report(&source, tick);
+    replayed.report(&sources, tick);
     Ok(())
 }
 
@@ -112,7 +111,7 @@ fn source_options(config: &Config, format: Format) -> SourceOptions {
     }
 }
 
-/// What became of the messages of a file.
+/// What became of the messages of the files.
 #[derive(Default)]
 struct Replayed {
     stored: u64,
@@ -129,24 +128,24 @@ type Answer = oneshot::Receiver<Result<Vec<Outcome>, NotStored>>;
 fn feed(
     door: &Door,
     pipeline: &Pipeline,
-    source: &mut Source,
+    sources: &mut Sources,
     args: &ReplayArgs,
     until: Option<Tick>,
     interrupted: &mpsc::Receiver<()>,
 ) -> Result<Replayed, CliError> {
     pipeline.ready()?;
     let quiet = args.quiet || !std::io::stderr().is_terminal();
-    let mut progress = Progress::new(source.total_bytes(), source.read_bytes(), quiet);
+    let mut progress = Progress::new(sources.total_bytes(), sources.read_bytes(), quiet);
     let (mut replayed, mut answers, mut pace) = (Replayed::default(), VecDeque::<Answer>::new(), Pace::new(args.speed));
-    let name: Arc<str> = source.name().into();
-    while let Some(mut batch) = source.next_batch()? {
+    let names = Arc::clone(sources.names());
+    while let Some(mut batch) = sources.next_batch()? {
         progress.add(batch.results.len());
         replayed.left_out += leave_out(&mut batch, until);
         if !pace.wait_for(&batch, interrupted) || interrupted.try_recv().is_ok() {
             replayed.interrupted = true;
             break;
         }
-        let origin = Origin::File { name: Arc::clone(&name), lines: batch.lines };
+        let origin = Origin::Files { names: Arc::clone(&names), lines: batch.lines };
         answers.push_back(door.submit_blocking(origin, batch.results).map_err(CliError::Failed)?);
         if answers.len() > MAX_OPEN_BATCHES {
             replayed.count(answers.pop_front())?;
@@ -161,7 +160,7 @@ fn feed(
 }
 
 /// Takes out what is dated at or after `until`.
-fn leave_out(batch: &mut Batch, until: Option<Tick>) -> u64 {
+fn leave_out(batch: &mut Merged, until: Option<Tick>) -> u64 {
     let Some(until) = until else { return 0 };
     let before = batch.results.len();
     let lines = std::mem::take(&mut batch.lines);
@@ -187,7 +186,7 @@ impl Pace {
     }
 
     /// Waits until the first message of the batch is due; false where it was interrupted.
-    fn wait_for(&mut self, batch: &Batch, interrupted: &mpsc::Receiver<()>) -> bool {
+    fn wait_for(&mut self, batch: &Merged, interrupted: &mpsc::Receiver<()>) -> bool {
         let Some(speed) = self.speed else { return true };
         let Some(at) = batch.results.iter().flatten().map(|record| record.message.at().0).min() else { return true };
         let (began, first) = *self.began.get_or_insert((Instant::now(), at));
@@ -215,23 +214,23 @@ impl Replayed {
         Ok(())
     }
 
-    fn report(&self, source: &Source, tick: Tick) {
+    fn report(&self, sources: &Sources, tick: Tick) {
         let refused: u64 = self.refused.values().sum();
         let rate = self.stored as f64 / self.took.as_secs_f64().max(1e-6);
         eprintln!(
             "{}: {} messages stored, {} duplicates, {} refused in {:.2} s ({rate:.0}/s); as of {}",
-            source.name(),
+            sources.names().join(", "),
             self.stored,
             self.duplicates,
             refused,
             self.took.as_secs_f64(),
             Micros(tick)
         );
-        if let Some(rows) = source.rows() {
-            eprintln!(
-                "  {} rows: sale {}, cancel {}, free {}, adjust {}, baddebt {} (skipped); {} of non-items, {} unreadable",
-                rows.rows, rows.sale, rows.cancel, rows.free, rows.adjust, rows.baddebt, rows.non_items, rows.bad
-            );
+        for (name, tally) in sources.tallies() {
+            match sources.names().len() {
+                1 => eprintln!("  {tally}"),
+                _ => eprintln!("  {name}: {tally}"),
+            }
         }
         if self.left_out > 0 {
             eprintln!("  {} messages dated at or after --until were left out", self.left_out);
@@ -240,7 +239,7 @@ impl Replayed {
             eprintln!("  refused as {reason}: {count}");
         }
         if self.interrupted {
-            eprintln!("  interrupted before the end of the file");
+            eprintln!("  interrupted before the end");
         }
     }
 }

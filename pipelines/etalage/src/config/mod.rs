@@ -337,11 +337,11 @@ impl Config {
         self.server.listen.set_port(port);
     }
 
-    /// The configuration for a replay of `online-retail`: its prices are pounds, and so the shop's
-    /// currency is, unless the configuration names one.
-    pub fn for_online_retail(mut self) -> Config {
+    /// The configuration for a replay of a format whose prices are in `currency`: the shop's
+    /// currency is that too, unless the configuration names one.
+    pub fn priced_in(mut self, currency: &str) -> Config {
         if !self.shop.currency_is_set {
-            self.shop.currencies.shop = "GBP".to_owned();
+            self.shop.currencies.shop = currency.to_owned();
         }
         self
     }

@@ -73,8 +73,8 @@ fn the_keys_of_the_interface_are_read() {
     assert_eq!(config.store.durability, Durability::Fsync);
     assert!(config.views_off.contains("scope.totals"));
     assert!(config.non_items.contains("POST"));
-    assert_eq!(config.for_online_retail().shop.currencies.shop, "USD");
-    assert_eq!(Config::default().for_online_retail().shop.currencies.shop, "GBP");
+    assert_eq!(config.priced_in("GBP").shop.currencies.shop, "USD");
+    assert_eq!(Config::default().priced_in("GBP").shop.currencies.shop, "GBP");
 }
 
 #[test]

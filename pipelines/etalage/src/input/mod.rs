@@ -3,10 +3,13 @@
 //! A bad line is data: it comes out as [`Rejected`] with its place, and the rest goes on. Only
 //! an input that cannot be read on is an [`InputError`].
 
+mod decoder;
 mod error;
 mod lines;
 mod open;
 mod progress;
+mod sources;
+mod tally;
 
 use std::{
     collections::BTreeSet,
@@ -14,17 +17,19 @@ use std::{
 };
 
 use etalage_model::{
-    Micros, Record, Refusal, Rejected,
-    decode::{self, online_retail::ReadError},
+    Micros, Record, Rejected,
+    decode::{self, ReadError},
     money::Currencies,
 };
 
-pub use error::InputError;
+pub use error::{InputError, Taken};
 pub use open::{Opened, Packing, STANDARD_INPUT};
 pub use progress::Progress;
+pub use sources::{FileLine, MAX_FILES, Merged, Sources};
+pub use tally::Tally;
 
-use lines::Lines;
-use open::{Unpacked, Watch};
+use decoder::Decoder;
+use open::Watch;
 
 /// How many messages a batch holds at most.
 pub const BATCH_MESSAGES: usize = 1_024;
@@ -36,6 +41,34 @@ pub enum Format {
     Jsonl,
     /// The CSV file of the UCI data set "Online Retail".
     OnlineRetail,
+    /// A CSV file of events of REES46.
+    Rees46,
+    /// The sessions of OTTO, one JSON object per line.
+    Otto,
+    /// A CSV file of Retailrocket: events, or item properties. Rows are put into order first.
+    Retailrocket,
+}
+
+impl Format {
+    /// As `--format` says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Jsonl => "jsonl",
+            Format::OnlineRetail => "online-retail",
+            Format::Rees46 => "rees46",
+            Format::Otto => "otto",
+            Format::Retailrocket => "retailrocket",
+        }
+    }
+
+    /// The currency of its prices, where it has some and they do not name their own.
+    pub fn currency(self) -> Option<&'static str> {
+        match self {
+            Format::OnlineRetail => Some(decode::online_retail::CURRENCY),
+            Format::Rees46 => Some(decode::rees46::CURRENCY),
+            Format::Jsonl | Format::Otto | Format::Retailrocket => None,
+        }
+    }
 }
 
 /// What decoding needs to know beside the bytes.
@@ -67,13 +100,11 @@ pub struct Source {
     name: String,
     packing: Packing,
     total_bytes: Option<u64>,
+    format: Format,
     watch: Watch,
     decoder: Decoder,
-}
-
-enum Decoder {
-    Jsonl(Box<Jsonl>),
-    OnlineRetail(Box<decode::online_retail::Reader<Unpacked>>),
+    /// What ended the decoding.
+    broken: Option<ReadError>,
 }
 
 impl Source {
@@ -83,19 +114,12 @@ impl Source {
     /// Where it begins with something else than the format does.
     pub fn new(opened: Opened, options: SourceOptions) -> Result<Source, InputError> {
         let Opened { name, packing, total_bytes, reader, watch } = opened;
-        let decoder = match options.format {
-            Format::Jsonl => Decoder::Jsonl(Box::new(Jsonl::new(reader, options))),
-            Format::OnlineRetail => {
-                let options =
-                    decode::online_retail::Options { non_items: options.non_items, currencies: options.currencies };
-                let reader = decode::online_retail::Reader::new(reader, options).map_err(|error| {
-                    let header = InputError::Header { name: name.clone(), reason: error.to_string() };
-                    watch.failure(&name, packing, 1).unwrap_or(header)
-                })?;
-                Decoder::OnlineRetail(Box::new(reader))
-            }
-        };
-        Ok(Source { name, packing, total_bytes, watch, decoder })
+        let format = options.format;
+        let decoder = Decoder::new(reader, options).map_err(|error| {
+            let header = InputError::Header { name: name.clone(), format: format.name(), reason: error.to_string() };
+            watch.failure(&name, packing, 1).unwrap_or(header)
+        })?;
+        Ok(Source { name, packing, format, total_bytes, watch, decoder, broken: None })
     }
 
     /// What the input is called.
@@ -113,12 +137,9 @@ impl Source {
         self.watch.packed_bytes.clone()
     }
 
-    /// `online-retail`: how many rows of each class were read.
-    pub fn rows(&self) -> Option<decode::online_retail::Counts> {
-        match &self.decoder {
-            Decoder::Jsonl(_) => None,
-            Decoder::OnlineRetail(reader) => Some(reader.counts()),
-        }
+    /// How many rows of each kind were read, where the format has rows.
+    pub fn tally(&self) -> Option<Tally> {
+        self.decoder.tally()
     }
 
     /// The next messages, at least one; `None` at the end.
@@ -127,99 +148,33 @@ impl Source {
     /// Where the input cannot be read on. What was decoded before comes out first.
     pub fn next_batch(&mut self) -> Result<Option<Batch>, InputError> {
         let mut batch = Batch::default();
-        while batch.results.len() < BATCH_MESSAGES {
-            let Some((line, result)) = self.decoder.next() else { break };
-            batch.lines.push(line);
-            batch.results.push(result);
+        while batch.results.len() < BATCH_MESSAGES && self.broken.is_none() {
+            match self.decoder.next() {
+                Ok(Some((line, result))) => {
+                    batch.lines.push(line);
+                    batch.results.push(result);
+                }
+                Ok(None) => break,
+                Err(error) => self.broken = Some(error),
+            }
         }
         if !batch.results.is_empty() {
             return Ok(Some(batch));
         }
-        match self.watch.failure(&self.name, self.packing, self.decoder.next_line()) {
+        match self.failure() {
             Some(error) => Err(error),
             None => Ok(None),
         }
     }
-}
 
-impl Decoder {
-    /// The next message; `None` at the end and where the input cannot be read on, which
-    /// [`Watch::failure`] tells apart.
-    fn next(&mut self) -> Option<(u64, Result<Record, Rejected>)> {
-        match self {
-            Decoder::Jsonl(lines) => lines.next(),
-            Decoder::OnlineRetail(reader) => match reader.next()? {
-                Ok(record) => Some((reader.line(), Ok(record))),
-                Err(ReadError::Line(bad)) => {
-                    Some((bad.line, Err(Rejected { message_id: None, raw: bad.raw, reason: bad.reason })))
-                }
-                Err(ReadError::Header { .. } | ReadError::Input { .. }) => None,
-            },
+    /// Why it cannot be read on, if that is so.
+    fn failure(&mut self) -> Option<InputError> {
+        let broken = self.broken.take();
+        if let Some(error @ ReadError::TooMany { .. }) = broken {
+            return Some(InputError::TooMany { name: self.name.clone(), reason: error.to_string() });
         }
-    }
-
-    /// The line that is read next.
-    fn next_line(&self) -> u64 {
-        match self {
-            Decoder::Jsonl(lines) => lines.lines.next_number(),
-            Decoder::OnlineRetail(reader) => reader.line() + 1,
-        }
-    }
-}
-
-/// The lines of a `jsonl` file. A message without a time has that of the greatest one before it,
-/// as the clock of a replay has.
-struct Jsonl {
-    lines: Lines<Unpacked>,
-    options: SourceOptions,
-    newest: Option<Micros>,
-    is_broken: bool,
-}
-
-impl Jsonl {
-    fn new(reader: Unpacked, options: SourceOptions) -> Jsonl {
-        let lines = Lines::new(reader, options.limits.max_event_bytes);
-        Jsonl { lines, options, newest: None, is_broken: false }
-    }
-
-    fn next(&mut self) -> Option<(u64, Result<Record, Rejected>)> {
-        let limit = self.options.limits.max_event_bytes;
-        while !self.is_broken {
-            let line = match self.lines.next() {
-                Ok(line) => line?,
-                Err(_) => {
-                    self.is_broken = true;
-                    break;
-                }
-            };
-            if !line.is_whole {
-                let reason = Refusal::TooLarge { bytes: line.bytes, limit };
-                return Some((line.number, Err(Rejected { message_id: None, raw: line.text.to_vec(), reason })));
-            }
-            if line.text.trim_ascii().is_empty() {
-                continue;
-            }
-            let context = decode::json::Context {
-                now: self.newest.unwrap_or_default(),
-                map_time: None,
-                currencies: &self.options.currencies,
-                limits: &self.options.limits,
-            };
-            let mut result = decode::json::message(line.text, &context);
-            match &result {
-                Ok(record) if self.newest.is_none() && record.message.at() == Micros::default() => {
-                    let reason = "no time, and no message before it has one that could stand in".to_owned();
-                    let message_id = Some(record.message.message_id().to_owned());
-                    result = Err(Rejected { message_id, raw: line.text.to_vec(), reason: Refusal::Invalid(reason) });
-                }
-                Ok(record) if record.message.at() <= self.options.not_after => {
-                    self.newest = self.newest.max(Some(record.message.at()));
-                }
-                _ => {}
-            }
-            return Some((line.number, result));
-        }
-        None
+        let failure = self.watch.failure(&self.name, self.packing, self.decoder.next_line())?;
+        Some(if self.format == Format::Retailrocket { failure.with_nothing_taken() } else { failure })
     }
 }
 

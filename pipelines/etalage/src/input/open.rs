@@ -15,7 +15,7 @@ use std::{
 use flate2::bufread::MultiGzDecoder;
 use parking_lot::Mutex;
 
-use super::InputError;
+use super::{InputError, Taken};
 
 /// The name that stands for standard input.
 pub const STANDARD_INPUT: &str = "-";
@@ -101,7 +101,13 @@ impl Opened {
     ) -> Result<Opened, InputError> {
         let mut magic = Vec::with_capacity(4);
         let read = stream.by_ref().take(4).read_to_end(&mut magic);
-        read.map_err(|error| InputError::Read { name: name.clone(), unpacked_bytes: 0, line: 1, error })?;
+        read.map_err(|error| InputError::Read {
+            name: name.clone(),
+            unpacked_bytes: 0,
+            line: 1,
+            taken: Taken::Before,
+            error,
+        })?;
         let packing = match magic[..] {
             [0x1f, 0x8b, ..] => Packing::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd] => Packing::Zstd,
@@ -134,16 +140,16 @@ impl Watch {
     pub(super) fn failure(&self, name: &str, packing: Packing, line: u64) -> Option<InputError> {
         let error = self.error.lock().take()?;
         let unpacked_bytes = self.unpacked.load(Ordering::Relaxed);
-        let name = name.to_owned();
+        let (name, taken) = (name.to_owned(), Taken::Before);
         Some(match (packing, error.kind()) {
             (Packing::Gzip | Packing::Zstd, io::ErrorKind::UnexpectedEof) => {
-                InputError::CutOff { name, packing, unpacked_bytes, line }
+                InputError::CutOff { name, packing, unpacked_bytes, line, taken }
             }
             // What the unpackers themselves object to has no number of the operating system.
             (Packing::Gzip | Packing::Zstd, _) if error.raw_os_error().is_none() => {
-                InputError::Damaged { name, packing, unpacked_bytes, line, error }
+                InputError::Damaged { name, packing, unpacked_bytes, line, taken, error }
             }
-            _ => InputError::Read { name, unpacked_bytes, line, error },
+            _ => InputError::Read { name, unpacked_bytes, line, taken, error },
         })
     }
 }

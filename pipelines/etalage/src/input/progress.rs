@@ -15,15 +15,15 @@ const DRAWS_PER_S: u8 = 10;
 /// Shows how much of an input was read, and how fast.
 pub struct Progress {
     bar: ProgressBar,
-    read_bytes: Arc<AtomicU64>,
+    read_bytes: Vec<Arc<AtomicU64>>,
     started: Instant,
     messages: u64,
 }
 
 impl Progress {
-    /// A bar for an input of `total_bytes`, of which `read_bytes` counts what was read. Draws
+    /// A bar for inputs of `total_bytes`, of each of which one of `read_bytes` counts what was read. Draws
     /// nothing where `quiet`.
-    pub fn new(total_bytes: Option<u64>, read_bytes: Arc<AtomicU64>, quiet: bool) -> Progress {
+    pub fn new(total_bytes: Option<u64>, read_bytes: Vec<Arc<AtomicU64>>, quiet: bool) -> Progress {
         let target = match quiet {
             true => ProgressDrawTarget::hidden(),
             false => ProgressDrawTarget::stderr_with_hz(DRAWS_PER_S),
@@ -40,7 +40,7 @@ impl Progress {
     /// Counts `messages` more.
     pub fn add(&mut self, messages: usize) {
         self.messages += messages as u64;
-        self.bar.set_position(self.read_bytes.load(Ordering::Relaxed));
+        self.bar.set_position(self.read_bytes.iter().map(|read| read.load(Ordering::Relaxed)).sum());
         self.bar.set_message(format!("{} messages, {}/s", HumanCount(self.messages), HumanCount(self.per_s())));
     }
 

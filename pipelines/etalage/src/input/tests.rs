@@ -178,6 +178,90 @@ fn online_retail_is_read_with_its_bad_lines() {
     assert_eq!(messages.iter().filter(|(line, _)| *line == 4).count(), 1, "the bad line names its number");
     let mut source = Source::new(Opened::path(&path).unwrap(), options(Format::OnlineRetail)).unwrap();
     while source.next_batch().unwrap().is_some() {}
-    let rows = source.rows().unwrap();
+    let Some(Tally::OnlineRetail(rows)) = source.tally() else { panic!("rows are counted") };
     assert_eq!((rows.rows, rows.sale, rows.non_items, rows.bad), (4, 3, 1, 1));
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/formats").join(name)
+}
+
+#[test]
+fn each_format_reads_its_own_files_and_no_others() {
+    let files = [
+        (Format::Rees46, "rees46.csv", 9),
+        (Format::Otto, "otto.jsonl", 9),
+        (Format::Retailrocket, "retailrocket_events.csv", 9),
+        (Format::Retailrocket, "retailrocket_properties.csv", 4),
+    ];
+    for (format, name, count) in files {
+        let mut usd = options(format);
+        usd.currencies = Currencies::only("USD");
+        let mut source = Source::new(Opened::path(&fixture(name)).unwrap(), usd).unwrap();
+        let batch = source.next_batch().unwrap().unwrap();
+        assert_eq!(batch.results.iter().flatten().count(), count, "{name}");
+        assert!(source.next_batch().unwrap().is_none());
+        assert!(source.tally().unwrap().to_string().contains(" unreadable"), "{name}");
+    }
+    let wrong = read(&fixture("otto.jsonl"), Format::Rees46).1.unwrap().to_string();
+    assert!(wrong.contains("otto.jsonl is no rees46 file") && wrong.contains("`event_time`, "), "{wrong}");
+    let (messages, error) = read(&fixture("rees46.csv"), Format::Otto);
+    assert!(error.is_none() && messages.iter().all(|(_, what)| what == "malformed"), "{messages:?}");
+}
+
+#[test]
+fn of_a_cut_file_that_is_put_into_order_nothing_is_taken() {
+    let dir = TempDir::new().unwrap();
+    let rows =
+        (0..5_000_u64).map(|at| format!("{},v,view,{},\n", 1_433_221_332_117 + at, at.wrapping_mul(0x9e37_79b9)));
+    let text = format!("timestamp,visitorid,event,itemid,transactionid\nbad\n{}", rows.collect::<String>());
+    let bytes = gzip(&text);
+    let path = written(&dir, "cut.csv.gz", &bytes[..bytes.len() / 2]);
+    let (messages, error) = read(&path, Format::Retailrocket);
+    assert_eq!(messages, [(2, "malformed".to_owned())]);
+    let Some(error @ InputError::CutOff { taken: Taken::Nothing, .. }) = error else { panic!("{error:?}") };
+    assert!(error.to_string().contains("none of its messages were taken"), "{error}");
+}
+
+#[test]
+fn several_files_are_merged_by_time() {
+    let paths = [fixture("retailrocket_events.csv"), fixture("retailrocket_properties.csv")];
+    let mut sources = Sources::open(&paths, &options(Format::Retailrocket)).unwrap();
+    let batch = sources.next_batch().unwrap().unwrap();
+    let at = |result: &Result<Record, Rejected>| result.as_ref().unwrap().message.at();
+    assert!(batch.results.is_sorted_by_key(at));
+    let files: Vec<_> = batch.lines.iter().map(|line| line.file).collect();
+    assert_eq!(files, [1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+    assert_eq!(batch.lines[0], FileLine { file: 1, line: 5 });
+    assert!(sources.next_batch().unwrap().is_none());
+    assert_eq!(sources.tallies().count(), 2);
+    assert_eq!(sources.total_bytes(), Some(sources.read_bytes().iter().map(|read| read.load(Ordering::Relaxed)).sum()));
+
+    let dir = TempDir::new().unwrap();
+    let (one, other) = (written(&dir, "one", EVENT.as_bytes()), written(&dir, "other", b"{}"));
+    let mut sources = Sources::open(&[one.clone(), other, one], &options(Format::Jsonl)).unwrap();
+    let batch = sources.next_batch().unwrap().unwrap();
+    let places: Vec<_> = batch.lines.iter().map(|line| (line.file, line.line)).collect();
+    assert_eq!(places, [(1, 1), (0, 1), (2, 1)], "a bad line has no time; of equal times the first file goes first");
+    let many = vec![dir.path().join("one"); MAX_FILES + 1];
+    assert!(matches!(Sources::open(&many, &options(Format::Jsonl)), Err(InputError::TooManyFiles { .. })));
+}
+
+#[test]
+fn what_was_merged_before_one_of_several_files_breaks_off_comes_out() {
+    let dir = TempDir::new().unwrap();
+    let line = |at: u64| EVENT.replace("m1", &format!("{:016x}", at.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    let text: String = (0..5_000).map(|at| line(at) + "\n").collect();
+    let bytes = gzip(&text);
+    let (whole, cut) = (written(&dir, "whole", text.as_bytes()), written(&dir, "cut", &bytes[..bytes.len() / 2]));
+    let mut sources = Sources::open(&[cut, whole], &options(Format::Jsonl)).unwrap();
+    let mut count = 0;
+    let error = loop {
+        match sources.next_batch() {
+            Ok(Some(batch)) => count += batch.results.len(),
+            Ok(None) => panic!("the cut is not told"),
+            Err(error) => break error,
+        }
+    };
+    assert!(count > 1_000 && matches!(error, InputError::CutOff { .. }), "{count}: {error}");
 }

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use etalage_model::{Position, Refusal};
 
+use crate::input::FileLine;
+
 /// Where items come from.
 #[derive(Debug)]
 pub enum Origin {
     /// A connection, or a generator.
     Named(Arc<str>),
-    /// A file.
-    File {
-        /// Its name.
-        name: Arc<str>,
+    /// Files.
+    Files {
+        /// Their names.
+        names: Arc<[String]>,
         /// The line of each item.
-        lines: Vec<u64>,
+        lines: Vec<FileLine>,
     },
     /// Partitions of topics, each in the order of its offsets.
     Topics {
@@ -70,8 +72,9 @@ impl Origin {
     pub(super) fn place(&self, at: usize) -> String {
         match self {
             Origin::Named(name) => name.to_string(),
-            Origin::File { name, lines } => {
-                lines.get(at).map_or_else(|| name.to_string(), |line| format!("{name}:{line}"))
+            Origin::Files { names, lines } => {
+                let Some(FileLine { file, line }) = lines.get(at) else { return names.join(", ") };
+                names.get(*file).map_or_else(|| line.to_string(), |name| format!("{name}:{line}"))
             }
             Origin::Topics { .. } => self.message(at).map_or_else(String::new, |message| {
                 format!("{}/{}@{}", message.topic, message.partition, message.offset)
@@ -135,8 +138,9 @@ mod tests {
 
     #[test]
     fn only_partitions_are_remembered() {
-        let file = Origin::File { name: "orders.csv".into(), lines: vec![17] };
-        assert_eq!((file.place(0), file.position(0)), ("orders.csv:17".to_owned(), None));
+        let names = ["orders.csv", "stock.csv"].map(str::to_owned);
+        let files = Origin::Files { names: names.into(), lines: vec![FileLine { file: 1, line: 17 }] };
+        assert_eq!((files.place(0), files.position(0)), ("stock.csv:17".to_owned(), None));
         assert!(Origin::Named("demo".into()).refused(0, &Refusal::Conflict).is_none());
     }
 }

@@ -20,21 +20,13 @@
 //! [`ReadError::Line`] at their place, belong to no run, interrupt none, and reading goes on.
 
 mod assembly;
-mod lines;
 mod row;
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    io::{self, Read},
-};
+use std::{collections::BTreeSet, io::Read};
 
-use self::{
-    assembly::Assembly,
-    lines::{Line, Lines},
-    row::Rows,
-};
-use crate::{Record, Refusal, money::Currencies};
+use self::{assembly::Assembly, row::Rows};
+use super::{ReadError, assembling::Assembling, lines::Lines};
+use crate::{Record, money::Currencies};
 
 /// The columns that the first line must name.
 pub const COLUMNS: [&str; 8] =
@@ -42,9 +34,6 @@ pub const COLUMNS: [&str; 8] =
 
 /// The currency of the file's prices.
 pub const CURRENCY: &str = "GBP";
-
-/// The most items of one message.
-pub const MAX_ITEMS: usize = 200;
 
 /// How the file is read.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,54 +75,9 @@ pub struct Counts {
     pub messages: u64,
 }
 
-/// A line that is no row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadLine {
-    /// Its number; the header is line 1.
-    pub line: u64,
-    /// Its bytes, without the line end.
-    pub raw: Vec<u8>,
-    /// What is wrong with it.
-    pub reason: Refusal,
-}
-
-impl fmt::Display for BadLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.reason)
-    }
-}
-
-/// Why there is no message here.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// One bad line; the reader goes on behind it.
-    #[error("{0}")]
-    Line(BadLine),
-    /// The input is empty or starts with another header. Only [`Reader::new`] says so.
-    #[error("this is no Online Retail file: the first line must be `{expected}`, found {found}")]
-    Header {
-        /// The header of this format.
-        expected: String,
-        /// What stands there.
-        found: String,
-    },
-    /// The input broke off (a truncated archive, a failing disk). Nothing follows, and the
-    /// message at hand is left out, since it may lack rows.
-    #[error("reading broke off at line {line}: {source}")]
-    Input {
-        /// The line that was being read.
-        line: u64,
-        /// What the input said.
-        source: io::Error,
-    },
-}
-
 /// Reads messages, and the bad lines between them, in the order of the file.
 pub struct Reader<R> {
-    lines: Lines<R>,
-    rows: Rows,
-    assembly: Assembly,
-    is_at_end: bool,
+    rows: Assembling<R, Assembly>,
 }
 
 impl<R: Read> Reader<R> {
@@ -143,39 +87,22 @@ impl<R: Read> Reader<R> {
     /// [`ReadError::Header`] where it is not the one of this format, [`ReadError::Input`] where
     /// it could not be read.
     pub fn new(input: R, options: Options) -> Result<Reader<R>, ReadError> {
-        let mut lines = Lines::new(input);
+        let mut lines = Lines::csv(input);
         let mut rows = Rows::new();
-        check_header(&mut lines, &mut rows)?;
-        Ok(Reader { lines, rows, assembly: Assembly::new(options), is_at_end: false })
+        lines.header("Online Retail", |header| {
+            if rows.is_header(header) { Ok(()) } else { Err(format!("be `{}`", COLUMNS.join(","))) }
+        })?;
+        Ok(Reader { rows: Assembling::new(lines, Assembly::new(rows, options)) })
     }
 
     /// What was read so far.
     pub fn counts(&self) -> Counts {
-        self.assembly.counts()
+        self.rows.assembly.counts()
     }
 
     /// The number of the last line that was read.
     pub fn line(&self) -> u64 {
-        self.lines.line()
-    }
-
-    /// Reads one record of the file.
-    fn advance(&mut self) {
-        match self.lines.record() {
-            Ok(Some(Ok(line))) => match self.rows.row(&line.text, self.assembly.options()) {
-                Ok(row) => self.assembly.absorb(&row, &line),
-                Err(reason) => self.assembly.bad(BadLine { line: line.number, raw: line.text, reason }),
-            },
-            Ok(Some(Err(bad))) => self.assembly.bad(bad),
-            Ok(None) => {
-                self.is_at_end = true;
-                self.assembly.finish();
-            }
-            Err(source) => {
-                self.is_at_end = true;
-                self.assembly.break_off(ReadError::Input { line: self.lines.line() + 1, source });
-            }
-        }
+        self.rows.line()
     }
 }
 
@@ -183,29 +110,6 @@ impl<R: Read> Iterator for Reader<R> {
     type Item = Result<Record, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(ready) = self.assembly.take() {
-                return Some(ready);
-            }
-            if self.is_at_end {
-                return None;
-            }
-            self.advance();
-        }
-    }
-}
-
-/// The most of a wrong header that is shown, in characters.
-const SHOWN_CHARS: usize = 120;
-
-fn check_header<R: Read>(lines: &mut Lines<R>, rows: &mut Rows) -> Result<(), ReadError> {
-    let header = |found| Err(ReadError::Header { expected: COLUMNS.join(","), found });
-    match lines.record().map_err(|source| ReadError::Input { line: 1, source })? {
-        None => header("nothing".to_owned()),
-        Some(Ok(line)) if rows.is_header(&line.text) => Ok(()),
-        Some(Ok(Line { text, .. }) | Err(BadLine { raw: text, .. })) => {
-            let shown: String = String::from_utf8_lossy(&text).chars().take(SHOWN_CHARS).collect();
-            header(format!("`{}`", shown.escape_debug()))
-        }
+        self.rows.next().map(|result| result.map(|(_, record)| record))
     }
 }

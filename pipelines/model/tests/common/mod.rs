@@ -1,6 +1,8 @@
 //! A shop in EUR that converts GBP, and short ways to decode with it.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod files;
+
 use std::collections::BTreeMap;
 
 use etalage_model::{

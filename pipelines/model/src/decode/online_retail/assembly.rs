@@ -1,87 +1,101 @@
 //! Rows into messages: sales and cancellations by runs, stock by rows.
 
-use std::{collections::VecDeque, mem};
+use std::collections::VecDeque;
 
 use super::{
-    BadLine, CURRENCY, Counts, MAX_ITEMS, Options, ReadError,
-    lines::Line,
-    row::{Class, Row},
+    CURRENCY, Counts, Options,
+    row::{Class, Row, Rows},
 };
 use crate::{
-    Event, EventKind, InputKind, Inventory, Item, Message, Micros, Record, Refusal, StockOp, Sym,
-    decode::fingerprint::fingerprint, hash::hash128,
+    EventKind, Inventory, Record, Refusal, StockOp, Sym,
+    decode::{
+        BadLine, ReadError,
+        assembling::{self, Placed},
+        draft::{Draft, Origin, plain_item, stock_record, symbol},
+        lines::Line,
+    },
 };
 
-/// The run at hand, and what came out and was not taken yet.
+const ORIGIN: Origin = Origin { name: "online-retail", currency: CURRENCY };
+
+/// Rows that go in, and what came out and was not taken yet.
 pub(super) struct Assembly {
-    options: Options,
-    counts: Counts,
-    run: Option<Run>,
-    ready: VecDeque<Result<Record, ReadError>>,
+    rows: Rows,
+    runs: Runs,
 }
 
 impl Assembly {
-    pub(super) fn new(options: Options) -> Assembly {
-        Assembly { options, counts: Counts::default(), run: None, ready: VecDeque::new() }
-    }
-
-    pub(super) fn options(&self) -> &Options {
-        &self.options
+    pub(super) fn new(rows: Rows, options: Options) -> Assembly {
+        Assembly { rows, runs: Runs { options, counts: Counts::default(), run: None, ready: VecDeque::new() } }
     }
 
     pub(super) fn counts(&self) -> Counts {
-        self.counts
+        self.runs.counts
+    }
+}
+
+impl assembling::Assembly for Assembly {
+    fn absorb(&mut self, line: Line) {
+        let row = self.rows.row(&line.text, &self.runs.options);
+        if let Err(reason) = row.and_then(|row| self.runs.absorb(&row, &line)) {
+            self.bad(BadLine { line: line.number, raw: line.text, reason });
+        }
     }
 
-    /// The next message or bad line, if one is complete.
-    pub(super) fn take(&mut self) -> Option<Result<Record, ReadError>> {
-        self.ready.pop_front()
+    fn bad(&mut self, bad: BadLine) {
+        self.runs.counts.rows += 1;
+        self.runs.counts.bad += 1;
+        self.runs.ready.push_back(Err(ReadError::Line(bad)));
     }
 
-    /// A line that is no row.
-    pub(super) fn bad(&mut self, bad: BadLine) {
-        self.counts.rows += 1;
-        self.counts.bad += 1;
-        self.ready.push_back(Err(ReadError::Line(bad)));
+    fn finish(&mut self) {
+        self.runs.close();
     }
 
-    /// The end of the input.
-    pub(super) fn finish(&mut self) {
-        self.close_run();
+    fn break_off(&mut self) {
+        self.runs.run = None;
     }
 
-    /// The input broke off. The run at hand may lack rows; as a message it would have another id
-    /// than the whole one, and count beside it when the file is read again. So it is dropped.
-    pub(super) fn break_off(&mut self, error: ReadError) {
-        self.run = None;
-        self.ready.push_back(Err(error));
+    fn take(&mut self) -> Option<Placed> {
+        self.runs.ready.pop_front()
     }
+}
 
+/// The run at hand, and what is complete.
+struct Runs {
+    options: Options,
+    counts: Counts,
+    run: Option<Run>,
+    ready: VecDeque<Placed>,
+}
+
+impl Runs {
     /// The row that `line` holds.
-    pub(super) fn absorb(&mut self, row: &Row<'_>, line: &Line) {
-        let (Some(item_id), Ok(country)) = (Sym::admit(row.code), row.country.map(admitted).transpose()) else {
-            let reason = Refusal::Invalid("vocabulary full: raise max_symbols".to_owned());
-            return self.bad(BadLine { line: line.number, raw: line.text.clone(), reason });
-        };
+    fn absorb(&mut self, row: &Row<'_>, line: &Line) -> Result<(), Refusal> {
+        let item_id = symbol(row.code)?;
+        let country = row.country.map(symbol).transpose()?;
         self.count(row.class);
         if self.run.as_ref().is_some_and(|run| !run.continues_with(row, country)) {
-            self.close_run();
+            self.close();
         }
         if self.options.non_items.contains(row.code) {
             self.counts.non_items += 1;
-            return;
+            return Ok(());
         }
         match row.class {
             Class::BadDebt => {}
-            Class::Adjust | Class::Free => self.push(stock_change(row, item_id, line)),
+            Class::Adjust | Class::Free => self.push((line.number, stock_change(row, item_id, line))),
             Class::Sale | Class::Cancel => {
                 let run = self.run.get_or_insert_with(|| Run::starting_with(row, country, line));
-                run.add(row, item_id, line);
-                if run.items.len() == MAX_ITEMS {
-                    self.close_run();
+                // A cancellation's quantity is below 0: so many units come back.
+                let item = plain_item(item_id, row.quantity.abs(), row.price_micros);
+                run.draft.add(&line.text, line.number, item, row.shop_price_micros);
+                if run.draft.is_full() {
+                    self.close();
                 }
             }
         }
+        Ok(())
     }
 
     fn count(&mut self, class: Class) {
@@ -95,32 +109,20 @@ impl Assembly {
         } += 1;
     }
 
-    fn close_run(&mut self) {
+    fn close(&mut self) {
         if let Some(run) = self.run.take() {
-            self.push(run.record());
+            self.push(run.draft.record(ORIGIN));
         }
     }
 
-    fn push(&mut self, record: Record) {
+    fn push(&mut self, placed: (u64, Record)) {
         self.counts.messages += 1;
-        self.ready.push_back(Ok(record));
+        self.ready.push_back(Ok(placed));
     }
 }
 
-fn admitted(text: &str) -> Result<Sym, ()> {
-    Sym::admit(text).ok_or(())
-}
-
-/// The id of the message that `rows` make, the first of which stands at `line`.
-fn message_id(rows: &[u8], line: u64) -> String {
-    let mut hashed = Vec::with_capacity(rows.len() + 8);
-    hashed.extend_from_slice(rows);
-    hashed.extend_from_slice(&line.to_le_bytes());
-    format!("online-retail:{:032x}", hash128(&hashed))
-}
-
 fn stock_change(row: &Row<'_>, item_id: Sym, line: &Line) -> Record {
-    let mut stock = Inventory {
+    let stock = Inventory {
         message_id: String::new(),
         item_id,
         location_id: None,
@@ -128,93 +130,31 @@ fn stock_change(row: &Row<'_>, item_id: Sym, line: &Line) -> Record {
         version: None,
         occurred_at: row.at,
     };
-    let given = message_id(&line.text, line.number);
-    let fingerprint = fingerprint(InputKind::Inventory, &stock, "", Some(given));
-    stock.message_id = fingerprint.message_id;
-    Record { message: Message::Inventory(stock), content: fingerprint.content }
+    stock_record(stock, ORIGIN, &line.text, line.number)
 }
 
 /// Consecutive rows that are one message.
 struct Run {
     class: Class,
-    invoice: String,
-    at: Micros,
-    customer: Option<String>,
-    country: Option<Sym>,
-    first_line: u64,
-    /// The rows as they stand in the file, for the message id.
-    rows: Vec<u8>,
-    /// Their prices are the file's, as the fingerprint wants them.
-    items: Vec<Item>,
-    shop_prices_micros: Vec<i64>,
+    draft: Draft,
 }
 
 impl Run {
     fn starting_with(row: &Row<'_>, country: Option<Sym>, line: &Line) -> Run {
-        Run {
-            class: row.class,
-            invoice: row.invoice.to_owned(),
-            at: row.at,
-            customer: row.customer.map(str::to_owned),
-            country,
-            first_line: line.number,
-            rows: Vec::new(),
-            items: Vec::new(),
-            shop_prices_micros: Vec::new(),
-        }
+        let kind = if row.class == Class::Cancel { EventKind::Refund } else { EventKind::Purchase };
+        let mut draft = Draft::new(kind, row.at, line.number);
+        draft.event.transaction_id = Some(row.invoice.to_owned());
+        draft.event.user_id = row.customer.map(str::to_owned);
+        draft.event.country = country;
+        Run { class: row.class, draft }
     }
 
     fn continues_with(&self, row: &Row<'_>, country: Option<Sym>) -> bool {
+        let event = &self.draft.event;
         self.class == row.class
-            && self.invoice == row.invoice
-            && self.at == row.at
-            && self.customer.as_deref() == row.customer
-            && self.country == country
-    }
-
-    fn add(&mut self, row: &Row<'_>, item_id: Sym, line: &Line) {
-        self.rows.extend_from_slice(&line.text);
-        self.rows.push(b'\n');
-        self.shop_prices_micros.push(row.shop_price_micros);
-        self.items.push(Item {
-            item_id,
-            brand: None,
-            category: None,
-            variant: None,
-            list_id: None,
-            location_id: None,
-            // A cancellation's quantity is below 0: so many units come back.
-            quantity: row.quantity.abs(),
-            price_micros: row.price_micros,
-        });
-    }
-
-    fn record(mut self) -> Record {
-        let mut event = Event {
-            message_id: String::new(),
-            kind: if self.class == Class::Cancel { EventKind::Refund } else { EventKind::Purchase },
-            name: None,
-            timestamp: self.at,
-            user_id: self.customer.take(),
-            anonymous_id: None,
-            previous_id: None,
-            group_id: None,
-            country: self.country,
-            device: None,
-            language: None,
-            channel: None,
-            transaction_id: Some(mem::take(&mut self.invoice)),
-            value_micros: None,
-            coupon: None,
-            search_term: None,
-            items: mem::take(&mut self.items),
-        };
-        let given = message_id(&self.rows, self.first_line);
-        let fingerprint = fingerprint(InputKind::Events, &event, CURRENCY, Some(given));
-        event.message_id = fingerprint.message_id;
-        for (item, shop_price) in event.items.iter_mut().zip(&self.shop_prices_micros) {
-            item.price_micros = *shop_price;
-        }
-        Record { message: Message::Event(event), content: fingerprint.content }
+            && event.transaction_id.as_deref() == Some(row.invoice)
+            && event.timestamp == row.at
+            && event.user_id.as_deref() == row.customer
+            && event.country == country
     }
 }

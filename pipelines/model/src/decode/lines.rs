@@ -1,17 +1,18 @@
-//! Lines of text into records. A quoted field may hold line ends (RFC 4180), so a record may span
-//! lines; a quote that is never closed must not swallow the file. A record that is still open at
-//! the end of its line is therefore read on for a few lines only, and where that does not close
-//! it properly, its first line alone is bad and the next line is read afresh.
+//! Lines of text into records. Of JSON, a record is a line. In CSV a quoted field may hold line
+//! ends (RFC 4180), so a record may span lines; a quote that is never closed must not swallow the
+//! file. A record that is still open at the end of its line is therefore read on for a few lines
+//! only, and where that does not close it properly, its first line alone is bad and the next line
+//! is read afresh.
 
 use std::{
     collections::VecDeque,
     io::{self, BufRead, BufReader, Read},
 };
 
-use super::BadLine;
+use super::{BadLine, ReadError};
 use crate::Refusal;
 
-/// The most bytes of one line that are kept; a longer one is a bad line.
+/// The most bytes of one line of CSV that are kept; a longer one is a bad line.
 const MAX_LINE_BYTES: usize = 65_536;
 
 /// The most lines that one record may span.
@@ -19,6 +20,9 @@ const MAX_RECORD_LINES: usize = 16;
 
 /// How many bytes are read at once.
 const READ_BYTES: usize = 262_144;
+
+/// The most of a wrong header that is shown, in characters.
+const SHOWN_CHARS: usize = 120;
 
 /// A line, or a record of several.
 pub(super) struct Line {
@@ -35,16 +39,48 @@ pub(super) struct Lines<R> {
     input: BufReader<R>,
     last: u64,
     waiting: VecDeque<Line>,
+    /// The most bytes of one line that are kept.
+    limit: usize,
+    has_quotes: bool,
 }
 
 impl<R: Read> Lines<R> {
-    pub(super) fn new(input: R) -> Lines<R> {
-        Lines { input: BufReader::with_capacity(READ_BYTES, input), last: 0, waiting: VecDeque::new() }
+    /// Records of CSV.
+    pub(super) fn csv(input: R) -> Lines<R> {
+        Lines::new(input, MAX_LINE_BYTES, true)
+    }
+
+    /// Records of JSON, each a line of at most `limit` bytes.
+    pub(super) fn json(input: R, limit: usize) -> Lines<R> {
+        Lines::new(input, limit, false)
+    }
+
+    fn new(input: R, limit: usize, has_quotes: bool) -> Lines<R> {
+        let input = BufReader::with_capacity(READ_BYTES, input);
+        Lines { input, last: 0, waiting: VecDeque::new(), limit, has_quotes }
     }
 
     /// The number of the last line that was read.
     pub(super) fn line(&self) -> u64 {
         self.last
+    }
+
+    /// Reads the header of a file of `format`: what `accept` makes of it, or says that it must do.
+    pub(super) fn header<T>(
+        &mut self,
+        format: &'static str,
+        accept: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<T, ReadError> {
+        let (text, is_record) = match self.record().map_err(|source| ReadError::Input { line: 1, source })? {
+            None => (Vec::new(), false),
+            Some(Ok(line)) => (line.text, true),
+            Some(Err(bad)) => (bad.raw, false),
+        };
+        accept(if is_record { &text } else { b"" }).map_err(|must| {
+            let shown: String = String::from_utf8_lossy(&text).chars().take(SHOWN_CHARS).collect();
+            let found = if text.is_empty() { "nothing".to_owned() } else { format!("`{}`", shown.escape_debug()) };
+            ReadError::Header { format, must, found }
+        })
     }
 
     /// The next record, blank lines before it passed over. `None` at the end.
@@ -57,10 +93,10 @@ impl<R: Read> Lines<R> {
             }
         };
         if let Some(bytes) = line.too_long {
-            let reason = Refusal::TooLarge { bytes, limit: MAX_LINE_BYTES };
+            let reason = Refusal::TooLarge { bytes, limit: self.limit };
             return Ok(Some(Err(BadLine { line: line.number, raw: line.text, reason })));
         }
-        if !line.text.contains(&b'"') {
+        if !self.has_quotes || !line.text.contains(&b'"') {
             return Ok(Some(Ok(line)));
         }
         let first_bytes = line.text.len();
@@ -93,15 +129,15 @@ impl<R: Read> Lines<R> {
 
     fn read_line(&mut self) -> io::Result<Option<Line>> {
         let mut text = Vec::new();
-        let kept = self.input.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut text)?;
+        let kept = self.input.by_ref().take(self.limit as u64 + 1).read_until(b'\n', &mut text)?;
         if kept == 0 {
             return Ok(None);
         }
         let mut too_long = None;
         if text.last() == Some(&b'\n') {
             text.pop();
-        } else if kept > MAX_LINE_BYTES {
-            text.truncate(MAX_LINE_BYTES);
+        } else if kept > self.limit {
+            text.truncate(self.limit);
             too_long = Some(kept + self.input.skip_until(b'\n')?);
         }
         self.last += 1;
@@ -149,7 +185,7 @@ mod tests {
     use super::*;
 
     fn records(text: &[u8]) -> Vec<(u64, Result<String, String>)> {
-        let mut lines = Lines::new(text);
+        let mut lines = Lines::csv(text);
         let mut records = Vec::new();
         while let Some(record) = lines.record().unwrap() {
             let utf8 = |text: Vec<u8>| String::from_utf8(text).unwrap();
