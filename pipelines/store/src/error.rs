@@ -8,7 +8,7 @@ use std::{
 
 use etalage_model::Tick;
 
-use crate::format::SEGMENT_HEAD_BYTES;
+use crate::format::{SEGMENT_HEAD_BYTES, segment_seq};
 
 /// What became of a write that ended in an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +165,10 @@ fn fate_text(fate: Fate) -> &'static str {
 
 /// How to go on after damage at `offset` of `path`.
 fn advice(path: &Path, offset: u64) -> String {
+    let is_segment = path.file_name().and_then(|name| name.to_str()).and_then(segment_seq).is_some();
+    if !is_segment {
+        return "Restore the folder from a copy".to_owned();
+    }
     let restore = "Restore the folder from a copy; or, to go on without what stands there and everything after it, \
                    copy the folder, then";
     let path = path.display();
