@@ -39,6 +39,8 @@ pub(crate) struct SimDisk {
 struct State {
     names: BTreeMap<PathBuf, Node>,
     durable_names: BTreeMap<PathBuf, Node>,
+    /// Durable names that were removed since; a power loss may bring them back.
+    removed: BTreeSet<PathBuf>,
     locked: BTreeSet<PathBuf>,
     drawn: u64,
     calls: Vec<Call>,
@@ -127,6 +129,7 @@ impl SimDisk {
         let state = self.state.lock().unwrap();
         let mut random = Random(seed);
         let mut found = state.durable_names.clone();
+        found.retain(|path, _| !state.removed.contains(path) || random.below(2) == 0);
         for (path, node) in &state.names {
             if random.below(2) == 0 {
                 found.insert(path.clone(), node.clone());
@@ -259,14 +262,17 @@ impl Disk for SimDisk {
             return Err(ErrorKind::NotFound.into());
         }
         self.call(Call::Remove)?;
-        let removed = self.state.lock().unwrap().names.remove(path);
-        removed.map(drop).ok_or_else(|| ErrorKind::NotFound.into())
+        let mut state = self.state.lock().unwrap();
+        state.names.remove(path);
+        state.removed.insert(path.to_path_buf());
+        Ok(())
     }
 
     fn sync_folder(&self, _dir: &Path) -> io::Result<()> {
         self.call(Call::SyncFolder)?;
         let mut state = self.state.lock().unwrap();
         state.durable_names = state.names.clone();
+        state.removed.clear();
         Ok(())
     }
 
