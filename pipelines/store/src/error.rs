@@ -123,6 +123,14 @@ pub enum StoreError {
     /// A value could not be turned into bytes; nothing was written.
     #[error("{0}")]
     Codec(#[from] etalage_model::codec::CodecError),
+    /// There are receipts, and not the key that they were made with.
+    #[error("{} has receipts, and their key {} is missing; put the key back, or, if it is lost, move the receipts away: a new key is drawn then", .receipts.display(), .path.display())]
+    MissingKey {
+        /// Where the key should be.
+        path: PathBuf,
+        /// The receipts.
+        receipts: PathBuf,
+    },
     /// The quarantine's file cannot be used.
     #[error("the quarantine {}: {error}; if the file is damaged, move it away: an empty one is made, and the log is not touched", .path.display())]
     Quarantine {

@@ -338,7 +338,7 @@ impl Log {
 }
 
 /// Whether `error` says that there is no room: a state that passes.
-fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

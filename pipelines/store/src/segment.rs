@@ -310,11 +310,13 @@ fn open_listed(disk: &dyn Disk, segment: &Segment) -> Result<(Box<dyn DiskFile>,
         let (version, salt) = version_and_salt(&bytes);
         Ok(Some((file, version, salt)))
     };
-    for path in [path, &beside(path)] {
-        match open(path)? {
-            Some(found) if found.2 == head.salt => return Ok(found),
-            _ => {}
-        }
+    let is_listed = |found: &(Box<dyn DiskFile>, u8, u32)| found.2 == head.salt;
+    if let Some(found) = open(path)?.filter(is_listed) {
+        return Ok(found);
+    }
+    // What lies beside may be in the making, and is not looked for then.
+    if let Some(found) = open(&beside(path)).ok().flatten().filter(is_listed) {
+        return Ok(found);
     }
     open(path)?.ok_or_else(|| StoreError::io("open", path)(io::ErrorKind::NotFound.into()))
 }

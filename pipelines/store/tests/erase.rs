@@ -3,7 +3,16 @@
 
 mod support;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use etalage_model::{Binding, Message, Position, Record};
 use etalage_store::{Durability, Frame, Log, LogOptions, Rewritten, StoreError, frames, frames_on};
@@ -197,6 +206,42 @@ fn readers_under_way_go_on() {
         assert!(turned >= count, "after {count}");
         assert_eq!(all[turned..], after[turned..], "after {count}");
     }
+}
+
+/// Readers take no lock: whatever moment they begin in, they find whole frames, old or new.
+#[test]
+fn readers_may_begin_at_any_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let before: Vec<Frame> = (0..60).map(mixed).collect();
+    let mut log = store(dir.path(), &before);
+    let done = AtomicBool::new(false);
+    let read = thread::scope(|scope| {
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut read = 0;
+                    while !done.load(Ordering::Relaxed) {
+                        let found = collect(frames(dir.path())).unwrap();
+                        assert!(found.len() >= before.len());
+                        for (found, before) in found.iter().zip(&before) {
+                            assert_eq!((found.tick, &found.binding), (before.tick, &before.binding));
+                            assert!(found.records.iter().all(|record| before.records.contains(record)));
+                        }
+                        read += 1;
+                    }
+                    read
+                })
+            })
+            .collect();
+        for round in 0..20u64 {
+            log.rewrite(&mut |record| record.content % 20 != round).unwrap();
+            log.append(before[59].tick + round, &records(0, 1)).unwrap();
+            thread::sleep(Duration::from_millis(2));
+        }
+        done.store(true, Ordering::Relaxed);
+        readers.into_iter().map(|reader| reader.join().unwrap()).sum::<u64>()
+    });
+    assert!(read > 20, "{read}");
 }
 
 #[test]

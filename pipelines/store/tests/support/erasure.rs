@@ -21,7 +21,7 @@ pub(crate) fn frame(n: u64) -> Frame {
 /// The `n`-th frame, in which every second event is the person's.
 pub(crate) fn mixed(n: u64) -> Frame {
     let mut frame = frame(n);
-    for record in frame.records.iter_mut().filter(|record| record.content % 2 == 0 || n % 5 == 0) {
+    for record in frame.records.iter_mut().filter(|record| record.content.is_multiple_of(2) || n.is_multiple_of(5)) {
         if let Message::Event(event) = &mut record.message {
             event.user_id = Some(WHO.to_owned());
         }
