@@ -137,7 +137,7 @@ fn it_is_asked_once_for_each_record_in_order() {
     let mut asked: Vec<Record> = Vec::new();
     log.rewrite(&mut |record| {
         asked.push(record.clone());
-        asked.len() % 3 > 0
+        !asked.len().is_multiple_of(3)
     })
     .unwrap();
     let all: Vec<Record> = before.into_iter().flat_map(|frame| frame.records).collect();

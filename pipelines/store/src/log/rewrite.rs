@@ -6,9 +6,9 @@
 //! rewritten one the head is written over, since it says what came before. **Memory**: one frame and
 //! two windows of the reader. **Room**: the segments that change are on the disk twice for a while.
 
-use etalage_model::{Binding, Record, codec};
-
 use std::path::PathBuf;
+
+use etalage_model::{Binding, Record, codec};
 
 use super::{Log, is_full};
 use crate::{
