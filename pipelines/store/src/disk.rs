@@ -1,12 +1,12 @@
-//! Every file call of the log, behind two small traits. [`RealDisk`] is the operating system; a
+//! Every file call of the log and of the receipts, behind two small traits. [`RealDisk`] is the operating system; a
 //! simulation that loses what was not synced, or fails the n-th call, stands in its place in
 //! tests.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     hash::{BuildHasher, Hasher, RandomState},
-    io::{self, Write},
-    os::unix::fs::FileExt,
+    io::{self, Read, Write},
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -22,11 +22,18 @@ pub trait Disk: Send + Sync {
     /// A new, empty file; an error where the name is taken.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
+    /// As [`Disk::create`], and nobody but the owner may read it.
+    fn create_private(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
     /// An existing file, to be read only.
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
     /// An existing file, to be read and appended to.
     fn open_to_append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Writes `bytes` over the first ones of an existing file, and returns when they are on the device.
+    /// After an error any part of them may have been written.
+    fn overwrite_start(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
     /// Gives the file `from` the name `to`, in one step.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -43,6 +50,9 @@ pub trait Disk: Send + Sync {
 
     /// A number that nobody can foresee.
     fn draw(&self) -> u64;
+
+    /// Bytes that are fit to be a key.
+    fn draw_key(&self) -> io::Result<[u8; 32]>;
 }
 
 /// An open file. Appended bytes survive the process at once, and a power loss after
@@ -97,12 +107,24 @@ impl Disk for RealDisk {
         Ok(Box::new(RealFile(OpenOptions::new().read(true).append(true).create_new(true).open(path)?)))
     }
 
+    fn create_private(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).append(true).create_new(true).mode(0o600).open(path)?;
+        Ok(Box::new(RealFile(file)))
+    }
+
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(RealFile(File::open(path)?)))
     }
 
     fn open_to_append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(RealFile(OpenOptions::new().read(true).append(true).open(path)?)))
+    }
+
+    fn overwrite_start(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        // Not opened to append: such a file takes every write at its end.
+        let file = OpenOptions::new().write(true).open(path)?;
+        file.write_all_at(bytes, 0)?;
+        file.sync_data()
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -129,6 +151,12 @@ impl Disk for RealDisk {
     fn draw(&self) -> u64 {
         // The standard library seeds these keys from the operating system's random source.
         RandomState::new().build_hasher().finish()
+    }
+
+    fn draw_key(&self) -> io::Result<[u8; 32]> {
+        let mut key = [0; 32];
+        File::open("/dev/urandom")?.read_exact(&mut key)?;
+        Ok(key)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use etalage_model::Tick;
 
-use crate::format::SEGMENT_HEAD_BYTES;
+use crate::format::{SEGMENT_HEAD_BYTES, segment_seq};
 
 /// What became of a write that ended in an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +123,14 @@ pub enum StoreError {
     /// A value could not be turned into bytes; nothing was written.
     #[error("{0}")]
     Codec(#[from] etalage_model::codec::CodecError),
+    /// There are receipts, and not the key that they were made with.
+    #[error("{} has receipts, and their key {} is missing; put the key back, or, if it is lost, move the receipts away: a new key is drawn then", .receipts.display(), .path.display())]
+    MissingKey {
+        /// Where the key should be.
+        path: PathBuf,
+        /// The receipts.
+        receipts: PathBuf,
+    },
     /// The quarantine's file cannot be used.
     #[error("the quarantine {}: {error}; if the file is damaged, move it away: an empty one is made, and the log is not touched", .path.display())]
     Quarantine {
@@ -165,6 +173,10 @@ fn fate_text(fate: Fate) -> &'static str {
 
 /// How to go on after damage at `offset` of `path`.
 fn advice(path: &Path, offset: u64) -> String {
+    let is_segment = path.file_name().and_then(|name| name.to_str()).and_then(segment_seq).is_some();
+    if !is_segment {
+        return "Restore the folder from a copy".to_owned();
+    }
     let restore = "Restore the folder from a copy; or, to go on without what stands there and everything after it, \
                    copy the folder, then";
     let path = path.display();

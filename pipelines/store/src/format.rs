@@ -55,7 +55,7 @@ pub(crate) struct SegmentHead {
     pub(crate) salt: u32,
 }
 
-/// Why bytes are no segment head.
+/// Why bytes are no segment head, or no manifest.
 pub(crate) enum BadHead {
     Newer(u8),
     Broken(&'static str),
@@ -99,6 +99,12 @@ impl SegmentHead {
             salt: u32_at(bytes, 56),
         })
     }
+}
+
+/// Version and salt in the head of a segment, unchecked: they stay as they are while the rest of a head
+/// is written over.
+pub(crate) fn version_and_salt(bytes: &[u8; SEGMENT_HEAD_BYTES]) -> (u8, u32) {
+    (bytes[7], u32_at(bytes, 56))
 }
 
 /// The first bytes of a frame.

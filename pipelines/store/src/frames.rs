@@ -22,7 +22,8 @@ pub struct Frame {
 }
 
 /// Every frame of the log in `dir`, in order, up to the end that it has now. Takes no lock: a
-/// [`Log`](crate::Log) may go on writing. A torn tail ends the frames as an intact end does (see
+/// [`Log`](crate::Log) may go on writing. Where it rewrites itself meanwhile, the segments that were not
+/// begun yet are read as they are then: the same frames, without the records that were dropped. A torn tail ends the frames as an intact end does (see
 /// [`Frames::torn_bytes`]); any other damage is an error, after which nothing more comes.
 ///
 /// **Bound**: one frame, and a window of 256 KiB.
@@ -43,6 +44,19 @@ pub fn frames_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Frames, StoreError> 
     let Some(first) = waiting.front() else { return Err(StoreError::NoStore { path: dir.to_path_buf() }) };
     let epoch = first.head.epoch;
     Ok(Frames { disk, epoch, waiting, reader: None, torn_bytes: 0 })
+}
+
+/// What the payload of a frame with `count` records holds; otherwise what is wrong with it.
+pub(crate) fn decode_payload(version: u8, count: u32, payload: &[u8]) -> Result<(Vec<Record>, Binding), String> {
+    let decoded = match version {
+        1 => codec::decode(payload).map(|records| (records, Binding::default())),
+        _ => codec::decode::<(Vec<Record>, Binding)>(payload),
+    };
+    match decoded {
+        Ok(held) if held.0.len() == count as usize => Ok(held),
+        Ok((records, _)) => Err(format!("the frame has {} records and names {count}", records.len())),
+        Err(error) => Err(format!("the frame's records cannot be decoded ({error})")),
+    }
 }
 
 /// The iterator that [`frames`] gives.
@@ -75,22 +89,10 @@ impl Frames {
             let (begins_at, version) = (reader.at(), reader.version());
             let ended = match reader.step()? {
                 Step::Frame(head, payload) => {
-                    let decoded = match version {
-                        1 => codec::decode(payload).map(|records| (records, Binding::default())),
-                        _ => codec::decode::<(Vec<Record>, Binding)>(payload),
-                    };
+                    let decoded = decode_payload(version, head.count, payload);
                     return match decoded {
-                        Ok((records, binding)) if records.len() == head.count as usize => {
-                            Ok(Some(Frame { tick: head.tick, records, binding }))
-                        }
-                        Ok((records, _)) => {
-                            let what = format!("the frame has {} records and names {}", records.len(), head.count);
-                            Err(reader.corrupt_frame(begins_at, what))
-                        }
-                        Err(error) => {
-                            let what = format!("the frame's records cannot be decoded ({error})");
-                            Err(reader.corrupt_frame(begins_at, what))
-                        }
+                        Ok((records, binding)) => Ok(Some(Frame { tick: head.tick, records, binding })),
+                        Err(what) => Err(reader.corrupt_frame(begins_at, what)),
                     };
                 }
                 Step::End => reader.seq(),

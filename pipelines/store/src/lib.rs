@@ -1,5 +1,5 @@
-//! The embedded store of etalage: the [`Log`] of everything that was taken, and the
-//! [`Quarantine`] of what was not.
+//! The embedded store of etalage: the [`Log`] of everything that was taken, the [`Quarantine`] of
+//! what was not, and the [`Receipts`] of what was erased from both.
 //!
 //! **The log** is a folder of append-only segment files. One [`Log::append`] writes one frame:
 //! the records of one group commit and the tick they are bound to. When it returns, the frame is
@@ -13,9 +13,11 @@
 //!   loss under [`Durability::Process`] may end in that error too: it promises less.
 //! - After a failed write or fsync nothing more is written, since nobody knows what the disk
 //!   holds; the exception is a full disk, where the frame was taken back and can be tried again.
+//! - [`Log::rewrite`] and [`Quarantine::rewrite`] drop records for good: they end in the old state or
+//!   the new one, and then no byte of a dropped record is left in any file.
 //! - One process writes. A second one is told so by [`StoreError::Locked`].
 //!
-//! There is no clock here, and all randomness and all file calls of the log go through
+//! There is no clock here, and all randomness and all file calls of log and receipts go through
 //! [`disk::Disk`], so that a simulation can take their place.
 
 mod behind;
@@ -24,7 +26,9 @@ mod error;
 mod format;
 mod frames;
 mod log;
+mod manifest;
 mod quarantine;
+mod receipts;
 mod segment;
 
 pub use error::{Fate, StoreError};
@@ -32,7 +36,9 @@ pub use format::FORMAT_VERSION;
 pub use frames::{Frame, Frames, frames, frames_on};
 pub use log::{
     DEFAULT_MAX_FRAME_BYTES, DEFAULT_SEGMENT_BYTES, DEFAULT_WRITE_BEHIND_BYTES, Durability, Log, LogOptions, Opened,
+    Rewritten,
 };
 pub use quarantine::{
     DEFAULT_MAX_RAW_BYTES, DEFAULT_MAX_RECORDS, MAX_LIST, QUARANTINE_FILE, Quarantine, QuarantineOptions,
 };
+pub use receipts::{MAX_RECEIPTS, RECEIPTS_FILE, RECEIPTS_KEY_FILE, Receipt, Receipts};

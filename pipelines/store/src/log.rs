@@ -19,8 +19,13 @@ use crate::{
     behind::WriteBehind,
     disk::{Disk, DiskFile, RealDisk},
     format::{FORMAT_VERSION, FRAME_HEAD_BYTES, FrameHead, SEGMENT_HEAD_BYTES, SegmentHead, segment_name},
+    manifest,
     segment::{Segment, SegmentReader, Step, segments},
 };
+
+mod rewrite;
+
+pub use rewrite::Rewritten;
 
 /// The default of [`LogOptions::segment_bytes`]: 64 MiB.
 pub const DEFAULT_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
@@ -130,6 +135,7 @@ impl Log {
         let writes_behind = options.durability == Durability::Process && options.write_behind_bytes > 0;
         let behind = writes_behind.then(|| WriteBehind::begin(Arc::clone(&disk), options.write_behind_bytes));
         let behind = behind.transpose().map_err(StoreError::io("begin to write behind", dir))?;
+        manifest::finish(&*disk, dir)?;
         let mut found = segments(&*disk, dir)?;
         if found.is_empty() {
             found.push(create_first(&*disk, dir)?);
@@ -189,12 +195,7 @@ impl Log {
     /// # Errors
     /// As [`Log::append`].
     pub fn append_bound(&mut self, tick: Tick, records: &[Record], binding: &Binding) -> Result<(), StoreError> {
-        if let Some(cause) = &self.poison {
-            return Err(StoreError::Poisoned { cause: cause.clone() });
-        }
-        if let Some(error) = self.behind.as_ref().and_then(WriteBehind::failure) {
-            return Err(self.poisoned("sync", Fate::Failed, error));
-        }
+        self.check_writable()?;
         if let Some(last) = self.last_tick.filter(|last| *last > tick) {
             return Err(StoreError::TickBack { tick, last });
         }
@@ -248,6 +249,16 @@ impl Log {
         self.poison.as_deref()
     }
 
+    fn check_writable(&mut self) -> Result<(), StoreError> {
+        if let Some(cause) = &self.poison {
+            return Err(StoreError::Poisoned { cause: cause.clone() });
+        }
+        match self.behind.as_ref().and_then(WriteBehind::failure) {
+            Some(error) => Err(self.poisoned("sync", Fate::Failed, error)),
+            None => Ok(()),
+        }
+    }
+
     /// True where no frame stands in the segment that is written.
     fn is_empty(&self) -> bool {
         self.bytes == SEGMENT_HEAD_BYTES as u64
@@ -277,7 +288,11 @@ impl Log {
     }
 
     fn poisoned(&mut self, action: &'static str, fate: Fate, error: io::Error) -> StoreError {
-        let error = StoreError::Write { action, path: self.path.clone(), fate, error };
+        self.poisoned_at(action, self.path.clone(), fate, error)
+    }
+
+    fn poisoned_at(&mut self, action: &'static str, path: PathBuf, fate: Fate, error: io::Error) -> StoreError {
+        let error = StoreError::Write { action, path, fate, error };
         self.poison = Some(error.to_string());
         error
     }
@@ -323,7 +338,7 @@ impl Log {
 }
 
 /// Whether `error` says that there is no room: a state that passes.
-fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

@@ -3,7 +3,8 @@
 //!
 //! **Durable**: each [`Quarantine::add`] is one commit that survives a power loss, in either mode
 //! of the log; so callers add in batches. **Bound**: the newest
-//! [`QuarantineOptions::max_records`]; older ones are dropped and counted.
+//! [`QuarantineOptions::max_records`]; older ones are dropped and counted. **Erasure**: what redb
+//! frees stays in its file, so [`Quarantine::rewrite`] makes a new one.
 
 use std::{
     ops::Range,
@@ -11,9 +12,12 @@ use std::{
 };
 
 use etalage_model::{Quarantined, codec};
+use parking_lot::RwLock;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use crate::StoreError;
+
+mod rewrite;
 
 /// The file's name in its folder.
 pub const QUARANTINE_FILE: &str = "quarantine.redb";
@@ -55,7 +59,9 @@ impl Default for QuarantineOptions {
 
 /// The quarantine of one store; shared between threads by reference.
 pub struct Quarantine {
-    database: Database,
+    /// Whoever writes holds it upgradably, one at a time; readers go on beside, up to the moment in which
+    /// a rewritten file takes the place of the one before.
+    database: RwLock<Database>,
     path: PathBuf,
     options: QuarantineOptions,
 }
@@ -69,14 +75,15 @@ impl Quarantine {
     /// [`StoreError::Quarantine`] where the file is damaged or is something else.
     pub fn open(dir: &Path, options: QuarantineOptions) -> Result<Quarantine, StoreError> {
         let path = dir.join(QUARANTINE_FILE);
-        let opened = Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(&path);
-        let database = match opened {
+        let database = match create(&path) {
             Ok(database) => database,
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::Locked { path: dir.to_path_buf() }),
             Err(error) => return Err(broken(&path, error)),
         };
         let options = QuarantineOptions { max_records: options.max_records.max(1), ..options };
-        let quarantine = Quarantine { database, path, options };
+        // Only now: before, the file may be another process's.
+        rewrite::discard(&path)?;
+        let quarantine = Quarantine { database: RwLock::new(database), path, options };
         let found = quarantine.prepare().map_err(|error| broken(&quarantine.path, error))?;
         if found > u64::from(FORMAT_VERSION) {
             let found = u8::try_from(found).unwrap_or(u8::MAX);
@@ -109,7 +116,8 @@ impl Quarantine {
         let mut found = Vec::new();
         let Some(from) = after.checked_add(1) else { return Ok(found) };
         let read = || -> Result<Vec<(u64, Vec<u8>)>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(RECORDS)?;
+            let database = self.database.read();
+            let table = database.begin_read()?.open_table(RECORDS)?;
             let mut rows = Vec::new();
             for row in table.range(from..)?.take(limit.min(MAX_LIST)) {
                 let (seq, bytes) = row?;
@@ -137,7 +145,10 @@ impl Quarantine {
     /// # Errors
     /// As [`Quarantine::list`].
     pub fn len(&self) -> Result<u64, StoreError> {
-        let read = || -> Result<u64, redb::Error> { Ok(self.database.begin_read()?.open_table(RECORDS)?.len()?) };
+        let read = || -> Result<u64, redb::Error> {
+            let database = self.database.read();
+            Ok(database.begin_read()?.open_table(RECORDS)?.len()?)
+        };
         read().map_err(|error| broken(&self.path, error))
     }
 
@@ -155,7 +166,8 @@ impl Quarantine {
     /// As [`Quarantine::list`].
     pub fn dropped(&self) -> Result<u64, StoreError> {
         let read = || -> Result<u64, redb::Error> {
-            let counters = self.database.begin_read()?.open_table(COUNTERS)?;
+            let database = self.database.read();
+            let counters = database.begin_read()?.open_table(COUNTERS)?;
             let dropped = counters.get(DROPPED)?;
             Ok(dropped.map_or(0, |count| count.value()))
         };
@@ -165,7 +177,8 @@ impl Quarantine {
     /// Numbers are given within the transaction, of which redb runs one at a time; the number is
     /// the key and is not looked at in the stored value.
     fn commit(&self, encoded: &[Vec<u8>]) -> Result<Range<u64>, redb::Error> {
-        let transaction = self.database.begin_write()?;
+        let database = self.database.upgradable_read();
+        let transaction = database.begin_write()?;
         let numbers = {
             let mut rows = transaction.open_table(RECORDS)?;
             let mut counters = transaction.open_table(COUNTERS)?;
@@ -189,7 +202,8 @@ impl Quarantine {
 
     /// Makes the tables of a new file; the format version of the file.
     fn prepare(&self) -> Result<u64, redb::Error> {
-        let transaction = self.database.begin_write()?;
+        let database = self.database.upgradable_read();
+        let transaction = database.begin_write()?;
         let found = {
             transaction.open_table(RECORDS)?;
             let mut counters = transaction.open_table(COUNTERS)?;
@@ -205,6 +219,10 @@ impl Quarantine {
         transaction.commit()?;
         Ok(found)
     }
+}
+
+fn create(path: &Path) -> Result<Database, DatabaseError> {
+    Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).create(path)
 }
 
 fn broken(path: &Path, error: impl Into<redb::Error>) -> StoreError {

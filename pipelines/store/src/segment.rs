@@ -1,9 +1,14 @@
 //! Reading segments: the list of them, checked by their heads alone, and the frames of one,
 //! every checksum checked.
 //!
+//! Whoever reads without the lock may meet a log that is being rewritten. A list is then the old log's
+//! or the new one's, never a mixture; and as a rewritten segment has its own salt, a file that was
+//! replaced since it was listed is recognised when it is opened.
+//!
 //! **Bound**: one window of [`WINDOW_BYTES`], or of the largest frame.
 
 use std::{
+    io,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -13,11 +18,19 @@ use etalage_model::Tick;
 use crate::{
     FORMAT_VERSION, StoreError,
     disk::{Disk, DiskFile},
-    format::{BadHead, FRAME_HEAD_BYTES, FrameHead, SEGMENT_HEAD_BYTES, SegmentHead, segment_name, segment_seq},
+    format::{
+        BadHead, FRAME_HEAD_BYTES, FrameHead, SEGMENT_HEAD_BYTES, SegmentHead, segment_name, segment_seq,
+        version_and_salt,
+    },
+    manifest::{Entry, MANIFEST_FILE, Manifest, beside},
 };
 
 /// How much is read from a segment at once.
 const WINDOW_BYTES: u64 = 256 * 1024;
+
+/// How often the list is made before an error is believed: the log may have been rewritten between one
+/// file and the next.
+const LOOKS: u32 = 3;
 
 /// A segment file, as it was when the folder was listed.
 pub(crate) struct Segment {
@@ -29,7 +42,23 @@ pub(crate) struct Segment {
 /// The segments in `dir`, in order. Each must continue the one before it: same store, next frame,
 /// the length that the one before had when it was closed.
 pub(crate) fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, StoreError> {
+    let mut listed = list(disk, dir);
+    for _ in 1..LOOKS {
+        if listed.is_ok() {
+            break;
+        }
+        listed = list(disk, dir);
+    }
+    listed
+}
+
+fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, StoreError> {
     let names = disk.names(dir).map_err(StoreError::io("list", dir))?;
+    if names.iter().any(|name| name == MANIFEST_FILE)
+        && let Some(manifest) = Manifest::read(disk, dir)?
+    {
+        return list_committed(disk, dir, &manifest);
+    }
     let mut seqs: Vec<u64> = names.iter().filter_map(|name| segment_seq(name)).collect();
     seqs.sort_unstable();
     let mut segments: Vec<Segment> = Vec::with_capacity(seqs.len());
@@ -39,6 +68,31 @@ pub(crate) fn segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, Stor
         segments.push(segment);
     }
     Ok(segments)
+}
+
+/// The segments of a rewritten log of which not every one has taken its place.
+fn list_committed(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Result<Vec<Segment>, StoreError> {
+    let mut segments: Vec<Segment> = Vec::with_capacity(manifest.entries.len());
+    for Entry { is_rewritten, head } in &manifest.entries {
+        let path = dir.join(segment_name(head.first_seq));
+        let waiting = if *is_rewritten { open_if_there(disk, &beside(&path))? } else { None };
+        let file = match waiting {
+            Some(file) => file,
+            None => disk.open_to_read(&path).map_err(StoreError::io("open", &path))?,
+        };
+        let bytes = file.size().map_err(StoreError::io("read", &path))?;
+        let segment = Segment { path, head: *head, bytes };
+        check_chain(segments.last(), head.first_seq, &segment)?;
+        segments.push(segment);
+    }
+    Ok(segments)
+}
+
+fn open_if_there(disk: &dyn Disk, path: &Path) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
+    match disk.open_to_read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some).map_err(StoreError::io("open", path)),
+    }
 }
 
 fn read_head(disk: &dyn Disk, path: PathBuf) -> Result<Segment, StoreError> {
@@ -116,14 +170,22 @@ pub(crate) struct SegmentReader {
 }
 
 impl SegmentReader {
+    /// Opens `segment` as it was listed. Where it was rewritten since, as a whole: only a segment that
+    /// others follow is, so that nothing of it is on its way.
     pub(crate) fn open(disk: &dyn Disk, segment: &Segment, last: bool) -> Result<SegmentReader, StoreError> {
+        let (file, version, salt) = open_listed(disk, segment)?;
+        let is_replaced = salt != segment.head.salt && segment.bytes > SEGMENT_HEAD_BYTES as u64;
+        let end = match is_replaced {
+            true => file.size().map_err(StoreError::io("read", &segment.path))?,
+            false => segment.bytes,
+        };
         Ok(SegmentReader {
-            file: disk.open_to_read(&segment.path).map_err(StoreError::io("open", &segment.path))?,
+            file,
             path: segment.path.clone(),
-            version: segment.head.version,
-            salt: segment.head.salt,
-            last,
-            end: segment.bytes,
+            version,
+            salt,
+            last: last && !is_replaced,
+            end,
             at: SEGMENT_HEAD_BYTES as u64,
             seq: segment.head.first_seq,
             tick: (segment.head.first_seq > 0).then_some(segment.head.tick_before),
@@ -235,6 +297,28 @@ impl SegmentReader {
         let start = (at - self.window_at) as usize;
         Ok(start..start + bytes as usize)
     }
+}
+
+/// The file of `segment` with its version and salt: the one that was listed, in its place or still
+/// beside it; otherwise the one that has taken its place.
+fn open_listed(disk: &dyn Disk, segment: &Segment) -> Result<(Box<dyn DiskFile>, u8, u32), StoreError> {
+    let Segment { path, head, .. } = segment;
+    let open = |path: &Path| -> Result<Option<(Box<dyn DiskFile>, u8, u32)>, StoreError> {
+        let Some(file) = open_if_there(disk, path)? else { return Ok(None) };
+        let mut bytes = [0; SEGMENT_HEAD_BYTES];
+        file.read_at(0, &mut bytes).map_err(StoreError::io("read", path))?;
+        let (version, salt) = version_and_salt(&bytes);
+        Ok(Some((file, version, salt)))
+    };
+    let is_listed = |found: &(Box<dyn DiskFile>, u8, u32)| found.2 == head.salt;
+    if let Some(found) = open(path)?.filter(is_listed) {
+        return Ok(found);
+    }
+    // What lies beside may be in the making, and is not looked for then.
+    if let Some(found) = open(&beside(path)).ok().flatten().filter(is_listed) {
+        return Ok(found);
+    }
+    open(path)?.ok_or_else(|| StoreError::io("open", path)(io::ErrorKind::NotFound.into()))
 }
 
 fn corrupt(path: &Path, offset: u64, what: String) -> StoreError {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod erasure;
 pub(crate) mod sim;
 
 use std::{fs, path::Path};

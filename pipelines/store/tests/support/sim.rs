@@ -1,5 +1,5 @@
 //! A disk in memory that does what the contract of [`Disk`] allows and no more: what was not
-//! synced may be lost at a power loss, in part and in any order; and the n-th call can fail.
+//! synced may be lost at a power loss, in part and in any order; the n-th call can fail, or be the last.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,9 @@ pub(crate) enum Call {
     Create,
     Append,
     Cut,
+    Overwrite,
     Rename,
+    Remove,
     SyncFile,
     SyncFolder,
     Lock,
@@ -24,6 +26,9 @@ pub(crate) enum Call {
 
 /// What is torn at a power loss is torn in pieces of this size.
 const SECTOR_BYTES: usize = 16;
+
+/// What every call meets once the process is dead.
+const DEAD: Fault = Fault { call: None, kind: ErrorKind::Other, written: 0 };
 
 #[derive(Clone, Default)]
 pub(crate) struct SimDisk {
@@ -34,10 +39,15 @@ pub(crate) struct SimDisk {
 struct State {
     names: BTreeMap<PathBuf, Node>,
     durable_names: BTreeMap<PathBuf, Node>,
+    /// Durable names that were removed since; a power loss may bring them back.
+    removed: BTreeSet<PathBuf>,
     locked: BTreeSet<PathBuf>,
     drawn: u64,
     calls: Vec<Call>,
     faults: Vec<(Fault, u64)>,
+    /// At which of all calls the process dies, and how many bytes that call still writes.
+    dies_at: Option<(usize, usize)>,
+    is_dead: bool,
     read_bytes: BTreeMap<PathBuf, u64>,
 }
 
@@ -65,6 +75,38 @@ impl SimDisk {
         self.state.lock().unwrap().faults.push((fault, nth));
     }
 
+    /// Lets the process die in the `nth` of the calls from now on (counted from 1): that one writes at most
+    /// `written` bytes, and none after it does anything.
+    pub(crate) fn die(&self, nth: usize, written: usize) {
+        let mut state = self.state.lock().unwrap();
+        state.dies_at = Some((state.calls.len() + nth, written));
+    }
+
+    /// Whether it died.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state.lock().unwrap().is_dead
+    }
+
+    /// The names of all files.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.state.lock().unwrap().names.keys().cloned().collect()
+    }
+
+    /// What stands in a file.
+    pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
+        let node = self.state.lock().unwrap().names[path].clone();
+        let content = node.lock().unwrap();
+        content.now.clone()
+    }
+
+    /// Puts a file on the disk, durably.
+    pub(crate) fn put(&self, path: &Path, bytes: &[u8]) {
+        let node = Node::new(Mutex::new(Content { now: bytes.to_vec(), durable: bytes.to_vec() }));
+        let mut state = self.state.lock().unwrap();
+        state.names.insert(path.to_path_buf(), node.clone());
+        state.durable_names.insert(path.to_path_buf(), node);
+    }
+
     /// How many calls of a kind were made.
     pub(crate) fn count(&self, call: Call) -> usize {
         self.state.lock().unwrap().calls.iter().filter(|made| **made == call).count()
@@ -87,6 +129,7 @@ impl SimDisk {
         let state = self.state.lock().unwrap();
         let mut random = Random(seed);
         let mut found = state.durable_names.clone();
+        found.retain(|path, _| !state.removed.contains(path) || random.below(2) == 0);
         for (path, node) in &state.names {
             if random.below(2) == 0 {
                 found.insert(path.clone(), node.clone());
@@ -107,7 +150,14 @@ impl SimDisk {
     /// Notes a call; the fault that hits it.
     fn call(&self, call: Call) -> Result<(), Fault> {
         let mut state = self.state.lock().unwrap();
+        if state.is_dead {
+            return Err(DEAD);
+        }
         state.calls.push(call);
+        if let Some((_, written)) = state.dies_at.filter(|(nth, _)| *nth == state.calls.len()) {
+            state.is_dead = true;
+            return Err(Fault { written, ..DEAD });
+        }
         let mut hit = None;
         for (fault, left) in &mut state.faults {
             if fault.call.is_none_or(|planned| planned == call) {
@@ -132,6 +182,11 @@ fn torn(content: &Content, random: &mut Random) -> Vec<u8> {
     let synced = content.durable.len().min(content.now.len());
     let mut bytes = content.durable.clone();
     bytes.truncate(synced);
+    for (before, now) in bytes.chunks_mut(SECTOR_BYTES).zip(content.now[..synced].chunks(SECTOR_BYTES)) {
+        if before != now && random.below(2) == 0 {
+            before.copy_from_slice(now);
+        }
+    }
     let length = synced + random.below(content.now.len() as u64 - synced as u64 + 1) as usize;
     for (at, sector) in (synced..length).step_by(SECTOR_BYTES).zip(content.now[synced..length].chunks(SECTOR_BYTES)) {
         bytes.resize(at + sector.len(), 0);
@@ -169,12 +224,29 @@ impl Disk for SimDisk {
         self.open(path)
     }
 
+    fn create_private(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.create(path)
+    }
+
     fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         self.open(path)
     }
 
     fn open_to_append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         self.open(path)
+    }
+
+    fn overwrite_start(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let node = self.state.lock().unwrap().names.get(path).cloned();
+        let node = node.ok_or_else(|| io::Error::from(ErrorKind::NotFound))?;
+        let called = self.call(Call::Overwrite);
+        let written = called.err().map_or(bytes.len(), |fault| fault.written.min(bytes.len()));
+        node.lock().unwrap().now[..written].copy_from_slice(&bytes[..written]);
+        called?;
+        self.call(Call::SyncFile)?;
+        let mut content = node.lock().unwrap();
+        content.durable = content.now.clone();
+        Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -186,14 +258,21 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let removed = self.state.lock().unwrap().names.remove(path);
-        removed.map(drop).ok_or_else(|| ErrorKind::NotFound.into())
+        if !self.state.lock().unwrap().names.contains_key(path) {
+            return Err(ErrorKind::NotFound.into());
+        }
+        self.call(Call::Remove)?;
+        let mut state = self.state.lock().unwrap();
+        state.names.remove(path);
+        state.removed.insert(path.to_path_buf());
+        Ok(())
     }
 
     fn sync_folder(&self, _dir: &Path) -> io::Result<()> {
         self.call(Call::SyncFolder)?;
         let mut state = self.state.lock().unwrap();
         state.durable_names = state.names.clone();
+        state.removed.clear();
         Ok(())
     }
 
@@ -207,6 +286,12 @@ impl Disk for SimDisk {
         let mut state = self.state.lock().unwrap();
         state.drawn += 1;
         Random(state.drawn).number()
+    }
+
+    fn draw_key(&self) -> io::Result<[u8; 32]> {
+        let mut key = [0; 32];
+        key.chunks_mut(8).for_each(|part| part.copy_from_slice(&self.draw().to_le_bytes()));
+        Ok(key)
     }
 }
 
