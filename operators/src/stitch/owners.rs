@@ -21,7 +21,8 @@ pub(super) struct Owners<Id, S: Summary<Id>> {
 
 #[derive(Clone)]
 struct Entry<S> {
-    summary: Box<S>,
+    /// Absent as long as no identifier has any facts.
+    summary: Option<Box<S>>,
     /// Identifiers that came and did not go.
     members: i64,
     due: Option<Tick>,
@@ -60,15 +61,17 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Owners<Id, S> {
     }
 
     fn absorb(&mut self, (place, part): Self::In, _tick: Tick, _diff: isize, _out: &mut Out<S::Row, isize>) {
-        let fresh = || Entry { summary: Box::default(), members: 0, due: None, touched: false };
+        let fresh = || Entry { summary: None, members: 0, due: None, touched: false };
         let slot = self.keys.find_or_insert(&place, fresh);
         let rules = Rc::clone(&self.rules);
         let entry = self.touch(slot);
         match part {
-            Part::Fact(fact) => entry.summary.absorb(&fact, &rules),
+            Part::Fact(fact) => entry.summary.get_or_insert_default().absorb(&fact, &rules),
             Part::Comes(Whole(summary)) => {
                 entry.members += 1;
-                summary.into_iter().for_each(|summary| entry.summary.merge(&summary, &rules));
+                if let Some(summary) = summary {
+                    entry.summary.get_or_insert_default().merge(&summary, &rules);
+                }
             }
             Part::Goes => entry.members -= 1,
         }
@@ -79,12 +82,16 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Owners<Id, S> {
             let ((owner, _), entry) = self.keys.get_mut(slot);
             entry.touched = false;
             let mut tell = |row, diff| out.push((row, tick, diff));
+            match &mut entry.summary {
+                Some(summary) if entry.members == 0 => summary.withdraw(owner, &self.rules, &mut tell),
+                Some(summary) => {
+                    summary.settle(owner, tick, &self.rules, &mut tell);
+                    self.dues.set(slot, &mut entry.due, summary.due());
+                }
+                None => {}
+            }
             if entry.members == 0 {
-                entry.summary.withdraw(owner, &self.rules, &mut tell);
                 self.keys.remove(slot);
-            } else {
-                entry.summary.settle(owner, tick, &self.rules, &mut tell);
-                self.dues.set(slot, &mut entry.due, entry.summary.due());
             }
         }
     }

@@ -62,7 +62,7 @@ fn is_search(stamp: Stamp) -> bool {
 /// Views, searches and sessions of a person.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Activity {
-    /// In order, from the first that some window holds.
+    /// In order, from the first that some window may hold.
     events: VecDeque<Stamp>,
     /// What has come since the windows were last looked at.
     fresh: Vec<Stamp>,
@@ -140,17 +140,19 @@ impl Activity {
         let windows = &pace.windows;
         self.windows.resize(windows.len(), Held::default());
         self.kept = 0;
-        let mut fresh = std::mem::take(&mut self.fresh);
-        fresh.sort_unstable();
-        fresh.drain(..).for_each(|stamp| self.insert(stamp, phase_us, tick, windows));
-        let mut due = None;
-        let mut counts = Vec::with_capacity(windows.len());
         for (window, held) in self.windows.iter_mut().enumerate() {
             let is_held = |at: u64| windows.holds(window, phase_us, at, tick);
             while let Some(stamp) = self.events.get(held.first as usize).filter(|stamp| !is_held(at(**stamp))) {
                 *held.count(*stamp) -= 1;
                 held.first += 1;
             }
+        }
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.drain(..).for_each(|stamp| self.insert(stamp, phase_us, tick, windows));
+        let mut due = None;
+        let mut counts = Vec::with_capacity(windows.len());
+        for (window, held) in self.windows.iter().enumerate() {
+            let is_held = |at: u64| windows.holds(window, phase_us, at, tick);
             let session = self.sessions.partition_point(|(_, last)| !is_held(*last));
             let event = self.events.get(held.first as usize).map(|stamp| at(*stamp));
             let first = event.into_iter().chain(self.sessions.get(session).map(|(_, last)| *last)).min();
@@ -160,9 +162,11 @@ impl Activity {
             counts.push(Counts { sessions, views: held.views.into(), searches: held.searches.into() });
         }
         self.due = due;
-        let unheld = self.windows.iter().map(|held| held.first).min().unwrap_or(0);
-        self.events.drain(..unheld as usize);
-        self.windows.iter_mut().for_each(|held| held.first -= unheld);
+        // Under another profile the edges of buckets lie elsewhere: what is forgotten must be out of
+        // every window wherever they are.
+        let old = self.events.partition_point(|stamp| at(*stamp) + windows.horizon_us() <= tick);
+        self.events.drain(..old);
+        self.windows.iter_mut().for_each(|held| held.first -= old as u32);
         counts
     }
 

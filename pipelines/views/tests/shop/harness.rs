@@ -9,13 +9,16 @@ use std::{
 };
 
 use etalage_model::{Group, Key, Message, Record, SealedBatch, SealedTick, Tick, TickTimes, key::value_json};
-use etalage_views::{Shop, ShopOptions, VIEWS, oracle::History};
+use etalage_views::{Dataflow, ShopOptions, VIEWS, oracle::History};
 use timely::{Config, WorkerConfig, worker::Worker};
 
 use crate::promise;
 
 /// The worker counts that everything is played with.
 pub(crate) const WORKERS: [usize; 3] = [1, 2, 4];
+
+/// The groups, which are played side by side and cut at the same ticks.
+const GROUPS: [Group; 2] = [Group::Shop, Group::Customer];
 
 /// Rounds that a worker takes before it has cut the first of them.
 const ROUNDS_IN_FLIGHT: usize = 2;
@@ -43,17 +46,19 @@ pub(crate) fn play(workers: usize, options: &ShopOptions, arrivals: &Arrivals, u
     let communication = timely::CommunicationConfig::Process(workers);
     let config = Config { communication, worker: WorkerConfig::default() };
     let guards = timely::execute(config, move |worker| {
-        let mut shop = Dataflow::build(worker, Group::Shop, options.clone());
+        let mut groups = GROUPS.map(|group| Dataflow::build(worker, group, options.clone()));
         let (mut parts, mut waiting) = (Vec::new(), VecDeque::new());
         for (batches, upper) in shares[worker.index()].iter().zip(ends.iter()) {
-            batches.iter().for_each(|(tick, batch)| shop.send(Arc::clone(batch), *tick));
-            shop.advance(*upper);
+            for dataflow in &mut groups {
+                batches.iter().for_each(|(tick, batch)| dataflow.send(Arc::clone(batch), *tick));
+                dataflow.advance(*upper);
+            }
             waiting.push_back(*upper);
             if waiting.len() == ROUNDS_IN_FLIGHT {
-                parts.extend(waiting.pop_front().map(|upper| cut(worker, &mut shop, upper)));
+                parts.extend(waiting.pop_front().map(|upper| cut(worker, &mut groups, upper)));
             }
         }
-        parts.extend(waiting.into_iter().map(|upper| cut(worker, &mut shop, upper)));
+        parts.extend(waiting.into_iter().map(|upper| cut(worker, &mut groups, upper)));
         parts
     });
     let parts = guards.expect("workers start").join().into_iter();
@@ -81,13 +86,13 @@ fn deal(workers: usize, arrivals: &Arrivals, uppers: &[Tick]) -> Vec<Vec<Vec<(Ti
     shares
 }
 
-fn cut(worker: &mut Worker, shop: &mut Shop, upper: Tick) -> Vec<SealedBatch> {
+fn cut(worker: &mut Worker, groups: &mut [Dataflow], upper: Tick) -> Vec<SealedBatch> {
     let begun = Instant::now();
-    while !shop.has_passed(upper) {
+    while !groups.iter().all(|dataflow| dataflow.has_passed(upper)) {
         assert!(begun.elapsed() < PATIENCE, "the dataflow is stuck below {upper}");
         worker.step_or_park(Some(Duration::from_millis(1)));
     }
-    shop.cut(upper)
+    groups.iter_mut().flat_map(|dataflow| dataflow.cut(upper)).collect()
 }
 
 fn merge(parts: impl Iterator<Item = SealedBatch>, lower: Tick, upper: Tick) -> SealedTick {

@@ -7,7 +7,7 @@ use etalage_model::{
     Catalogue, CatalogueEntry, EventKind, Inventory, Item, Message, Micros, ScoreWeights, StockOp, Tick,
 };
 use etalage_operators::expire::Phase;
-use etalage_views::{ShopOptions, UnknownStock, VIEWS, Window};
+use etalage_views::{PeopleOptions, ShopOptions, UnknownStock, VIEWS, Window};
 use proptest::{collection::vec, option, prelude::*, sample};
 
 use crate::{
@@ -70,11 +70,20 @@ struct Dated {
     is_round: bool,
 }
 
+/// The identifiers that an event carries.
+#[derive(Clone, Copy, Debug)]
+struct Who {
+    user: Option<&'static str>,
+    visitor: Option<&'static str>,
+    previous: Option<&'static str>,
+}
+
 #[derive(Clone, Debug)]
 enum What {
     Nothing,
     Event {
         kind: EventKind,
+        who: Who,
         lines: Vec<Item>,
         order: Option<u8>,
         country: Option<&'static str>,
@@ -128,9 +137,12 @@ impl Timeline {
         let at = Micros(at);
         Some(match what {
             What::Nothing => return None,
-            What::Event { kind, lines, order, country, device, language } => {
+            What::Event { kind, who, lines, order, country, device, language } => {
                 let mut event = story::event(kind, message_id, at.0);
                 event.items = lines;
+                event.user_id = who.user.map(str::to_owned);
+                event.anonymous_id = who.visitor.map(str::to_owned);
+                event.previous_id = who.previous.map(str::to_owned);
                 event.transaction_id = order.map(|order| format!("order {order}"));
                 event.country = country.map(Into::into);
                 event.device = device.map(Into::into);
@@ -159,7 +171,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (6_000u64..70_000).prop_map(Gap::Span),
         2 => (0u64..3).prop_map(Gap::Edge),
     ];
-    let what = prop_oneof![1 => Just(What::Nothing), 12 => happening(), 5 => stock(), 4 => catalogue()];
+    let what =
+        prop_oneof![1 => Just(What::Nothing), 12 => happening(), 4 => linking(), 4 => stock(), 3 => catalogue()];
     let offset_us = prop_oneof![4 => Just(0), 1 => 0i64..500, 3 => -4_000i64..0, 2 => -70_000i64..0];
     let dated = (offset_us, any::<bool>()).prop_map(|(offset_us, is_round)| Dated { offset_us, is_round });
     (gap, what, dated, prop::bool::weighted(0.3)).prop_map(|(gap, what, dated, cut)| Step { gap, what, dated, cut })
@@ -198,14 +211,38 @@ fn happening() -> impl Strategy<Value = What> {
         option::weighted(0.5, sample::select(vec!["mobile", "desktop"])),
         option::weighted(0.3, sample::select(vec!["de", "fr"])),
     );
-    let parts = (sample::select(kinds), vec(line, 1..4), option::weighted(0.7, 0u8..4), of_event);
-    parts.prop_map(|(kind, lines, order, (country, device, language))| What::Event {
+    let parts = (sample::select(kinds), who(), vec(line, 0..4), option::weighted(0.7, 0u8..4), of_event);
+    parts.prop_map(|(kind, who, lines, order, (country, device, language))| What::Event {
         kind,
+        who,
         lines,
         order,
         country,
         device,
         language,
+    })
+}
+
+/// Few people on few devices, so that they meet.
+fn who() -> impl Strategy<Value = Who> {
+    let user = option::weighted(0.5, sample::select(vec!["ann", "bob", "cy"]));
+    let visitor = option::weighted(0.6, sample::select(vec!["v1", "v2", "v3", "ann"]));
+    (user, visitor).prop_map(|(user, visitor)| Who { user, visitor, previous: None })
+}
+
+/// Links, and what takes them back.
+fn linking() -> impl Strategy<Value = What> {
+    let kinds = vec![EventKind::Identify, EventKind::Identify, EventKind::Alias, EventKind::Alias, EventKind::Unlink];
+    let user = sample::select(vec!["ann", "bob", "cy", "dot"]);
+    let previous = option::weighted(0.6, user.clone());
+    (sample::select(kinds), who(), user, previous).prop_map(|(kind, who, user, previous)| What::Event {
+        kind,
+        who: Who { user: Some(user), previous, ..who },
+        lines: Vec::new(),
+        order: None,
+        country: None,
+        device: None,
+        language: None,
     })
 }
 
@@ -245,8 +282,10 @@ pub(crate) fn options() -> impl Strategy<Value = ShopOptions> {
     let names: Vec<String> = VIEWS.iter().map(|view| view.name.to_owned()).collect();
     let off = prop_oneof![3 => Just(Vec::new()), 1 => sample::subsequence(names, 1..=3)];
     let stock = (unknown, locations, sample::select(vec![0i64, 0, 2, -1]));
-    (lengths, max_buckets, phase, dimensions(), weights, 1usize..6, stock, off).prop_map(
-        |(lengths, max_buckets, phase, dimensions, weights, k, (unknown_stock, locations, safety_threshold), off)| {
+    let rest = (1usize..6, people(), off);
+    (lengths, max_buckets, phase, dimensions(), weights, stock, rest).prop_map(
+        |(lengths, max_buckets, phase, dimensions, weights, (unknown_stock, locations, safety_threshold), rest)| {
+            let (k, people, off) = rest;
             let window =
                 |buckets: &u64| Window { label: format!("{buckets}b").as_str().into(), length_us: buckets * BUCKET_US };
             let (view, cart, order, refund) = weights;
@@ -261,12 +300,32 @@ pub(crate) fn options() -> impl Strategy<Value = ShopOptions> {
                 locations: locations.iter().map(|location| (*location).into()).collect(),
                 unknown_stock,
                 safety_threshold,
+                people,
                 off: off.into_iter().collect::<BTreeSet<String>>(),
                 dedup: None,
                 ungated: false,
             }
         },
     )
+}
+
+/// People who live as fast as their shop.
+fn people() -> impl Strategy<Value = PeopleOptions> {
+    let lists = (1usize..4, 1usize..4, 1usize..3);
+    let spans = (1u64..2_000, 1u64..4_000, 1u64..6_000, sample::select(vec![500u64, 1_000, 7_001, 1_000_000]));
+    let limits = (sample::select(vec![1usize, 2, 3, 500]), sample::select(vec![1usize, 2, 1_000]), 1usize..4);
+    (lists, spans, limits).prop_map(|(lists, spans, limits)| PeopleOptions {
+        recent_views: lists.0,
+        purchases: lists.1,
+        affinity: lists.2,
+        session_idle_us: spans.0,
+        cart_idle_us: spans.1,
+        suppress_us: spans.2,
+        affinity_half_life_us: spans.3,
+        max_cart_lines: limits.0,
+        max_identifiers: limits.1,
+        max_link_messages: limits.2,
+    })
 }
 
 /// One to six dimensions: single ones, and pairs of all sorts in either order.

@@ -8,7 +8,7 @@ use etalage_model::{
 };
 use etalage_operators::expire::Phase;
 use etalage_views::{
-    ShopOptions, UnknownStock, Window, bestsellers, options::MAX_BUCKETS, popularity, scope::Scopes, sellable, totals,
+    PeopleOptions, ShopOptions, UnknownStock, Window, bestsellers, options::MAX_BUCKETS, popularity, scope::Scopes, sellable, totals,
 };
 use serde_json::Value;
 
@@ -41,6 +41,7 @@ pub(crate) fn plain() -> ShopOptions {
         locations: BTreeSet::new(),
         unknown_stock: UnknownStock::Sellable,
         safety_threshold: 0,
+        people: PeopleOptions::default(),
         off: BTreeSet::new(),
         dedup: None,
         ungated: false,

@@ -2,7 +2,8 @@
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
-use etalage_views::{Shop, ShopOptions, bestsellers, popularity, sellable, totals};
+use etalage_model::Group;
+use etalage_views::{Dataflow, ShopOptions, bestsellers, popularity, sellable, totals};
 use timely::logging::{TimelyEvent, TimelyEventBuilder};
 
 use crate::story::{plain, scopes};
