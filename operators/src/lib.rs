@@ -1,4 +1,4 @@
-//! Operators for timely and differential dataflow that know no shop: rolling windows, gated
+//! Operators for timely and differential dataflow that know no shop: rolling windows, decay, gated
 //! top-k, deduplication, ordered upserts, small reductions, latest times, sealing.
 //!
 //! Each takes and gives collections of `(data, tick, diff)` whose timestamp is a `u64` tick, so
@@ -9,6 +9,7 @@
 //!
 //! No operator reads a clock, draws a random number or does I/O: time is an input.
 
+pub mod decay;
 pub mod dedup;
 pub mod expire;
 pub mod inflow;
