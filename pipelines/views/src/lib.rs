@@ -3,8 +3,10 @@
 //! ```text
 //!   batches of records ──> lines ──┬─> windows (expire) ──┬─> item.popularity
 //!                                  │                      └─> scores ─┐
+//!                                  ├─> trends (decay) ────┬─> ranks ──┤
+//!                                  │                      └─> item.trend
 //!                                  ├─> scope.totals                   ├─> set.bestsellers
-//!   catalogue ──> attributes ──> places ──────────────────────────────┤
+//!   catalogue ──> attributes ──> places ──────────────────────────────┤   set.trending
 //!   inventory ──> stock ──> item.sellable ──> gates ──────────────────┘
 //! ```
 //!
@@ -28,6 +30,8 @@ pub mod scope;
 pub mod sellable;
 pub mod shop;
 pub mod totals;
+pub mod trend;
+pub mod trending;
 
 use std::collections::BTreeMap;
 
@@ -60,7 +64,8 @@ pub struct View {
 }
 
 /// All views. The order is that of listings.
-pub const VIEWS: &[View] = &[sellable::VIEW, popularity::VIEW, totals::VIEW, bestsellers::VIEW];
+pub const VIEWS: &[View] =
+    &[sellable::VIEW, popularity::VIEW, totals::VIEW, bestsellers::VIEW, trend::VIEW, trending::VIEW];
 
 /// The view called `name`.
 pub fn view(name: &str) -> Option<&'static View> {

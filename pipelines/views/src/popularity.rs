@@ -10,6 +10,10 @@
 
 use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
+use differential_dataflow::{
+    ExchangeData,
+    difference::{Abelian, Multiply},
+};
 use etalage_model::{Group, Key, Measures, Sym, Value};
 use etalage_operators::{Collection, seal::seal_sums};
 use schemars::JsonSchema;
@@ -74,7 +78,7 @@ fn row(measures: &Measures, options: &ShopOptions) -> Row {
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Rc::clone(&parts.options);
-    let rows = scoped(parts, parts.windowed());
+    let rows = scoped(parts, parts.windowed(), ["Popularity by item", "Places for popularity"]);
     let publish = move |(scope, window, item): (Sym, u8, Sym), sum: Option<Sum>| {
         let value = sum.map(|Sum(measures)| Arc::new(row(&measures, &options)) as Value);
         (Key::new(&[scope, options.label(window), item]), value)
@@ -82,9 +86,16 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     Box::new(Published { sealing: seal_sums(rows, NAME, |(_, _, item)| *item), publish: Box::new(publish) })
 }
 
-/// Sums per (scope, window, item): under event parts as they are, under item parts by a join with
-/// the places of the item.
-fn scoped<'scope>(parts: &Parts<'scope>, windowed: Windowed<'scope, Sum>) -> Collection<'scope, (Sym, u8, Sym), Sum> {
+/// What was counted per (scope, window, item): under event parts as it is, under item parts by a join
+/// with the places of the item, of arrangements that are called `names`.
+pub(crate) fn scoped<'scope, R>(
+    parts: &Parts<'scope>,
+    windowed: Windowed<'scope, R>,
+    names: [&'static str; 2],
+) -> Collection<'scope, (Sym, u8, Sym), R>
+where
+    R: ExchangeData + Abelian + Multiply<isize, Output = R>,
+{
     let scopes = parts.options.scopes.clone();
     let alone = windowed.clone().flat_map({
         let scopes = scopes.clone();
@@ -93,9 +104,8 @@ fn scoped<'scope>(parts: &Parts<'scope>, windowed: Windowed<'scope, Sum>) -> Col
     if !scopes.has_item_parts() {
         return alone;
     }
-    let by_item =
-        windowed.map(|(Cell { item, part }, window)| (item, (part, window))).arrange_by_key_named("Popularity by item");
-    let places = parts.places().arrange_by_key_named("Places for popularity");
+    let by_item = windowed.map(|(Cell { item, part }, window)| (item, (part, window))).arrange_by_key_named(names[0]);
+    let places = parts.places().arrange_by_key_named(names[1]);
     let placed = by_item.join_core(places, move |item, (part, window), place| {
         scopes.scope(part, place).map(|scope| (scope, *window, *item))
     });
