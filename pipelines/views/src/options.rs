@@ -68,7 +68,7 @@ impl ShopOptions {
     /// True unless the view is switched off.
     pub fn is_on(&self, view: &str) -> bool {
         let is_of_trends = [trend::NAME, trending::NAME].contains(&view);
-        !self.off.contains(view) && !(is_of_trends && self.half_lives.is_empty())
+        !(self.off.contains(view) || is_of_trends && self.half_lives.is_empty())
     }
 
     /// True where bucket edges are spread.

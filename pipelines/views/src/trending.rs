@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use etalage_model::{Group, Key, Sym, Value, ViewValue};
-use etalage_operators::{inflow::Inflow, seal::seal_values, top_k::Feed};
+use etalage_operators::{decay::HalfLives, inflow::Inflow, seal::seal_values, top_k::Feed};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -18,7 +18,6 @@ use crate::{
     View,
     bestsellers::{Axis, Items, plain_sets, sets},
     lines::Cell,
-    options::ShopOptions,
     oracle::{History, json},
     parts::{Parts, Published, Sealable},
     row_schema,
@@ -56,8 +55,7 @@ struct Entry {
     available: Option<i64>,
 }
 
-fn row(options: &ShopOptions, half_life: u8, items: &[(Sym, i64, Option<i64>)]) -> Row {
-    let half_lives = options.decay();
+fn row(half_lives: &HalfLives, half_life: u8, items: &[(Sym, i64, Option<i64>)]) -> Row {
     let entry = |(item_id, rank, available): &(Sym, i64, Option<i64>)| {
         let one_at_us = half_lives.one_at_us(usize::from(half_life), *rank);
         Entry { item_id: *item_id, one_at_us, available: *available }
@@ -71,23 +69,23 @@ pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
-    let options = Rc::clone(&parts.options);
+    let (options, half_lives) = (Rc::clone(&parts.options), parts.options.decay());
     let ranks = Inflow::of(parts.trends(), |(Cell { item, part }, half_life), rank| {
         (Feed::Score((*item, (*part, *half_life))), *rank)
     });
     let sets = sets(parts, ranks, "Trending");
     let publish = move |((part, half_life), place): (Axis, Part), list: Option<Items>| {
         let scope = options.scopes.scope(&part, &place).expect("a group is a scope");
-        let value = list.map(|items| Arc::new(row(&options, half_life, &items)) as Value);
+        let value = list.map(|items| Arc::new(row(&half_lives, half_life, &items)) as Value);
         (Key::new(&[scope, options.half_life_label(half_life)]), value)
     };
     Box::new(Published { sealing: seal_values(sets, NAME, |group| *group), publish: Box::new(publish) })
 }
 
 fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
-    let options = history.options;
+    let (options, half_lives) = (history.options, history.options.decay());
     let published = |((scope, half_life), items): ((Sym, u8), Vec<(Sym, i64, Option<i64>)>)| {
-        (Key::new(&[scope, options.half_life_label(half_life)]), json(&row(options, half_life, &items)))
+        (Key::new(&[scope, options.half_life_label(half_life)]), json(&row(&half_lives, half_life, &items)))
     };
     plain_sets(history, plain_ranks(history)).into_iter().map(published).collect()
 }
