@@ -7,10 +7,10 @@
 //!   half-life) is the *rank* of the key's sum, or 0 (no row) where the sum is not above 0.
 //! - **Time** is the tick. A key's rank changes when something of it arrives, is taken back, or is
 //!   let go: what happened within a half-life is let go together, 33 half-lives after its beginning
-//!   and at a phase of the key's own ([`HalfLives::leaves`]). At a boundary between two half-lives
-//!   nothing happens.
-//! - **State bound**: per key and half-life at most one sum for each of the 33 half-lives that
-//!   count, and for those that lie ahead of the tick.
+//!   and at one of [`PHASES`] phases ([`HalfLives::leaves`]), so that no instant concerns all keys. When
+//!   a half-life ends, no rank changes for that.
+//! - **State bound**: per key and half-life at most one sum for each of the 34 half-lives of which
+//!   something may count, and for those that lie ahead of the tick.
 //! - **Late data** count until what they belong to is let go, and not any more. Retractions are late
 //!   data like any other.
 //!

@@ -3,10 +3,10 @@
 //! ```text
 //!   batches of records ──> lines ──┬─> windows (expire) ──┬─> item.popularity
 //!                                  │                      └─> scores ─┐
-//!                                  ├─> trends (decay) ────┬─> ranks ──┤
-//!                                  │                      └─> item.trend
-//!                                  ├─> scope.totals                   ├─> set.bestsellers
-//!   catalogue ──> attributes ──> places ──────────────────────────────┤   set.trending
+//!                                  ├─> trends (decay) ────┬─> item.trend
+//!                                  │                      └─> ranks ──┤
+//!                                  ├─> scope.totals                   ├─> set.bestsellers (of scores)
+//!   catalogue ──> attributes ──> places ──────────────────────────────┤   set.trending (of ranks)
 //!   inventory ──> stock ──> item.sellable ──> gates ──────────────────┘
 //! ```
 //!

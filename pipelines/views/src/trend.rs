@@ -37,7 +37,7 @@ pub const VIEW: View = View {
     name: NAME,
     group: Group::Shop,
     key_fields: &["scope", "half_life", "item_id"],
-    about: "when the score of an item, halved after each half-life, has come down to 1, per scope: the later, the hotter",
+    about: "when the score of an item, halved after each half-life, is down to 1, per scope: the later, the hotter",
     has_window_start: false,
     schema: || row_schema::<Row>(),
     build,
