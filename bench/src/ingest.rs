@@ -129,7 +129,7 @@ fn start(options: &Options, dir: &std::path::Path) -> anyhow::Result<Server> {
     let environment = [
         ("ETALAGE_WINDOWS__NAMES", "10m"),
         ("ETALAGE_SCOPES__DIMENSIONS", "global,brand"),
-        ("ETALAGE_VIEWS__OFF", "item.popularity,scope.totals"),
+        ("ETALAGE_VIEWS__OFF", "item.popularity,scope.totals,item.trend,set.trending"),
         ("ETALAGE_STORE__DURABILITY", &options.durability),
     ];
     let mut child = Command::new(&options.server)

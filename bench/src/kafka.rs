@@ -215,7 +215,7 @@ fn start_server(options: &Options, dir: &std::path::Path, brokers: &Brokers) -> 
     let environment = [
         ("ETALAGE_WINDOWS__NAMES", "10m"),
         ("ETALAGE_SCOPES__DIMENSIONS", "global,brand"),
-        ("ETALAGE_VIEWS__OFF", "item.popularity,scope.totals"),
+        ("ETALAGE_VIEWS__OFF", "item.popularity,scope.totals,item.trend,set.trending"),
         ("ETALAGE_KAFKA__BROKERS", &*brokers.bootstrap),
         ("ETALAGE_KAFKA__EVENTS", EVENTS),
         ("ETALAGE_KAFKA__PREFIX", "bench."),

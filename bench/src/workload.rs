@@ -159,9 +159,10 @@ fn click(number: u64, kind: EventKind, item_id: Sym, region: Sym, at: u64) -> Ev
 /// The job's views: bestsellers by category and `global`, of the last ten minutes. Nothing else is
 /// switched on.
 pub(crate) fn options() -> ShopOptions {
-    let off = ["item.sellable", "item.popularity", "scope.totals"];
+    let off = ["item.sellable", "item.popularity", "scope.totals", "item.trend", "set.trending"];
     ShopOptions {
         windows: vec![Window { label: "10m".into(), length_us: WINDOW_US }],
+        half_lives: Vec::new(),
         bucket_us: 10_000_000,
         max_buckets: DEFAULT_MAX_BUCKETS,
         phase: Phase::Spread,

@@ -1,4 +1,4 @@
-//! Operators for timely and differential dataflow that know no shop: rolling windows, gated
+//! Operators for timely and differential dataflow that know no shop: rolling windows, decay, gated
 //! top-k, deduplication, ordered upserts, small reductions, latest times, timers, summaries of what
 //! belongs together, sealing.
 //!
@@ -10,6 +10,7 @@
 //!
 //! No operator reads a clock, draws a random number or does I/O: time is an input.
 
+pub mod decay;
 pub mod dedup;
 pub mod expire;
 pub mod inflow;

@@ -22,7 +22,8 @@ const MESSAGES: usize = 500;
 const ITEMS: usize = 14;
 const PIECES: usize = 4;
 const KILLS_PER_PIECE: usize = 3;
-const VIEWS: [&str; 4] = ["item.sellable", "item.popularity", "scope.totals", "set.bestsellers"];
+const VIEWS: [&str; 6] =
+    ["item.sellable", "item.popularity", "scope.totals", "set.bestsellers", "item.trend", "set.trending"];
 
 fn config(phase: &str, workers: usize) -> String {
     format!(

@@ -8,7 +8,8 @@ use etalage_tests::{Ended, Http, Server, Shop, Stream, http::encoded};
 use serde_json::{Value, json};
 
 const CONFIG: &str = "[windows]\nnames = [\"1h\", \"7d\"]\nbucket = \"10m\"\n[store]\ndurability = \"fsync\"\n";
-const VIEWS: [&str; 4] = ["item.sellable", "item.popularity", "scope.totals", "set.bestsellers"];
+const VIEWS: [&str; 6] =
+    ["item.sellable", "item.popularity", "scope.totals", "set.bestsellers", "item.trend", "set.trending"];
 
 fn purchase(id: &str, item: &str) -> Value {
     json!({

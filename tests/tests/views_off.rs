@@ -57,7 +57,8 @@ fn what_is_off_is_neither_listed_nor_answered() {
     let server = shop.run();
     let listed = server.http.json("/v1/views");
     let names = listed["views"].as_array().expect("a list").iter().map(|view| view["name"].as_str());
-    assert_eq!(names.collect::<Vec<_>>(), [Some("item.sellable"), Some("item.popularity")]);
+    let on = ["item.sellable", "item.popularity", "item.trend", "set.trending"];
+    assert_eq!(names.collect::<Vec<_>>(), on.map(Some));
     for path in ["/v1/views/scope.totals", "/v1/views/set.bestsellers/global/1h", "/v1/stream?sub=scope.totals"] {
         let answer = server.http.get(path);
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (404, &json!("unknown_view")), "{path}");

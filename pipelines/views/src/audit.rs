@@ -3,9 +3,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use etalage_model::{Key, SealedTick, Sym};
+use etalage_model::{Key, SealedTick, Sym, ViewValue};
 
-use crate::{UnknownStock, bestsellers, sellable};
+use crate::{UnknownStock, bestsellers, sellable, trending};
+
+/// The views whose values are sets.
+pub const SETS: [&str; 2] = [bestsellers::NAME, trending::NAME];
+
+/// The items of a published set, of whichever view.
+pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
+    bestsellers::items(value).chain(trending::items(value))
+}
 
 /// Follows published ticks and counts broken promises. It needs `item.sellable` to be published.
 pub struct StockAudit {
@@ -13,7 +21,7 @@ pub struct StockAudit {
     unknown_is_sellable: bool,
     /// The items that are not as the policy says: those that may not be shown, or those that may.
     others: HashSet<Sym>,
-    sets: HashMap<Key, Vec<Sym>>,
+    sets: HashMap<(&'static str, Key), Vec<Sym>>,
     /// In how many sets an item stands.
     listed: HashMap<Sym, usize>,
 }
@@ -45,11 +53,11 @@ impl StockAudit {
                 suspects.insert(item);
             }
         }
-        for batch in tick.batches.iter().filter(|batch| batch.view == bestsellers::NAME) {
+        for batch in tick.batches.iter().filter(|batch| SETS.contains(&batch.view)) {
             for (key, value) in &batch.upserts {
-                let items: Vec<Sym> = value.iter().flat_map(|value| bestsellers::items(value.as_ref())).collect();
+                let items: Vec<Sym> = value.iter().flat_map(|value| items(value.as_ref())).collect();
                 suspects.extend(&items);
-                self.replace(key.clone(), items);
+                self.replace((batch.view, key.clone()), items);
             }
         }
         let is_broken = |item: &Sym| {
@@ -59,7 +67,7 @@ impl StockAudit {
         suspects.into_iter().filter(is_broken).collect()
     }
 
-    fn replace(&mut self, set: Key, items: Vec<Sym>) {
+    fn replace(&mut self, set: (&'static str, Key), items: Vec<Sym>) {
         for item in &items {
             *self.listed.entry(*item).or_default() += 1;
         }

@@ -11,6 +11,7 @@ use std::{cmp::Reverse, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use etalage_model::{Group, Key, Sym, Value, ViewValue};
 use etalage_operators::{
+    Collection,
     inflow::Inflow,
     seal::seal_values,
     top_k::{Feed, Ranking, TopK, TopKOptions},
@@ -46,7 +47,7 @@ pub const VIEW: View = View {
 };
 
 /// Items with score and what is available of each.
-type Items = Ranking<Sym, Option<i64>>;
+pub(crate) type Items = Ranking<Sym, Option<i64>>;
 
 /// A set as readers see it.
 #[derive(Debug, JsonSchema, Serialize)]
@@ -73,8 +74,8 @@ fn entries<S: Serializer>(items: &Items, serializer: S) -> Result<S::Ok, S::Erro
     serializer.collect_seq(items.iter().map(entry))
 }
 
-/// An event part and a window: what a set's scores are added up by.
-type Axis = (Part, u8);
+/// An event part and a window or half-life: what a set's scores are added up by.
+pub(crate) type Axis = (Part, u8);
 
 /// The items of a published set, in its order.
 pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
@@ -83,6 +84,23 @@ pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Rc::clone(&parts.options);
+    let scores = parts.scores(|Cell { item, part }, window| Feed::Score((*item, (*part, window))));
+    let sets = sets(parts, scores, "Bestsellers");
+    let publish = move |((part, window), place): (Axis, Part), list: Option<Items>| {
+        let scope = options.scopes.scope(&part, &place).expect("a group is a scope");
+        let value = list.map(|items| Arc::new(Row { items }) as Value);
+        (Key::new(&[scope, options.label(window)]), value)
+    };
+    Box::new(Published { sealing: seal_values(sets, NAME, |group| *group), publish: Box::new(publish) })
+}
+
+/// The first K sellable items of each scope by `scores`, which must be of items by [`Axis`].
+pub(crate) fn sets<'scope>(
+    parts: &Parts<'scope>,
+    scores: Inflow<'scope, Feed<Sym, Axis, Part, Option<i64>>, i64>,
+    name: &'static str,
+) -> Collection<'scope, ((Axis, Part), Items)> {
+    let options = &parts.options;
     let scopes = options.scopes.clone();
     let top_k = TopKOptions {
         k: options.k,
@@ -91,7 +109,6 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         without_gate: options.without_gate(),
         tie: |item: &Sym| item.prefix(),
     };
-    let scores = parts.scores(|Cell { item, part }, window| Feed::Score((*item, (*part, window))));
     let places = options
         .scopes
         .has_item_parts()
@@ -101,31 +118,36 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         (Feed::Gate(*item, (stock.sellable || ungated).then_some(stock.available)), *diff as i64)
     });
     let feed = places.into_iter().fold(scores.and(gates), Inflow::and);
-    let sets = feed.top_k(top_k, parts.wiring("Bestsellers"));
-    let publish = move |((part, window), place): (Axis, Part), list: Option<Items>| {
-        let scope = options.scopes.scope(&part, &place).expect("a group is a scope");
-        let value = list.map(|items| Arc::new(Row { items }) as Value);
-        (Key::new(&[scope, options.label(window)]), value)
-    };
-    Box::new(Published { sealing: seal_values(sets, NAME, |group| *group), publish: Box::new(publish) })
+    feed.top_k(top_k, parts.wiring(name))
 }
 
 fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
     let options = history.options;
-    let stock = plain_stock(history);
-    let mut sets: BTreeMap<(Sym, u8), Vec<(Sym, i64, Option<i64>)>> = BTreeMap::new();
-    for ((scope, window, item), measures) in plain_rows(history) {
-        let known = stock.get(&item).map(|(whole, _)| *whole);
-        let sellable = known.map_or(options.unknown_stock == UnknownStock::Sellable, |stock| stock.sellable);
-        let score = options.score(&measures);
-        if sellable && score > 0 {
-            sets.entry((scope, window)).or_default().push((item, score, known.and_then(|stock| stock.available)));
-        }
-    }
-    let published = |((scope, window), mut items): ((Sym, u8), Vec<(Sym, i64, Option<i64>)>)| {
-        items.sort_by_key(|(item, score, _)| (Reverse(*score), *item));
-        items.truncate(options.k);
+    let scores = plain_rows(history).into_iter().map(|(key, measures)| (key, options.score(&measures)));
+    let published = |((scope, window), items): ((Sym, u8), Vec<(Sym, i64, Option<i64>)>)| {
         (Key::new(&[scope, options.label(window)]), json(&Row { items: items.into() }))
     };
-    sets.into_iter().map(published).collect()
+    plain_sets(history, scores).into_iter().map(published).collect()
+}
+
+/// The sets that scores by (scope, window or half-life, item) make, plainly.
+pub(crate) fn plain_sets(
+    history: &History<'_>,
+    scores: impl IntoIterator<Item = ((Sym, u8, Sym), i64)>,
+) -> BTreeMap<(Sym, u8), Vec<(Sym, i64, Option<i64>)>> {
+    let options = history.options;
+    let stock = plain_stock(history);
+    let mut sets: BTreeMap<(Sym, u8), Vec<(Sym, i64, Option<i64>)>> = BTreeMap::new();
+    for ((scope, number, item), score) in scores {
+        let known = stock.get(&item).map(|(whole, _)| *whole);
+        let sellable = known.map_or(options.unknown_stock == UnknownStock::Sellable, |stock| stock.sellable);
+        if sellable && score > 0 {
+            sets.entry((scope, number)).or_default().push((item, score, known.and_then(|stock| stock.available)));
+        }
+    }
+    for items in sets.values_mut() {
+        items.sort_by_key(|(item, score, _)| (Reverse(*score), *item));
+        items.truncate(options.k);
+    }
+    sets
 }

@@ -3,8 +3,10 @@
 //! ```text
 //!   batches of records ──> lines ──┬─> windows (expire) ──┬─> item.popularity
 //!                                  │                      └─> scores ─┐
-//!                                  ├─> scope.totals                   ├─> set.bestsellers
-//!   catalogue ──> attributes ──> places ──────────────────────────────┤
+//!                                  ├─> trends (decay) ────┬─> item.trend
+//!                                  │                      └─> ranks ──┤
+//!                                  ├─> scope.totals                   ├─> set.bestsellers (of scores)
+//!   catalogue ──> attributes ──> places ──────────────────────────────┤   set.trending (of ranks)
 //!   inventory ──> stock ──> item.sellable ──> gates ──────────────────┘
 //! ```
 //!
@@ -33,6 +35,8 @@ pub mod scope;
 pub mod sellable;
 pub mod signal;
 pub mod totals;
+pub mod trend;
+pub mod trending;
 
 use std::collections::BTreeMap;
 
@@ -72,6 +76,8 @@ pub const VIEWS: &[View] = &[
     popularity::VIEW,
     totals::VIEW,
     bestsellers::VIEW,
+    trend::VIEW,
+    trending::VIEW,
     people::identity::VIEW,
     profile::snapshot::VIEW,
     profile::customer_status::VIEW,

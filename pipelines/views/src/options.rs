@@ -3,14 +3,17 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use etalage_model::{Key, Measures, Micros, ScoreWeights, Sym, Tick};
-use etalage_operators::expire::{Phase, Windows};
+use etalage_operators::{
+    decay::HalfLives,
+    expire::{Phase, Windows},
+};
 
-use crate::{people::PeopleOptions, scope::Scopes};
+use crate::{people::PeopleOptions, scope::Scopes, trend, trending};
 
 /// The most buckets of one window.
 pub use etalage_operators::expire::DEFAULT_MAX_BUCKETS as MAX_BUCKETS;
 
-/// A rolling window: the label that the configuration gave it, and its length.
+/// A rolling window or a half-life: the label that the configuration gave it, and its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// The text as written, `7d`.
@@ -33,6 +36,8 @@ pub enum UnknownStock {
 pub struct ShopOptions {
     /// Rolling windows; at most 256.
     pub windows: Vec<Window>,
+    /// Half-lives of trends; at most 256. Without any, the views of trends are off.
+    pub half_lives: Vec<Window>,
     /// Length of the finest bucket, in microseconds; divides every window.
     pub bucket_us: u64,
     /// The most buckets of one window; a longer window has coarser buckets.
@@ -64,7 +69,8 @@ pub struct ShopOptions {
 impl ShopOptions {
     /// True unless the view is switched off.
     pub fn is_on(&self, view: &str) -> bool {
-        !self.off.contains(view)
+        let is_of_trends = [trend::NAME, trending::NAME].contains(&view);
+        !(self.off.contains(view) || is_of_trends && self.half_lives.is_empty())
     }
 
     /// True where bucket edges are spread.
@@ -76,6 +82,23 @@ impl ShopOptions {
     pub fn expiry(&self, phase: Phase) -> Windows {
         let lengths: Vec<u64> = self.windows.iter().map(|window| window.length_us).collect();
         Windows::new(&lengths, self.bucket_us, self.max_buckets, phase)
+    }
+
+    /// The half-lives as the decay operator takes them.
+    pub fn decay(&self) -> HalfLives {
+        HalfLives::new(&self.half_lives.iter().map(|half_life| half_life.length_us).collect::<Vec<_>>())
+    }
+
+    /// For how long what happened may count in a window, or in a trend where there are any.
+    pub fn horizon_us(&self) -> u64 {
+        let has_trends = self.is_on(trend::NAME) || self.is_on(trending::NAME);
+        let of_trends = if has_trends { self.decay().horizon_us() } else { 0 };
+        self.expiry(self.phase).horizon_us().max(of_trends)
+    }
+
+    /// The label of half-life `at`.
+    pub fn half_life_label(&self, at: u8) -> Sym {
+        self.half_lives[usize::from(at)].label
     }
 
     /// The label of window `at`.

@@ -10,6 +10,7 @@ use differential_dataflow::{AsCollection, ExchangeData, VecCollection, differenc
 use etalage_model::{CatalogueEntry, Group, Key, Record, Sym, Tick, Value};
 use etalage_operators::{
     Collection,
+    decay::Decay,
     expire::Expire,
     inflow::Inflow,
     latest::Latest,
@@ -42,7 +43,9 @@ pub struct Parts<'scope> {
     steps: Steps,
     batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
     purchases: OnceCell<Collection<'scope, ((Cell, Transaction), u64)>>,
+    orders: OnceCell<Collection<'scope, ((Cell, Transaction), u64)>>,
     windowed: OnceCell<Windowed<'scope, Sum>>,
+    trends: OnceCell<Windowed<'scope, i64>>,
     catalogue: OnceCell<Collection<'scope, (Sym, CatalogueEntry)>>,
     places: OnceCell<Collection<'scope, (Sym, Part)>>,
     units: OnceCell<Collection<'scope, (ItemAt, i64)>>,
@@ -64,7 +67,9 @@ impl<'scope> Parts<'scope> {
             steps,
             batches,
             purchases: OnceCell::new(),
+            orders: OnceCell::new(),
             windowed: OnceCell::new(),
+            trends: OnceCell::new(),
             catalogue: OnceCell::new(),
             places: OnceCell::new(),
             units: OnceCell::new(),
@@ -134,14 +139,19 @@ impl<'scope> Parts<'scope> {
         self.purchases.get_or_init(build).clone()
     }
 
+    /// Each order of a cell at its latest time, for as long as a window or half-life counts it.
+    fn orders(&self) -> Collection<'scope, ((Cell, Transaction), u64)> {
+        let horizon_us = self.options.horizon_us();
+        let build = || self.purchases().latest(horizon_us, self.wiring("Orders by item"), |(cell, _)| cell.item);
+        self.orders.get_or_init(build).clone()
+    }
+
     /// What is counted per cell, distinct orders among it, each under the time at which it
     /// happened: `((cell, at), R)`.
     fn counted<R: Weighed>(&self) -> Inflow<'scope, (Cell, u64), R> {
         let (scopes, weights) = (self.options.scopes.clone(), self.options.weights);
         let lines = self.found(move |batch| lines::lines(batch, &scopes, |measures| R::of(measures, &weights)));
-        let horizon_us = self.options.expiry(self.options.phase).horizon_us();
-        let orders = self.purchases().latest(horizon_us, self.wiring("Orders by item"), |(cell, _)| cell.item);
-        let orders = Inflow::of(orders, move |((cell, _), at), diff| {
+        let orders = Inflow::of(self.orders(), move |((cell, _), at), diff| {
             let order = etalage_model::Measures { orders: *diff as i64, ..Default::default() };
             ((*cell, *at), R::of(&order, &weights))
         });
@@ -169,6 +179,13 @@ impl<'scope> Parts<'scope> {
     fn expire<R: Weighed>(&self, name: &'static str) -> Windowed<'scope, R> {
         let windows = self.options.expiry(self.options.phase);
         self.counted().expire(windows, self.wiring(name), |cell: &Cell| cell.item)
+    }
+
+    /// The rank of each cell's score by half-life: the difference is the rank.
+    pub fn trends(&self) -> Windowed<'scope, i64> {
+        let build =
+            || self.counted().decay(self.options.decay(), self.wiring("Trends by item"), |cell: &Cell| cell.item);
+        self.trends.get_or_init(build).clone()
     }
 
     /// The catalogue entry in force of each item.

@@ -86,12 +86,12 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     Box::new(Published { sealing: seal_sums(rows, NAME, |(_, _, item)| *item), publish: Box::new(publish) })
 }
 
-/// Sums per (scope, window, item): under event parts as they are, under item parts by a join with
-/// the places of the item.
+/// What was counted per (scope, window, item): under event parts as it is, under item parts by a join
+/// with the places of the item, of arrangements that are called `names`.
 pub(crate) fn scoped<'scope, R>(
     parts: &Parts<'scope>,
     windowed: Windowed<'scope, R>,
-    [arranged, places]: [&'static str; 2],
+    names: [&'static str; 2],
 ) -> Collection<'scope, (Sym, u8, Sym), R>
 where
     R: ExchangeData + Abelian + Multiply<isize, Output = R>,
@@ -104,9 +104,8 @@ where
     if !scopes.has_item_parts() {
         return alone;
     }
-    let by_item =
-        windowed.map(|(Cell { item, part }, window)| (item, (part, window))).arrange_by_key_named(arranged);
-    let places = parts.places().arrange_by_key_named(places);
+    let by_item = windowed.map(|(Cell { item, part }, window)| (item, (part, window))).arrange_by_key_named(names[0]);
+    let places = parts.places().arrange_by_key_named(names[1]);
     let placed = by_item.join_core(places, move |item, (part, window), place| {
         scopes.scope(part, place).map(|scope| (scope, *window, *item))
     });

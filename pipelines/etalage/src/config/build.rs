@@ -189,6 +189,10 @@ pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
             max_records: values.size("quarantine.max_records") as u64,
             max_raw_bytes: values.size("quarantine.max_raw_bytes"),
         },
+        half_lives: match values.value("trending.half_lives") {
+            Value::Windows(half_lives) => half_lives.clone(),
+            other => unreachable!("trending.half_lives are durations in the table, not {other:?}"),
+        },
         windows,
     }
 }
@@ -331,7 +335,9 @@ fn kafka(values: &Values, errors: &mut Vec<ConfigError>) -> Kafka {
     let mut wrong: Vec<String> = wrong.into_iter().filter_map(Result::err).collect();
     let is_paced = |view: &str| publish_interval.iter().any(|(other, _)| other == view);
     let off = values.list("views.off");
-    if is_paced(etalage_views::bestsellers::NAME) && off.iter().any(|view| view == etalage_views::sellable::NAME) {
+    if etalage_views::audit::SETS.into_iter().any(is_paced)
+        && off.iter().any(|view| view == etalage_views::sellable::NAME)
+    {
         wrong.push("sets cannot wait where item.sellable is off: nothing tells when one shows what is sold out".into());
     }
     wrong.into_iter().for_each(|message| values.object(errors, &["kafka.publish_interval"], message));

@@ -11,7 +11,7 @@ use super::{
     table::{Entry, Kind},
 };
 
-/// The most windows a configuration may name.
+/// The most windows, and the most half-lives, that a configuration may name.
 pub const MAX_WINDOWS: usize = 16;
 /// The most dimensions and pairs of dimensions.
 pub const MAX_DIMENSIONS: usize = 32;
@@ -53,6 +53,7 @@ pub(super) fn value(entry: &Entry, raw: &Raw, views: &[&str]) -> Result<Value, V
         Kind::Address => one(address(raw).map(Value::Address).ok_or_else(|| expected(entry, raw))),
         Kind::List => each(entry, raw, |text| Ok(text.to_owned())).map(Value::List),
         Kind::Windows => windows(entry, raw).map(Value::Windows),
+        Kind::HalfLives => spans(entry, raw, "half-lives").map(Value::Windows),
         Kind::Dimensions => dimensions(entry, raw).map(Value::Dimensions),
         Kind::Hashes => each(entry, raw, hash).map(Value::List),
         Kind::Views => each(entry, raw, |text| match views.contains(&text) {
@@ -135,12 +136,21 @@ fn each<T>(entry: &Entry, raw: &Raw, check: impl Fn(&str) -> Result<T, String>) 
 }
 
 fn windows(entry: &Entry, raw: &Raw) -> Result<Vec<Window>, Vec<String>> {
+    match spans(entry, raw, "windows") {
+        Ok(windows) if windows.is_empty() => {
+            Err(vec!["is empty; name at least one window, such as [\"24h\"]".to_owned()])
+        }
+        windows => windows,
+    }
+}
+
+/// Durations, each under the text as written; `what` says what they are.
+fn spans(entry: &Entry, raw: &Raw, what: &str) -> Result<Vec<Window>, Vec<String>> {
     let windows =
         each(entry, raw, |text| parse_span_us(text).map(|length_us| Window { name: text.to_owned(), length_us }))?;
     let twice = windows.iter().enumerate().find(|(at, window)| windows[..*at].iter().any(|w| w.name == window.name));
     match twice {
-        _ if windows.is_empty() => Err(vec!["is empty; name at least one window, such as [\"24h\"]".to_owned()]),
-        _ if windows.len() > MAX_WINDOWS => Err(vec![format!("names more than {MAX_WINDOWS} windows")]),
+        _ if windows.len() > MAX_WINDOWS => Err(vec![format!("names more than {MAX_WINDOWS} {what}")]),
         Some((_, window)) => Err(vec![format!("names `{}` twice", window.name)]),
         None => Ok(windows),
     }

@@ -37,6 +37,8 @@ pub const MAX_FILE_BYTES: u64 = 1_048_576;
 pub struct Config {
     /// `[windows]`
     pub windows: Windows,
+    /// `[trending] half_lives`
+    pub half_lives: Vec<Window>,
     /// `[shop]`
     pub shop: Shop,
     /// `[scopes] dimensions`
@@ -84,7 +86,7 @@ pub struct Windows {
     pub phase: Phase,
 }
 
-/// One rolling window.
+/// One rolling window, or one half-life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     /// What it is called: the text as written.

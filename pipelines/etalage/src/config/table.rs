@@ -36,6 +36,8 @@ pub enum Kind {
     List,
     /// Durations, written as the windows shall be called.
     Windows,
+    /// Durations, written as the half-lives shall be called; there may be none.
+    HalfLives,
     /// Scope dimensions and pairs of them.
     Dimensions,
     /// SHA-256 sums in hex.
@@ -59,7 +61,7 @@ impl Kind {
             Kind::Currency => "a currency code such as \"EUR\"".to_owned(),
             Kind::Address => "address and port such as \"127.0.0.1:7878\"".to_owned(),
             Kind::List => "a list of texts".to_owned(),
-            Kind::Windows => "a list of durations such as [\"1h\", \"7d\"]".to_owned(),
+            Kind::Windows | Kind::HalfLives => "a list of durations such as [\"1h\", \"7d\"]".to_owned(),
             Kind::Dimensions => "a list of dimensions such as [\"global\", \"country+category\"]".to_owned(),
             Kind::Hashes => "a list of SHA-256 sums, each 64 hex digits".to_owned(),
             Kind::Views => "a list of view names".to_owned(),
@@ -71,6 +73,7 @@ impl Kind {
 /// The sections, in the order of the reference, each with a sentence.
 pub const SECTIONS: &[(&str, &str)] = &[
     ("windows", "Rolling windows: how far back popularity counts."),
+    ("trending", "Trends: how fast a score fades."),
     ("shop", "The shop's money."),
     ("scopes", "For which groups of items and events popularity and sets are kept."),
     ("score", "How much one of each is worth in the score that ranks the sets. May be negative."),
@@ -119,6 +122,13 @@ pub const TABLE: &[Entry] = &[
         r#""spread""#,
         "`spread` offsets each key's bucket edges by a hash of the key, so that expiry is spread over time. \
          `aligned` keeps edges on multiples of the bucket.",
+    ),
+    entry(
+        "trending.half_lives",
+        Kind::HalfLives,
+        r#"["1h", "24h"]"#,
+        "The half-lives of `item.trend` and `set.trending`: after each, what happened counts half as much; after 33 it \
+         is let go. Each is called exactly what is written here, in keys and answers. Empty: both views are off.",
     ),
     entry(
         "shop.currency",

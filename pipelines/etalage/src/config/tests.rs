@@ -19,6 +19,8 @@ fn defaults_are_those_of_the_design() {
     let names: Vec<&str> = config.windows.names.iter().map(|window| window.name.as_str()).collect();
     assert_eq!(names, ["5m", "1h", "24h", "7d", "28d"]);
     assert_eq!(config.windows.bucket_us, 10_000_000);
+    let names: Vec<&str> = config.half_lives.iter().map(|half_life| half_life.name.as_str()).collect();
+    assert_eq!(names, ["1h", "24h"]);
     assert_eq!(config.windows.phase, Phase::Spread);
     assert_eq!(config.shop.currencies, Currencies::only("EUR"));
     assert_eq!(config.score, ScoreWeights::default());
@@ -84,6 +86,7 @@ fn the_environment_takes_precedence() {
         ("ETALAGE_WINDOWS__NAMES", "1h, 7d"),
         ("ETALAGE_SETS__K", "25"),
         ("ETALAGE_SETS__LOCATIONS", ""),
+        ("ETALAGE_TRENDING__HALF_LIVES", ""),
         ("ETALAGE_SERVER__LISTEN", "localhost:80"),
         ("ETALAGE_SHOP__RATES__GBP", r#"{ "2010-01-01" = 1.5 }"#),
         ("ETALAGE_PORT", "tcp://10.0.0.7:80"),
@@ -93,7 +96,7 @@ fn the_environment_takes_precedence() {
                 USD = { \"2010-01-01\" = 0.9 }\nGBP = { \"2010-01-01\" = 1.1 }";
     let config = read_with(file, &environment).unwrap();
     assert_eq!(config.windows.bucket_us, 3_600_000_000);
-    assert_eq!(config.windows.names.len(), 2);
+    assert_eq!((config.windows.names.len(), config.half_lives.len()), (2, 0));
     assert_eq!(config.sets, Sets { k: 25, locations: vec![] });
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:80");
     let rate = |code: &str| config.shop.currencies.rates[code].values().copied().collect::<Vec<_>>();
@@ -160,6 +163,8 @@ fn values_are_checked_by_their_kind() {
         ("windows = 3", "must be a section"),
         ("[windows]\nnames = []", "name at least one window"),
         ("[windows]\nnames = [\"1h\", \"1h\"]", "names `1h` twice"),
+        ("[trending]\nhalf_lives = [\"1h\", \"1h\"]", "names `1h` twice"),
+        ("[trending]\nhalf_lives = [\"0h\"]", "is no duration"),
         ("[windows]\nnames = [1]", "found one that is no text"),
         ("[windows]\nnames = \"1h\"", "expected a list of durations"),
         ("[windows]\nbucket = \"7m\"", "does not divide the window `5m`, `1h`"),
@@ -228,6 +233,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("windows.names", r#"["1h"]"#),
     ("windows.bucket", r#""1s""#),
     ("windows.phase", r#""aligned""#),
+    ("trending.half_lives", r#"["2h"]"#),
     ("shop.currency", r#""USD""#),
     ("shop.rates", r#"{ GBP = { "2010-01-01" = 1.17 } }"#),
     ("scopes.dimensions", r#"["global"]"#),

@@ -10,7 +10,7 @@ use std::{
 
 use crossbeam_channel::Sender;
 use etalage_model::{
-    Binding, InputKind, Micros, Outcome, Position, Quarantined, Record, Rejected, Tick,
+    Binding, InputKind, Micros, Outcome, Position, Quarantined, Record, Rejected,
     decode::json::{self, BodyError},
     money::Currencies,
 };

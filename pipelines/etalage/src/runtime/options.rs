@@ -16,6 +16,7 @@ pub fn shop_options(config: &Config) -> ShopOptions {
     let none: Option<DedupLimits> = None;
     ShopOptions {
         windows: config.windows.names.iter().map(window).collect(),
+        half_lives: config.half_lives.iter().map(window).collect(),
         bucket_us: config.windows.bucket_us,
         max_buckets: MAX_BUCKETS,
         phase: match config.windows.phase {

@@ -151,8 +151,9 @@ pub fn wait_for_brokers(config: &Config, no_wait: bool, is_over: impl Fn(Duratio
 
 /// The topics that this configuration writes.
 pub fn specs(config: &Config) -> Vec<topics::TopicSpec> {
-    let on = etalage_views::VIEWS.iter().map(|view| view.name).filter(|name| !config.views_off.contains(*name));
-    let views: Vec<&str> = on.collect();
+    let options = crate::runtime::shop_options(config);
+    let views: Vec<&str> =
+        etalage_views::VIEWS.iter().map(|view| view.name).filter(|view| options.is_on(view)).collect();
     topics::specs(&config.kafka.prefix, &views, &config.kafka.quarantine, config.kafka.partitions)
 }
 

@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use etalage_kafka::{Step, Urgency};
 use etalage_model::{SealedTick, Sym, Value};
-use etalage_views::{bestsellers, sellable};
+use etalage_views::{
+    audit::{SETS, items},
+    sellable,
+};
 
 /// The items that ceased to be sellable in the last tick.
 #[derive(Default)]
@@ -21,16 +24,16 @@ impl Urgency for SoldOut {
     }
 
     fn concerns(&self, view: &str) -> bool {
-        [sellable::NAME, bestsellers::NAME].contains(&view)
+        view == sellable::NAME || SETS.contains(&view)
     }
 
     fn is_urgent(&self, view: &str, step: &Step<'_>) -> bool {
         match view {
             sellable::NAME => !may_be_shown(step.new),
-            bestsellers::NAME => {
-                step.sent.is_some_and(|sent| bestsellers::items(sent.as_ref()).any(|item| self.0.contains(&item)))
+            _ => {
+                SETS.contains(&view)
+                    && step.sent.is_some_and(|sent| items(sent.as_ref()).any(|item| self.0.contains(&item)))
             }
-            _ => false,
         }
     }
 }

@@ -2,7 +2,11 @@
 //! sellable. Checked on the published rows alone, and the check is shown to notice.
 
 use etalage_model::SealedTick;
-use etalage_views::{ShopOptions, UnknownStock, audit::StockAudit, bestsellers, sellable};
+use etalage_views::{
+    ShopOptions, UnknownStock,
+    audit::{SETS, StockAudit},
+    bestsellers, sellable, trending,
+};
 use serde_json::Value;
 
 use crate::{
@@ -16,7 +20,7 @@ pub(crate) fn broken(rows: &Rows, options: &ShopOptions) -> Vec<String> {
     let Some(sellable) = rows.get(sellable::NAME).or_else(|| options.is_on(sellable::NAME).then_some(&EMPTY)) else {
         return broken;
     };
-    for (set, value) in rows.get(bestsellers::NAME).into_iter().flatten() {
+    for (set, value) in SETS.iter().filter_map(|view| rows.get(view)).flatten() {
         let value: Value = serde_json::from_str(value).expect("a value is JSON");
         for entry in value["items"].as_array().expect("a set has items") {
             let item = entry["item_id"].as_str().expect("an entry has an item");
@@ -68,10 +72,12 @@ fn with_the_gate_taken_out_the_checks_notice() {
         let ticks = play(workers, &story.options, &story.arrivals, &story.uppers);
         let rows = follow(&ticks);
         let found: Vec<usize> = rows.iter().map(|rows| broken(rows, &story.options).len()).collect();
-        assert_eq!(found, [0, 2, 0, 2, 1], "boot, sold out or withdrawn, is found in each set that shows it");
+        assert_eq!(found, [0, 3, 0, 3, 2], "boot, sold out or withdrawn, is found in each set that shows it");
         assert!(audited(&ticks) > 0, "the audit notices too");
         let wanted = expected(&story.options, &admitted(&story.arrivals), story.uppers[1] - 1);
-        assert_ne!(rows[1].get(bestsellers::NAME), wanted.get(bestsellers::NAME), "and so does the oracle");
+        for set in [bestsellers::NAME, trending::NAME] {
+            assert_ne!(rows[1].get(set), wanted.get(set), "and so does the oracle");
+        }
     }
 }
 
@@ -81,6 +87,21 @@ fn with_the_gate_taken_out_unknown_stock_is_noticed() {
     let mut story = Story::new(ShopOptions { unknown_stock: UnknownStock::Hidden, ungated: true, ..plain() });
     story.view("boot").cut();
     let ticks = play(1, &story.options, &story.arrivals, &story.uppers);
-    assert_eq!(broken(&follow(&ticks)[0], &story.options).len(), 2);
+    assert_eq!(broken(&follow(&ticks)[0], &story.options).len(), 3);
     assert_eq!(audited_by(StockAudit::new(UnknownStock::Hidden), &ticks), 1, "boot");
+}
+
+/// The audit watches each kind of set by itself.
+#[test]
+fn with_the_gate_taken_out_each_kind_of_set_is_noticed() {
+    for alone in SETS {
+        let off = SETS.iter().filter(|set| **set != alone).map(|set| set.to_string()).collect();
+        let story = turbulent(ShopOptions { ungated: true, off, ..plain() });
+        let ticks = play(1, &story.options, &story.arrivals, &story.uppers);
+        let found: Vec<usize> = {
+            let mut audit = StockAudit::new(plain().unknown_stock);
+            ticks.iter().map(|tick| audit.violations(tick).len()).collect()
+        };
+        assert_eq!(found[..4], [0, 1, 0, 1], "{alone}");
+    }
 }

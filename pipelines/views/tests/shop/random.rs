@@ -274,6 +274,8 @@ fn catalogue() -> impl Strategy<Value = What> {
 /// Any configuration.
 pub(crate) fn options() -> impl Strategy<Value = ShopOptions> {
     let lengths = sample::select(vec![&[1u64][..], &[3], &[2, 6], &[24, 2, 6], &[3, 5], &[4, 8, 40], &[7, 40]]);
+    // Shops outlive 33 of the shorter half-lives.
+    let half_lives = sample::select(vec![&[][..], &[300u64], &[1_000, 40], &[7, 2_500], &[100_000, 999]]);
     let max_buckets = sample::select(vec![1u64, 2, 3, 5, 10_080]);
     let phase = sample::select(vec![Phase::Aligned, Phase::Spread]);
     let weights = (sample::select(vec![1i64, 0, -1]), -1i64..6, sample::select(vec![20i64, 0, 3, -2]), -20i64..2);
@@ -283,14 +285,18 @@ pub(crate) fn options() -> impl Strategy<Value = ShopOptions> {
     let off = prop_oneof![3 => Just(Vec::new()), 1 => sample::subsequence(names, 1..=3)];
     let stock = (unknown, locations, sample::select(vec![0i64, 0, 2, -1]));
     let rest = (1usize..6, people(), off);
-    (lengths, max_buckets, phase, dimensions(), weights, stock, rest).prop_map(
-        |(lengths, max_buckets, phase, dimensions, weights, (unknown_stock, locations, safety_threshold), rest)| {
+    ((lengths, half_lives), max_buckets, phase, dimensions(), weights, stock, rest).prop_map(
+        |((lengths, half_lives), max_buckets, phase, dimensions, weights, stock, rest)| {
+            let (unknown_stock, locations, safety_threshold) = stock;
             let (k, people, off) = rest;
             let window =
                 |buckets: &u64| Window { label: format!("{buckets}b").as_str().into(), length_us: buckets * BUCKET_US };
+            let half_life =
+                |length_us: &u64| Window { label: format!("{length_us}us").as_str().into(), length_us: *length_us };
             let (view, cart, order, refund) = weights;
             ShopOptions {
                 windows: lengths.iter().map(window).collect(),
+                half_lives: half_lives.iter().map(half_life).collect(),
                 bucket_us: BUCKET_US,
                 max_buckets,
                 phase,

@@ -8,7 +8,8 @@ use etalage_model::{
 };
 use etalage_operators::expire::Phase;
 use etalage_views::{
-    PeopleOptions, ShopOptions, UnknownStock, Window, bestsellers, options::MAX_BUCKETS, popularity, scope::Scopes, sellable, totals,
+    PeopleOptions, ShopOptions, UnknownStock, Window, bestsellers, options::MAX_BUCKETS, popularity, scope::Scopes,
+    sellable, totals, trend, trending,
 };
 use serde_json::Value;
 
@@ -26,12 +27,13 @@ pub(crate) fn scopes(names: &[&str]) -> Scopes {
     Scopes::parse(&names.iter().map(|name| name.to_string()).collect::<Vec<_>>()).expect("names of scopes")
 }
 
-/// Windows `1h` and `7d` of aligned ten-minute buckets, the scope `global`, sets of two, the
+/// Windows `1h` and `7d` of aligned ten-minute buckets, the half-life `1h`, the scope `global`, sets of two, the
 /// default weights, unknown stock sellable.
 pub(crate) fn plain() -> ShopOptions {
     let window = |label: &str, length_us| Window { label: label.into(), length_us };
     ShopOptions {
         windows: vec![window("1h", HOUR), window("7d", 7 * DAY)],
+        half_lives: vec![window("1h", HOUR)],
         bucket_us: 10 * MINUTE,
         max_buckets: MAX_BUCKETS,
         phase: Phase::Aligned,
@@ -217,9 +219,23 @@ impl Seen {
         self.row(sellable::NAME, path).map(|row| row["sellable"].as_bool().expect("a truth value"))
     }
 
-    /// The items of a set, in its order.
+    /// The instant at which the score of an item is 1, by its trend; `None` where there is no row.
+    pub(crate) fn one_at(&self, path: &str) -> Option<Tick> {
+        self.row(trend::NAME, path).map(|row| row["one_at_us"].as_u64().expect("an instant after 1970"))
+    }
+
+    /// The items of a set of bestsellers, in its order.
     pub(crate) fn set(&self, path: &str) -> Vec<String> {
-        let row = self.row(bestsellers::NAME, path);
+        self.items(bestsellers::NAME, path)
+    }
+
+    /// The items that are trending, in the order of the set.
+    pub(crate) fn trending(&self, path: &str) -> Vec<String> {
+        self.items(trending::NAME, path)
+    }
+
+    fn items(&self, view: &str, path: &str) -> Vec<String> {
+        let row = self.row(view, path);
         let entries = row.iter().flat_map(|row| row["items"].as_array().expect("a set has items"));
         entries.map(|entry| entry["item_id"].as_str().expect("an item has an id").to_owned()).collect()
     }

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use etalage_model::Group;
-use etalage_views::{Dataflow, ShopOptions, bestsellers, popularity, sellable, totals};
+use etalage_views::{Dataflow, ShopOptions, bestsellers, popularity, sellable, totals, trend, trending};
 use timely::logging::{TimelyEvent, TimelyEventBuilder};
 
 use crate::story::{plain, scopes};
@@ -48,15 +48,18 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("Lines by item", &[totals::NAME]),
     ("Purchases by item", &[totals::NAME]),
     ("Bestsellers", &[bestsellers::NAME]),
-    ("Orders by item", &[popularity::NAME, bestsellers::NAME]),
-    ("Stock", &[sellable::NAME, bestsellers::NAME]),
-    ("Stock by item", &[sellable::NAME, bestsellers::NAME]),
+    ("Trends by item", &[trend::NAME, trending::NAME]),
+    ("Trends for scopes", &[trend::NAME]),
+    ("Trending", &[trending::NAME]),
+    ("Orders by item", &[popularity::NAME, bestsellers::NAME, trend::NAME, trending::NAME]),
+    ("Stock", &[sellable::NAME, bestsellers::NAME, trending::NAME]),
+    ("Stock by item", &[sellable::NAME, bestsellers::NAME, trending::NAME]),
     ("Stock by location", &[sellable::NAME]),
-    ("Places", &[popularity::NAME, totals::NAME, bestsellers::NAME]),
-    ("Statements", &[popularity::NAME, totals::NAME, bestsellers::NAME]),
+    ("Places", &[popularity::NAME, totals::NAME, bestsellers::NAME, trend::NAME, trending::NAME]),
+    ("Statements", &[popularity::NAME, totals::NAME, bestsellers::NAME, trend::NAME, trending::NAME]),
 ];
 
-const ALL: [&str; 4] = [sellable::NAME, popularity::NAME, totals::NAME, bestsellers::NAME];
+const ALL: [&str; 6] = [sellable::NAME, popularity::NAME, totals::NAME, bestsellers::NAME, trend::NAME, trending::NAME];
 
 #[test]
 fn an_operator_is_built_exactly_if_a_view_that_is_on_needs_it() {
@@ -81,7 +84,16 @@ fn a_lone_worker_merges_nothing() {
 #[test]
 fn what_several_views_need_is_built_once() {
     let (built, _) = operators(all_on());
-    for shared in ["Windows by item", "Orders by item", "Catalogue", "Stock", "Stock by item", "Places", "Statements"] {
+    for shared in [
+        "Trends by item",
+        "Windows by item",
+        "Orders by item",
+        "Catalogue",
+        "Stock",
+        "Stock by item",
+        "Places",
+        "Statements",
+    ] {
         assert_eq!(built.get(shared), Some(&1), "{shared}");
     }
     assert!(!built.contains_key("Scores by item"), "scores are read off the measures that popularity keeps");
@@ -92,6 +104,13 @@ fn without_popularity_windows_hold_scores_alone() {
     let (built, _) = operators(off(&[popularity::NAME]));
     assert_eq!(built.get("Scores by item"), Some(&1));
     assert_eq!(built.get("Windows by item"), None);
+}
+
+#[test]
+fn a_shop_without_half_lives_has_no_trends() {
+    let (built, views) = operators(ShopOptions { half_lives: vec![], ..all_on() });
+    assert_eq!(views, [sellable::NAME, popularity::NAME, totals::NAME, bestsellers::NAME]);
+    assert_eq!(built.get("Trends by item"), None);
 }
 
 #[test]

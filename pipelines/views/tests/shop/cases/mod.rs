@@ -4,4 +4,5 @@
 mod orders;
 mod scopes;
 mod stock;
+mod trending;
 mod windows;

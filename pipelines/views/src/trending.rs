@@ -1,0 +1,91 @@
+//! `set.trending`: the first K sellable items of a scope and half-life, hottest first.
+//!
+//! - **Input** ranks of items by half-life (`item.trend`), places of items, stock.
+//! - **Output** (scope, half-life) → up to K items by (instant at which the score is 1 descending, item id
+//!   ascending), each with what is available; a scope without any has no row.
+//! - **Time**: as in `set.bestsellers`: at every tick no set holds an item that is not sellable at that
+//!   tick. Time alone overtakes nobody: all scores fade alike.
+//! - **State bound**: a rank per item, event part and half-life; an order near the cut.
+
+use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+
+use etalage_model::{Group, Key, Sym, Value, ViewValue};
+use etalage_operators::{decay::HalfLives, inflow::Inflow, seal::seal_values, top_k::Feed};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::{
+    View,
+    bestsellers::{Axis, Items, plain_sets, sets},
+    lines::Cell,
+    oracle::{History, json},
+    parts::{Parts, Published, Sealable},
+    row_schema,
+    scope::Part,
+    trend::plain_ranks,
+};
+
+/// The view's name.
+pub const NAME: &str = "set.trending";
+
+/// The view.
+pub const VIEW: View = View {
+    name: NAME,
+    group: Group::Shop,
+    key_fields: &["scope", "half_life"],
+    about: "the first K sellable items of a scope by a score that is halved after each half-life",
+    has_window_start: false,
+    schema: || row_schema::<Row>(),
+    build,
+    oracle,
+};
+
+/// A set as readers see it.
+#[derive(Debug, JsonSchema, Serialize)]
+struct Row {
+    items: Vec<Entry>,
+}
+
+#[derive(Debug, JsonSchema, Serialize)]
+struct Entry {
+    #[schemars(with = "String")]
+    item_id: Sym,
+    /// The instant at which the score is 1, as in `item.trend`.
+    one_at_us: i64,
+    available: Option<i64>,
+}
+
+fn row(half_lives: &HalfLives, half_life: u8, items: &[(Sym, i64, Option<i64>)]) -> Row {
+    let entry = |(item_id, rank, available): &(Sym, i64, Option<i64>)| {
+        let one_at_us = half_lives.one_at_us(usize::from(half_life), *rank);
+        Entry { item_id: *item_id, one_at_us, available: *available }
+    };
+    Row { items: items.iter().map(entry).collect() }
+}
+
+/// The items of a published set, in its order.
+pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
+    value.as_any().downcast_ref::<Row>().into_iter().flat_map(|row| row.items.iter().map(|entry| entry.item_id))
+}
+
+fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
+    let (options, half_lives) = (Rc::clone(&parts.options), parts.options.decay());
+    let ranks = Inflow::of(parts.trends(), |(Cell { item, part }, half_life), rank| {
+        (Feed::Score((*item, (*part, *half_life))), *rank)
+    });
+    let sets = sets(parts, ranks, "Trending");
+    let publish = move |((part, half_life), place): (Axis, Part), list: Option<Items>| {
+        let scope = options.scopes.scope(&part, &place).expect("a group is a scope");
+        let value = list.map(|items| Arc::new(row(&half_lives, half_life, &items)) as Value);
+        (Key::new(&[scope, options.half_life_label(half_life)]), value)
+    };
+    Box::new(Published { sealing: seal_values(sets, NAME, |group| *group), publish: Box::new(publish) })
+}
+
+fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
+    let (options, half_lives) = (history.options, history.options.decay());
+    let published = |((scope, half_life), items): ((Sym, u8), Vec<(Sym, i64, Option<i64>)>)| {
+        (Key::new(&[scope, options.half_life_label(half_life)]), json(&row(&half_lives, half_life, &items)))
+    };
+    plain_sets(history, plain_ranks(history)).into_iter().map(published).collect()
+}
