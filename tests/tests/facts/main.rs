@@ -1,7 +1,8 @@
 //! The real data answers exactly what plain counting answers: `replay` of the whole Online Retail
 //! file against `facts.json`, which an independent script made, and against [`plain`], which counts
-//! the rows of the CSV file and knows nothing of etalage's decoder. Every key of `item.popularity`
-//! and `scope.totals` is compared, for all scopes and windows, and the sets that follow from them.
+//! the rows of the CSV file and knows nothing of etalage's decoder. Every key of `item.popularity`,
+//! `scope.totals` and `scope.buyers` is compared, for all scopes and windows, the sets that follow from
+//! them, and what every customer is worth.
 
 mod plain;
 
@@ -12,7 +13,7 @@ use std::{
 };
 
 use etalage_tests::{Ended, Shop, binary::root, etalage};
-use plain::{Measures, Row, instant};
+use plain::{Measures, Row, instant, text_of};
 use serde_json::{Value, json};
 
 /// Aligned buckets of an hour: at a full hour a window holds exactly the rows since its beginning.
@@ -48,7 +49,10 @@ const SHORT_WINDOWS: Windows = &[("1h", HOUR_S), ("1d", DAY_S), ("7d", 7 * DAY_S
 const ORDER_SCORE: i64 = 20;
 const REFUND_SCORE: i64 = -20;
 
-/// Key (scope, window, item) or (scope, window) → value.
+/// What is compared.
+const VIEWS: [&str; 5] = ["item.popularity", "scope.totals", "scope.buyers", "set.bestsellers", "profile.value"];
+
+/// Key (scope, window, item), (scope, window) or (profile) → value.
 type Rows = BTreeMap<Vec<String>, Value>;
 
 fn data(name: &str) -> PathBuf {
@@ -74,14 +78,14 @@ fn replayed(windows: Windows, until: Option<&str>, as_of: &str) -> BTreeMap<Stri
     let mut replay = etalage(["replay", file.to_str().expect("a path that is text"), "--format", "online-retail"]);
     replay.arg("--config").arg(shop.path("shop.toml"));
     replay.args(until.into_iter().flat_map(|until| ["--until", until]));
-    replay.args(["item.popularity", "scope.totals", "set.bestsellers"].into_iter().flat_map(|view| ["--dump", view]));
+    replay.args(VIEWS.into_iter().flat_map(|view| ["--dump", view]));
     let ended = Ended::of(replay).with_code(0).says(&[", 0 duplicates, 0 refused"]);
     let as_of = format!("{as_of}.000000Z");
     let mut views: BTreeMap<String, Rows> = BTreeMap::new();
     for mut line in ended.json_lines() {
         assert_eq!(line["as_of"], as_of, "{line}");
         let field = |name: &str| line["key"][name].as_str().map(str::to_owned);
-        let key = ["scope", "window", "item_id"].iter().filter_map(|name| field(name)).collect();
+        let key = ["profile_id", "scope", "window", "item_id"].iter().filter_map(|name| field(name)).collect();
         let view = line["view"].as_str().expect("a view has a name").to_owned();
         let before = views.entry(view).or_default().insert(key, line["value"].take());
         assert!(before.is_none(), "a key is printed once: {line}");
@@ -119,15 +123,47 @@ fn counted(windows: Windows, until: i64, is_open: bool) -> BTreeMap<String, Rows
         row["items_sold"] = measures.items.len().into();
         row
     };
+    let bought = totals.iter().filter(|(_, measures)| !measures.buyers.is_empty());
+    let buyers: Rows =
+        bought.map(|(key, measures)| (key.clone(), json!({ "buyers": measures.buyers.len() }))).collect();
     // Stock and free rows touch no measure, and what was never sold nor taken back has no row.
     totals.retain(|_, measures| !measures.is_empty());
     popularity.retain(|_, measures| !measures.is_empty());
     let popularity: Rows = popularity.iter().map(|(key, measures)| (key.clone(), value(measures))).collect();
     let totals = totals.iter().map(|(key, measures)| (key.clone(), sold(measures))).collect();
     let sets = bestsellers(&popularity);
-    [("item.popularity", popularity), ("scope.totals", totals), ("set.bestsellers", sets)]
+    let customers = customers(|row| row.at < until + i64::from(!is_open));
+    [
+        ("item.popularity", popularity),
+        ("scope.totals", totals),
+        ("scope.buyers", buyers),
+        ("set.bestsellers", sets),
+        ("profile.value", customers),
+    ]
         .map(|(view, rows)| (view.to_owned(), rows))
         .into()
+}
+
+/// What every customer is worth, of all rows that count.
+fn customers(counts: impl Fn(&Row) -> bool) -> Rows {
+    let mut customers: BTreeMap<String, Measures> = BTreeMap::new();
+    for row in rows().iter().filter(|row| counts(row)) {
+        row.customer.iter().for_each(|customer| customers.entry(customer.clone()).or_default().add(row));
+    }
+    customers.retain(|_, measures| !measures.is_empty());
+    let value = |measures: &Measures| {
+        let orders = measures.orders.len() as i64;
+        json!({
+            "orders": orders, "lines": measures.lines, "units": measures.units,
+            "spend_micros": measures.revenue_micros, "refund_lines": measures.refund_lines,
+            "refund_units": measures.refund_units, "refund_micros": measures.refund_micros,
+            "distinct_items": measures.items.len(),
+            "first_order": measures.sold_at.map(|(first, _)| text_of(first)),
+            "last_order": measures.sold_at.map(|(_, last)| text_of(last)),
+            "average_order_micros": measures.revenue_micros.checked_div(orders),
+        })
+    };
+    customers.iter().map(|(customer, measures)| (vec![customer.clone()], value(measures))).collect()
 }
 
 /// The first ten of each scope and window by score, then by item; nobody ever counted the stock,
@@ -181,6 +217,8 @@ fn assert_facts(found: &BTreeMap<String, Rows>, window: &str, facts: &Value) {
     {
         assert_eq!(totals[ours], whole(theirs), "{window} {ours}");
     }
+    let buyers = &found["scope.buyers"][&vec!["global".to_owned(), window.to_owned()]];
+    assert_eq!(buyers["buyers"], facts["known_customers"], "{window} buyers");
     assert_eq!(totals["refund_lines"], facts["classes"]["cancel"], "{window} refund_lines");
     assert_eq!(totals["revenue_micros"], micros(&facts["sale_revenue_pounds"]), "{window} revenue");
     let tops: [(&str, fn(&Value) -> i64); 5] = [
@@ -203,6 +241,36 @@ fn assert_facts(found: &BTreeMap<String, Rows>, window: &str, facts: &Value) {
         });
         assert_eq!(ranked[..top.len()], expected.collect::<Vec<_>>(), "{window} {name}");
     }
+}
+
+/// Compares customers with the facts `as of` some instant.
+fn assert_customers(found: &BTreeMap<String, Rows>, as_of: &str) {
+    let facts = &facts()["customers"];
+    let of_instant = facts.as_object().expect("customers").iter().filter_map(|(name, facts)| {
+        let (customer, at) = name.split_once(" as of ")?;
+        (at == as_of).then(|| (customer.trim_end_matches(".0").to_owned(), facts))
+    });
+    let mut compared = 0;
+    for (customer, facts) in of_instant {
+        let row = &found["profile.value"][&vec![customer.clone()]];
+        let whole = [
+            ("lines", "sale_lines"),
+            ("orders", "orders"),
+            ("units", "units"),
+            ("refund_lines", "cancel_lines"),
+            ("refund_units", "cancelled_units"),
+            ("distinct_items", "distinct_products"),
+        ];
+        whole.into_iter().for_each(|(ours, theirs)| assert_eq!(row[ours], facts[theirs], "{customer} {ours}"));
+        assert_eq!(row["spend_micros"], micros(&facts["spend_pounds"]), "{customer} spend");
+        assert_eq!(row["refund_micros"], micros(&facts["cancelled_pounds"]), "{customer} refunds");
+        for (ours, theirs) in [("first_order", "first_sale"), ("last_order", "last_sale")] {
+            let text = facts[theirs].as_str().expect("an instant").replace(' ', "T") + ".000000Z";
+            assert_eq!(row[ours], text, "{customer} {ours}");
+        }
+        compared += 1;
+    }
+    assert_eq!(compared, 3, "customers as of {as_of}");
 }
 
 fn number(row: &Value, name: &str) -> i64 {
@@ -229,6 +297,12 @@ fn the_whole_file() {
     let found = replayed(WINDOWS, None, last);
     assert_equal(&found, &counted(WINDOWS, instant(last), false));
     assert_facts(&found, "400d", &facts()["all"]["measures"]);
+    assert_customers(&found, "end");
+}
+
+#[test]
+fn customers_in_the_middle_of_the_year() {
+    assert_customers(&checked("2011-06-01T00:00:00Z"), "2011-06-01");
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub(super) struct Row {
     pub(super) invoice: String,
     pub(super) code: String,
     pub(super) country: String,
+    /// Without its `.0`.
+    pub(super) customer: Option<String>,
     class: Class,
     units: i64,
     micros: i64,
@@ -37,6 +39,9 @@ pub(super) struct Measures {
     pub(super) refund_lines: i64,
     pub(super) refund_units: i64,
     pub(super) refund_micros: i64,
+    /// The first and the last sale.
+    pub(super) sold_at: Option<(i64, i64)>,
+    pub(super) buyers: BTreeSet<String>,
 }
 
 impl Measures {
@@ -48,6 +53,9 @@ impl Measures {
                 self.lines += 1;
                 self.units += row.units;
                 self.revenue_micros += row.micros;
+                let (first, last) = self.sold_at.unwrap_or((row.at, row.at));
+                self.sold_at = Some((first.min(row.at), last.max(row.at)));
+                self.buyers.extend(row.customer.clone());
             }
             Class::Cancel => {
                 self.refund_lines += 1;
@@ -82,7 +90,9 @@ pub(super) fn rows(path: &Path) -> Vec<Row> {
             _ => Class::Other,
         };
         let (code, country) = (text("StockCode"), text("Country"));
-        Row { at: instant(&text("InvoiceDate")), invoice, code, country, class, units, micros: units * price }
+        let customer = text("CustomerID").strip_suffix(".0").map(str::to_owned);
+        let at = instant(&text("InvoiceDate"));
+        Row { at, invoice, code, country, customer, class, units, micros: units * price }
     });
     records.collect()
 }
@@ -106,6 +116,16 @@ pub(super) fn instant(text: &str) -> i64 {
     let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
     let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
     ((days * 24 + number(11..13)) * 60 + number(14..16)) * 60 + number(17..19)
+}
+
+/// Seconds since the Unix epoch as etalage writes them, by looking for the day.
+pub(super) fn text_of(at: i64) -> String {
+    let days = (2010..2012).flat_map(|year| (1..=12).flat_map(move |month| (1..=31).map(move |day| (year, month, day))));
+    let texts = days.map(|(year, month, day)| format!("{year}-{month:02}-{day:02}"));
+    let of_day = |text: &String| instant(&format!("{text} 00:00:00")) == at - at.rem_euclid(86_400);
+    let day = texts.into_iter().find(of_day).expect("a day of the file");
+    let second = at.rem_euclid(86_400);
+    format!("{day}T{:02}:{:02}:{:02}.000000Z", second / 3_600, second / 60 % 60, second % 60)
 }
 
 #[test]
