@@ -6,6 +6,7 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its report")]
 
+mod full;
 #[path = "../peers/hand.rs"]
 mod hand;
 mod ingest;
@@ -42,6 +43,10 @@ enum Command {
     /// there to the moment at which the lists it changed are cut. A stall delays all that follows
     /// and shows in full. `--stall-ms` puts one there on purpose, to see that it does.
     Latency(latency::Options),
+    /// The default configuration with every view on: events a second, or latency at a rate
+    ///
+    /// In this process, without store and sockets; shop and people on one worker.
+    Full(full::Options),
     /// Latency from HTTP to a reader of the event stream, at a fixed rate
     ///
     /// Starts the server (`--server`, the binary) with a temporary store; this process makes the
@@ -60,6 +65,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Throughput(options) => throughput::run(&options),
         Command::Latency(options) => latency::run(&options),
+        Command::Full(options) => full::run(&options),
         Command::Ingest(options) => ingest::run(&options),
         #[cfg(feature = "kafka")]
         Command::Kafka(options) => kafka::run(&options),

@@ -51,6 +51,12 @@ pub(crate) fn cpu_s(process: &str) -> f64 {
     (ticks(11) + ticks(12)) / TICKS_PER_S
 }
 
+/// CPU time of this thread so far, user and system, to the nanosecond.
+pub(crate) fn thread_cpu_s() -> f64 {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    stat.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok()).map_or(f64::NAN, |ns| ns / 1e9)
+}
+
 /// CPU time that a hypervisor has given to others while this machine wanted it, in milliseconds. A
 /// stall of that order may be the machine's.
 pub(crate) fn stolen_ms() -> f64 {

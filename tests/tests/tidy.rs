@@ -34,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "etalage-feeds",
         ],
     ),
-    ("etalage-bench", &["etalage-model", "etalage-operators", "etalage-views", "etalage-kafka"]),
+    ("etalage-bench", &["etalage", "etalage-model", "etalage-operators", "etalage-views", "etalage-kafka"]),
     ("etalage-tests", &["etalage-kafka", "etalage-store"]),
 ];
 

@@ -8,8 +8,11 @@
 //! ```
 //!
 //! All workers cut a group at the same ticks, the upper ends of its rounds, so the parts of a round
-//! add up to exactly what changed. Rounds of a group are published in order. The groups do not wait
-//! for each other: one that lags takes what has gathered in larger rounds.
+//! add up to exactly what changed. Rounds of a group are published in order.
+//!
+//! `shop` never waits. `customer` cuts where `shop` has cut, and is published after it: so whatever
+//! tick the views of people are at, the shop's values as of that tick were published too. When it lags
+//! it takes what has gathered in larger rounds.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -70,6 +73,8 @@ struct Pace {
     /// Upper end of the last round that was sent, and of the last that was published.
     sent: Tick,
     published: Tick,
+    /// Where the group that it follows has cut beyond `sent`; absent for one that follows none.
+    cuts: Option<VecDeque<Tick>>,
 }
 
 /// Records of one tick, a share for each worker.
@@ -97,7 +102,8 @@ impl Conductor {
         backlog: Arc<Backlog>,
         audit: Option<StockAudit>,
     ) -> Conductor {
-        let groups = groups.iter().map(|group| Pace::new(*group)).collect();
+        let follows = |group: &Group| *group == Group::Customer && groups.contains(&Group::Shop);
+        let groups = groups.iter().map(|group| Pace::new(*group, follows(group))).collect();
         let (waiting, complete_below) = (Vec::new(), 0);
         Conductor { workers, readers, backlog, audit, groups, complete_below, waiting, stopping: false }
     }
@@ -110,7 +116,10 @@ impl Conductor {
             }
             for at in 0..self.groups.len() {
                 self.publish_complete(at);
-                while self.groups[at].send_round(&self.workers, self.complete_below) {}
+                while let Some(upper) = self.groups[at].send_round(&self.workers, self.complete_below) {
+                    let others = self.groups[at + 1..].iter_mut();
+                    others.for_each(|other| other.cuts.iter_mut().for_each(|cuts| cuts.push_back(upper)));
+                }
             }
             self.answer();
             if self.stopping && self.groups.iter().all(|pace| pace.rounds.is_empty()) {
@@ -154,7 +163,9 @@ impl Conductor {
 
     /// Publishes the oldest rounds of a group that all workers have cut.
     fn publish_complete(&mut self, at: usize) {
-        while let Some((tick, records)) = self.groups[at].next_complete() {
+        // Whoever follows is not published ahead.
+        let until = self.groups[..at].iter().map(|pace| pace.published).min().unwrap_or(Tick::MAX);
+        while let Some((tick, records)) = self.groups[at].next_complete(until) {
             self.backlog.take(tick.group, records, tick.upper);
             if tick.group == Group::Shop {
                 self.check(&tick);
@@ -189,16 +200,19 @@ impl Conductor {
 }
 
 impl Pace {
-    fn new(group: Group) -> Pace {
-        Pace { group, frames: VecDeque::new(), rounds: VecDeque::new(), sent: 0, published: 0 }
+    fn new(group: Group, follows: bool) -> Pace {
+        let cuts = follows.then(VecDeque::new);
+        Pace { group, frames: VecDeque::new(), rounds: VecDeque::new(), sent: 0, published: 0, cuts }
     }
 
-    /// Gives the workers a round of what is complete, if they have room for it; true where it did.
-    fn send_round(&mut self, workers: &[WorkerHandle], complete_below: Tick) -> bool {
-        if self.rounds.len() >= MAX_ROUNDS_IN_FLIGHT || complete_below <= self.sent {
-            return false;
+    /// Gives the workers a round of what is complete, if they have room for it; its upper end.
+    fn send_round(&mut self, workers: &[WorkerHandle], complete_below: Tick) -> Option<Tick> {
+        if self.rounds.len() >= MAX_ROUNDS_IN_FLIGHT {
+            return None;
         }
-        let (frames, upper) = self.take(complete_below);
+        let upper = self.next_upper(complete_below)?;
+        let end = self.frames.partition_point(|frame| frame.tick < upper);
+        let frames: Vec<Arc<PendingFrame>> = self.frames.drain(..end).collect();
         let mut times = TickTimes::default();
         frames.iter().for_each(|frame| join_times(&mut times, &frame.times));
         for (at, worker) in workers.iter().enumerate() {
@@ -209,28 +223,29 @@ impl Pace {
         let records = frames.iter().map(|frame| frame.records).sum();
         self.sent = upper;
         self.rounds.push_back(Round { upper, records, times, parts: vec![None; workers.len()] });
-        true
+        Some(upper)
     }
 
-    /// The complete frames of the next round, about [`MAX_ROUND_LINES`] of them and at least those of
-    /// one tick, and the tick below which nothing else is to come.
-    fn take(&mut self, complete_below: Tick) -> (Vec<Arc<PendingFrame>>, Tick) {
-        let (mut taken, mut count): (Vec<Arc<PendingFrame>>, usize) = (Vec::new(), 0);
-        while let Some(frame) = self.frames.front().filter(|frame| frame.tick < complete_below) {
-            let is_next_tick = taken.last().is_some_and(|last| last.tick < frame.tick);
-            if is_next_tick && count + frame.lines > MAX_ROUND_LINES {
-                let upper = frame.tick;
-                return (taken, upper);
-            }
-            count += frame.lines;
-            taken.extend(self.frames.pop_front());
+    /// Where the next round ends: when about [`MAX_ROUND_LINES`] are in it, or where everything
+    /// complete is; and where the group that it follows has cut.
+    fn next_upper(&mut self, complete_below: Tick) -> Option<Tick> {
+        let Some(cuts) = &mut self.cuts else {
+            let upper = full_at(&self.frames, complete_below).unwrap_or(complete_below);
+            return (upper > self.sent).then_some(upper);
+        };
+        let full = full_at(&self.frames, complete_below).unwrap_or(Tick::MAX);
+        let mut upper = cuts.pop_front()?;
+        while let Some(next) = cuts.pop_front_if(|next| *next <= full) {
+            upper = next;
         }
-        (taken, complete_below)
+        Some(upper)
     }
 
-    /// The oldest round, if all workers have cut it, as it is published, and its records.
-    fn next_complete(&mut self) -> Option<(SealedTick, usize)> {
-        let round = self.rounds.pop_front_if(|round| round.parts.iter().all(Option::is_some))?;
+    /// The oldest round, if all workers have cut it and it does not reach beyond `until`, as it is
+    /// published, and its records.
+    fn next_complete(&mut self, until: Tick) -> Option<(SealedTick, usize)> {
+        let is_complete = |round: &mut Round| round.upper <= until && round.parts.iter().all(Option::is_some);
+        let round = self.rounds.pop_front_if(is_complete)?;
         let lower = std::mem::replace(&mut self.published, round.upper);
         let batches = merge(round.parts.into_iter().flatten().flatten(), lower, round.upper);
         let times = TickTimes { sealed_us: monotonic_us(), ..round.times };
@@ -257,6 +272,21 @@ impl PendingFrame {
         }
         PendingFrame { tick: frame.tick, shares, records: count, lines, times }
     }
+}
+
+/// The tick before which about [`MAX_ROUND_LINES`] lie, and at least those of one tick; `None` where
+/// fewer are complete.
+fn full_at(frames: &VecDeque<Arc<PendingFrame>>, complete_below: Tick) -> Option<Tick> {
+    let mut lines = 0;
+    let mut before: Option<Tick> = None;
+    for frame in frames.iter().take_while(|frame| frame.tick < complete_below) {
+        lines += frame.lines;
+        if before.is_some_and(|before| before < frame.tick) && lines > MAX_ROUND_LINES {
+            return Some(frame.tick);
+        }
+        before = Some(frame.tick);
+    }
+    None
 }
 
 /// How much work a message is: its items, and one for itself.

@@ -1,0 +1,284 @@
+//! The job `full`: the default configuration with every view on, shop and people.
+//!
+//! Seeded: 500 events a second of event time, 1 % of them up to 2 s late; 84 % views, 8 % added to
+//! carts, 1 % taken out, 3 % purchases, 4 % searches; customers Zipf 0.9 among `--active`, every third
+//! of them logged in (user and device), the others anonymous; items Zipf 1.05, each with a category of
+//! two levels and a brand that events state; 20 countries. `--customers` beyond the active ones were
+//! seen once, before. `--heavy` gives that share of all events to a single guest id.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use etalage::{config::Config, runtime::shop_options};
+use etalage_model::{Event, EventKind, Group, Item, Message, Micros, Record, Sym, Tick};
+use etalage_views::{Dataflow, ShopOptions};
+use hdrhistogram::Histogram;
+use rand::{RngExt, SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Zipf};
+use timely::worker::Worker;
+
+use crate::{
+    report,
+    workload::{EVENTS_PER_S, START_US},
+};
+
+const REGIONS: usize = 20;
+const CATEGORIES: usize = 500;
+const BRANDS: usize = 1_000;
+const LATE_SHARE: f64 = 0.01;
+const MAX_LATE_US: u64 = 2_000_000;
+/// Events of a tick while customers of before are made.
+const OPENING_TICK: u64 = 10_000;
+
+/// What is run.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Events
+    #[arg(long, default_value_t = 1_000_000)]
+    events: u64,
+    /// Events a second; 0 runs as fast as it goes
+    #[arg(long, default_value_t = 0)]
+    rate: u64,
+    /// Events of a tick where it runs as fast as it goes
+    #[arg(long, default_value_t = 1_000)]
+    tick_events: u64,
+    /// Length of a tick at a rate, in microseconds of real time
+    #[arg(long, default_value_t = 1_000)]
+    tick_us: u64,
+    /// Customers that are active
+    #[arg(long, default_value_t = 1_000_000)]
+    active: u64,
+    /// Customers in all
+    #[arg(long, default_value_t = 0)]
+    customers: u64,
+    /// Items
+    #[arg(long, default_value_t = 100_000)]
+    items: usize,
+    /// The part of all events that a single guest makes
+    #[arg(long, default_value_t = 0.0)]
+    heavy: f64,
+    /// Views to switch off
+    #[arg(long, value_name = "VIEW")]
+    off: Vec<String>,
+    /// Seed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Seconds that are not counted at the beginning
+    #[arg(long, default_value_t = 2)]
+    warm_up_s: u64,
+}
+
+/// Runs and prints.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    report::heading();
+    println!("job      full: the default configuration; 1 worker, no dedup, no store; off: {:?}", options.off);
+    if options.rate > 0 {
+        report::latencies("noise", &report::noise(Duration::from_secs(2)));
+    }
+    let (chosen, stolen_ms) = (options.clone(), report::stolen_ms());
+    let Measured { busy, cpu_s, upserts, keys, histograms } =
+        timely::execute_directly(move |worker| measure(worker, &chosen));
+    println!(
+        "run      {:.0} events/s, {:.2} CPU s per million, {:.1} changed keys per event",
+        options.events as f64 / busy.as_secs_f64(),
+        cpu_s * 1e6 / options.events as f64,
+        upserts as f64 / options.events as f64,
+    );
+    if options.rate > 0 {
+        println!("offered  {} events/s", options.rate);
+        histograms.iter().for_each(|(name, histogram)| report::latencies(name, histogram));
+    }
+    keys.iter().for_each(|(view, keys)| println!("keys     {view:<26} {keys}"));
+    println!("stolen   {:.0} ms of this machine's CPU time meanwhile", report::stolen_ms() - stolen_ms);
+    println!("memory   peak RSS {:.0} MiB", report::peak_rss_mib("self"));
+    Ok(())
+}
+
+/// What a run comes to.
+struct Measured {
+    busy: Duration,
+    cpu_s: f64,
+    upserts: usize,
+    keys: Vec<(&'static str, usize)>,
+    histograms: Vec<(&'static str, Histogram<u64>)>,
+}
+
+/// The dataflows of both groups, which are cut at the same ticks.
+struct Both {
+    groups: [Dataflow; 2],
+    upserts: usize,
+}
+
+impl Both {
+    fn seal(&mut self, worker: &mut Worker, records: Arc<Vec<Record>>, tick: Tick) {
+        for dataflow in &mut self.groups {
+            dataflow.send(Arc::clone(&records), tick);
+            dataflow.advance(tick + 1);
+        }
+        while !self.groups.iter().all(|dataflow| dataflow.has_passed(tick + 1)) {
+            worker.step();
+        }
+        let cuts = self.groups.iter_mut().flat_map(|dataflow| dataflow.cut(tick + 1));
+        self.upserts += cuts.map(|batch| batch.upserts.len()).sum::<usize>();
+    }
+}
+
+fn measure(worker: &mut Worker, options: &Options) -> Measured {
+    let views = views(options);
+    let groups = [Group::Shop, Group::Customer].map(|group| Dataflow::build(worker, group, views.clone()));
+    let mut both = Both { groups, upserts: 0 };
+    let mut workload = Workload::new(options);
+    let mut tick = START_US;
+    for opening in workload.opening(options) {
+        tick += 1;
+        both.seal(worker, Arc::new(opening), tick);
+    }
+    let per_tick = if options.rate > 0 { options.rate * options.tick_us / 1_000_000 } else { options.tick_events }.max(1);
+    let span_us = per_tick * 1_000_000 / EVENTS_PER_S;
+    let ticks = options.events / per_tick;
+    let mut histograms = vec![("latency", report::histogram()), ("others", report::histogram())];
+    let warm_up = options.warm_up_s * 1_000_000 / options.tick_us;
+    // At a rate the input is made beforehand, so that making it is no part of what is measured.
+    let mut batches = (0..ticks).map(|_| Arc::new((0..per_tick).map(|_| workload.next()).collect::<Vec<_>>()));
+    let mut ahead: std::collections::VecDeque<_> =
+        if options.rate > 0 { batches.by_ref().collect() } else { Default::default() };
+    (both.upserts, tick) = (0, tick.next_multiple_of(span_us));
+    let (mut busy, mut cpu_s) = (Duration::ZERO, 0.0);
+    let began = Instant::now();
+    for at in 0..ticks {
+        let Some(records) = ahead.pop_front().or_else(|| batches.next()) else { break };
+        let opens_us = at * options.tick_us;
+        while options.rate > 0 && began.elapsed() < Duration::from_micros(opens_us + options.tick_us) {
+            std::hint::spin_loop();
+        }
+        tick += span_us;
+        let (started, cpu) = (Instant::now(), report::thread_cpu_s());
+        both.seal(worker, Arc::clone(&records), tick);
+        busy += started.elapsed();
+        cpu_s += report::thread_cpu_s() - cpu;
+        if options.rate > 0 && at >= warm_up {
+            let done_us = began.elapsed().as_micros() as u64;
+            for (place, record) in records.iter().enumerate() {
+                let latency_us = done_us - (opens_us + place as u64 * options.tick_us / per_tick);
+                histograms[0].1.saturating_record(latency_us);
+                if !is_heavy(record) {
+                    histograms[1].1.saturating_record(latency_us);
+                }
+            }
+        }
+    }
+    if options.heavy == 0.0 {
+        histograms.pop();
+    }
+    let keys = both.groups.iter().flat_map(Dataflow::keys).collect();
+    Measured { busy, cpu_s, upserts: both.upserts, keys, histograms }
+}
+
+fn views(options: &Options) -> ShopOptions {
+    ShopOptions { off: options.off.iter().cloned().collect(), ..shop_options(&Config::default()) }
+}
+
+const HEAVY: &str = "heavy";
+
+fn is_heavy(record: &Record) -> bool {
+    matches!(&record.message, Message::Event(event) if event.anonymous_id.as_deref() == Some(HEAVY))
+}
+
+/// A generator of events, in the order of their arrival.
+struct Workload {
+    random: ChaCha8Rng,
+    items: Zipf<f64>,
+    customers: Zipf<f64>,
+    catalogue: Vec<Item>,
+    regions: Vec<Sym>,
+    heavy: f64,
+    made: u64,
+}
+
+impl Workload {
+    fn new(options: &Options) -> Workload {
+        let mut random = ChaCha8Rng::seed_from_u64(options.seed);
+        let item = |at: usize| Item {
+            item_id: Sym::new(&format!("i{at}")),
+            brand: Some(Sym::new(&format!("b{}", at % BRANDS))),
+            category: Some(Sym::new(&format!("c{}/c{}", at % 20, at % CATEGORIES))),
+            variant: None,
+            list_id: None,
+            location_id: None,
+            quantity: 1,
+            price_micros: 1_000_000 + (at as i64 % 100) * 990_000,
+        };
+        let mut catalogue: Vec<Item> = (0..options.items).map(item).collect();
+        catalogue.shuffle(&mut random);
+        Workload {
+            random,
+            items: Zipf::new(options.items as f64, 1.05).expect("the exponent is positive"),
+            customers: Zipf::new(options.active as f64, 0.9).expect("the exponent is positive"),
+            catalogue,
+            regions: (0..REGIONS).map(|at| Sym::new(&format!("r{at}"))).collect(),
+            heavy: options.heavy,
+            made: 0,
+        }
+    }
+
+    /// A view by each customer that is not active any more, in batches.
+    fn opening(&mut self, options: &Options) -> Vec<Vec<Record>> {
+        let gone = options.active..options.customers.max(options.active);
+        let gone: Vec<u64> = gone.collect();
+        let batch = |customers: &[u64]| {
+            let seen = customers.iter().map(|customer| self.event(EventKind::ViewItem, *customer, START_US));
+            seen.collect::<Vec<_>>()
+        };
+        gone.chunks(OPENING_TICK as usize).map(batch).collect()
+    }
+
+    fn next(&mut self) -> Record {
+        let at = START_US + self.made * 1_000_000 / EVENTS_PER_S;
+        let late = if self.random.random_bool(LATE_SHARE) { self.random.random_range(0..MAX_LATE_US) } else { 0 };
+        let kind = match self.random.random_range(0..100) {
+            0..84 => EventKind::ViewItem,
+            84..92 => EventKind::AddToCart,
+            92 => EventKind::RemoveFromCart,
+            93..96 => EventKind::Purchase,
+            _ => EventKind::Search,
+        };
+        let customer = self.customers.sample(&mut self.random) as u64 - 1;
+        let mut record = self.event(kind, customer, at - late);
+        if self.heavy > 0.0
+            && self.random.random_bool(self.heavy)
+            && let Message::Event(event) = &mut record.message
+        {
+            (event.user_id, event.anonymous_id) = (None, Some(HEAVY.to_owned()));
+        }
+        record
+    }
+
+    fn event(&mut self, kind: EventKind, customer: u64, at: u64) -> Record {
+        self.made += 1;
+        let item = self.catalogue[self.items.sample(&mut self.random) as usize - 1].clone();
+        let is_purchase = kind == EventKind::Purchase;
+        let event = Event {
+            message_id: format!("e{}", self.made),
+            kind,
+            name: None,
+            timestamp: Micros(at),
+            user_id: customer.is_multiple_of(3).then(|| format!("u{customer}")),
+            anonymous_id: Some(format!("v{customer}")),
+            previous_id: None,
+            group_id: None,
+            country: Some(self.regions[customer as usize % REGIONS]),
+            device: None,
+            language: None,
+            channel: None,
+            transaction_id: is_purchase.then(|| format!("t{}", self.made)),
+            value_micros: None,
+            coupon: None,
+            search_term: None,
+            items: if kind == EventKind::Search { Vec::new() } else { vec![item] },
+        };
+        Record { message: Message::Event(event), content: 0 }
+    }
+}
