@@ -26,4 +26,4 @@ pub use name::Name;
 pub use refusal::{Outcome, Quarantined, Refusal, Rejected};
 pub use sym::Sym;
 pub use time::{Micros, Tick};
-pub use view::{Group, ViewInfo};
+pub use view::{Group, Resolve, ViewInfo};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Key, Micros, Tick};
+use crate::{Key, KeyFields, Micros, Tick, Value, ViewValue};
 
 /// A seal group: its views change together, tick by tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,8 +34,33 @@ pub struct ViewInfo {
     pub key_fields: &'static [&'static str],
     /// One sentence for listings.
     pub about: &'static str,
+    /// Whether its rows are about single people: then only secret keys read it.
+    pub is_personal: bool,
+    /// How a key's first field is found by another text, where it names a profile.
+    pub resolve: Option<Resolve>,
     /// Where windows are spread: the instant from which on events of this key count, at a tick.
     pub window_start: Option<Arc<dyn Fn(&Key, Tick) -> Option<Micros> + Send + Sync>>,
+}
+
+/// How a profile is found by any of its identifiers.
+#[derive(Clone, Copy)]
+pub struct Resolve {
+    /// The view that assigns identifiers to profiles; of the same group.
+    pub view: &'static str,
+    /// The keys there under which an identifier of this text may stand.
+    pub keys: fn(&str) -> Vec<KeyFields>,
+    /// The profile's id in a value of that view.
+    pub profile: fn(&dyn ViewValue) -> Option<&str>,
+    /// The profile's id where the identifier stands for itself.
+    pub alone: fn(&str) -> String,
+}
+
+impl Resolve {
+    /// The profile's id of whoever `text` stands for; `value` gives the value of a view's key.
+    pub fn profile(&self, text: &str, value: impl Fn(&str, &KeyFields) -> Option<Value>) -> Option<String> {
+        let assigned = (self.keys)(text).into_iter().find_map(|key| value(self.view, &key));
+        assigned.and_then(|value| (self.profile)(value.as_ref()).map(str::to_owned))
+    }
 }
 
 impl std::fmt::Debug for ViewInfo {

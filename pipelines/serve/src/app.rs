@@ -7,13 +7,13 @@ use axum::{
     extract::{MatchedPath, Request},
     middleware::{self, Next},
     response::Response,
-    routing::{get, post},
+    routing::{delete, get, post},
     serve::ListenerExt,
 };
 use tokio::net::TcpListener;
 use tower_http::compression::CompressionLayer;
 
-use crate::{ServeState, errors::ApiError, ingest, page, reads, sse::stream, status};
+use crate::{ServeState, errors::ApiError, ingest, page, people, reads, sse::stream, status};
 
 /// The routes of the HTTP interface.
 pub fn app(state: ServeState) -> Router {
@@ -22,6 +22,7 @@ pub fn app(state: ServeState) -> Router {
         .route("/v1/views", get(reads::views))
         .route("/v1/views/{view}", get(reads::several))
         .route("/v1/views/{view}/{*key}", get(reads::one))
+        .route("/v1/read", get(reads::together))
         .route("/v1/status", get(status::status))
         .route("/v1/quarantine", get(status::quarantine))
         .route("/metrics", get(status::metrics))
@@ -29,6 +30,8 @@ pub fn app(state: ServeState) -> Router {
         .layer(CompressionLayer::new());
     Router::new()
         .merge(read)
+        .route("/v1/explain/{view}/{*key}", get(people::explain))
+        .route("/v1/profiles/{*id}", delete(people::erase))
         .route("/v1/stream", get(stream::several))
         .route("/v1/stream/{view}", get(stream::one_view))
         .route("/v1/events", post(ingest::events))
@@ -99,7 +102,7 @@ mod tests {
             document["paths"].as_object().expect("paths").keys().map(String::as_str).collect();
         let routes = include_str!("app.rs").lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
         let routes: Vec<String> =
-            routes.filter_map(|rest| Some(rest.split_once('"')?.0.replace("{*key}", "{key}"))).collect();
+            routes.filter_map(|rest| Some(rest.split_once('"')?.0.replace("{*", "{"))).collect();
         let files = ["/", "/openapi.json"];
         let routes: BTreeSet<&str> = routes.iter().map(String::as_str).chain(files).collect();
         assert_eq!(routes, described);

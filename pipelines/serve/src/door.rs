@@ -1,6 +1,6 @@
 //! The way in, as the HTTP handlers see it. The pipeline behind it is not known here.
 
-use etalage_model::{InputKind, Outcome, Quarantined, Record, Rejected, decode::json::BodyError};
+use etalage_model::{InputKind, KeyFields, Outcome, Quarantined, Record, Rejected, decode::json::BodyError};
 use tokio::sync::oneshot;
 
 /// Takes messages in, and tells what became of them.
@@ -36,6 +36,18 @@ pub trait Door: Send + Sync + 'static {
     /// # Errors
     /// A sentence that says why they could not be read.
     fn quarantine(&self, after: u64, limit: usize) -> Result<Vec<Quarantined>, String>;
+
+    /// Erases whoever `id` stands for: the receipt, as JSON. May take long.
+    ///
+    /// # Errors
+    /// A sentence that says why not; it can be asked for again.
+    fn erase(&self, id: &str) -> Result<serde_json::Value, String>;
+
+    /// The newest `limit` events behind a value of somebody, as JSON. May take long.
+    ///
+    /// # Errors
+    /// A sentence that says why they cannot be told.
+    fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<serde_json::Value, String>;
 
     /// Whether messages are taken.
     ///

@@ -26,6 +26,8 @@ pub(crate) enum ApiError {
     NotReady,
     #[error("{0}")]
     NotReadyBecause(String),
+    #[error("the views of people are more than group_lag_max behind; read views of the shop by themselves")]
+    Lagging,
     #[error("send a key: `Authorization: Bearer pk_…` or `sk_…`, or the header X-Etalage-Key")]
     NoKey,
     #[error("this key is not known")]
@@ -46,6 +48,8 @@ pub(crate) enum ApiError {
     Busy(Busy),
     #[error("not stored: {0}")]
     NotStored(String),
+    #[error("not erased, or not everything: {0}; ask again")]
+    NotErased(String),
     #[error("it is unknown whether the batch was stored: {0}; send it again with the same message ids")]
     Unknown(String),
     #[error("all {limit} streams (max_streams) are taken")]
@@ -71,6 +75,7 @@ impl ApiError {
             ApiError::TooManyKeys { .. } => (S::BAD_REQUEST, "too_many_keys"),
             ApiError::SnapshotTooLarge { .. } => (S::BAD_REQUEST, "snapshot_too_large"),
             ApiError::NotReady | ApiError::NotReadyBecause(_) => (S::SERVICE_UNAVAILABLE, "not_ready"),
+            ApiError::Lagging => (S::SERVICE_UNAVAILABLE, "lagging"),
             ApiError::NoKey => (S::UNAUTHORIZED, "no_key"),
             ApiError::WrongKey => (S::UNAUTHORIZED, "wrong_key"),
             ApiError::Forbidden(_) => (S::FORBIDDEN, "forbidden"),
@@ -82,6 +87,7 @@ impl ApiError {
             ApiError::Busy(Busy { overload: true, .. }) => (S::TOO_MANY_REQUESTS, "busy"),
             ApiError::Busy(_) => (S::SERVICE_UNAVAILABLE, "unavailable"),
             ApiError::NotStored(_) => (S::SERVICE_UNAVAILABLE, "not_stored"),
+            ApiError::NotErased(_) => (S::SERVICE_UNAVAILABLE, "not_erased"),
             ApiError::Unknown(_) => (S::SERVICE_UNAVAILABLE, "unknown_outcome"),
             ApiError::TooManyStreams { .. } => (S::SERVICE_UNAVAILABLE, "too_many_streams"),
             ApiError::Stopping => (S::SERVICE_UNAVAILABLE, "stopping"),

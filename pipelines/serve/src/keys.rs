@@ -1,7 +1,7 @@
 //! Keys: who may do what.
 //!
-//! A *publishable* key (`pk_…`) is safe in a page: it appends events and reads views of the
-//! `shop` group. A *secret* key (`sk_…`) may do everything. Only their SHA-256 hashes are
+//! A *publishable* key (`pk_…`) is safe in a page: it appends events and reads the views that are
+//! about nobody in particular. A *secret* key (`sk_…`) may do everything. Only their SHA-256 hashes are
 //! configured, and all of them are compared, each in constant time. With no key configured every
 //! request may do everything; the server must then listen on loopback only.
 
@@ -9,7 +9,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, header, request::Parts},
 };
-use etalage_model::{Group, InputKind};
+use etalage_model::{InputKind, ViewInfo};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -97,11 +97,13 @@ impl Access {
         }
     }
 
-    /// Lets pass who may read views of this group.
-    pub(crate) fn read(self, group: Group) -> Result<(), ApiError> {
-        match (self, group) {
-            (Access::Secret, _) | (_, Group::Shop) => Ok(()),
-            _ => Err(ApiError::Forbidden("views of customers want a secret key (sk_…)")),
+    /// Lets pass who may read this view.
+    pub(crate) fn read(self, view: &ViewInfo) -> Result<(), ApiError> {
+        match self {
+            Access::Publishable if view.is_personal => {
+                Err(ApiError::Forbidden("views of single people want a secret key (sk_…)"))
+            }
+            _ => Ok(()),
         }
     }
 

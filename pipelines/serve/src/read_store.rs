@@ -11,10 +11,11 @@
 
 use std::sync::Arc;
 
-use etalage_model::{Changes, Group, Key, KeyFields, KeyPrefix, SealedTick, Tick, TickTimes, Value, ViewInfo};
-use parking_lot::RwLock;
+use etalage_model::{Changes, Group, Key, KeyFields, KeyPrefix, Resolve, SealedTick, Tick, TickTimes, Value, ViewInfo};
+use parking_lot::{Mutex, RwLock};
 
 use crate::{
+    replaced::Replaced,
     rows::{Keep, Row, Rows},
     sse::outbox::Outbox,
 };
@@ -27,6 +28,9 @@ pub struct StoreOptions {
     pub tombstone_keep_us: u64,
     /// How many removed keys a view remembers at most. Default 100,000.
     pub max_tombstones: usize,
+    /// For how long values of the shop that were replaced are kept for reads of both groups, while the
+    /// other group is behind. Default 10 s.
+    pub group_lag_max_us: u64,
     /// Ticks that may wait for the streams' encoder. Beyond it they are dropped and every stream
     /// is told to start again. Default 1,024.
     pub max_waiting_ticks: usize,
@@ -34,7 +38,12 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> StoreOptions {
-        StoreOptions { tombstone_keep_us: 600_000_000, max_tombstones: 100_000, max_waiting_ticks: 1024 }
+        StoreOptions {
+            tombstone_keep_us: 600_000_000,
+            max_tombstones: 100_000,
+            group_lag_max_us: 10_000_000,
+            max_waiting_ticks: 1024,
+        }
     }
 }
 
@@ -46,6 +55,8 @@ struct Inner {
     /// Name and group of every view, in the order in which they were given.
     views: Vec<ViewAt>,
     groups: [RwLock<GroupRows>; 2],
+    /// What the shop's values were as of the tick of the other group.
+    replaced: Option<Mutex<Replaced>>,
     keep: Keep,
     outbox: Arc<Outbox>,
 }
@@ -55,6 +66,7 @@ struct ViewAt {
     group: Group,
     /// Its place among the views of its group.
     at: usize,
+    resolve: Option<Resolve>,
 }
 
 #[derive(Default)]
@@ -110,6 +122,8 @@ pub(crate) enum Unreadable {
     TooManyKeys,
     /// What changed after that tick is no longer known, or was never known here.
     Forgotten,
+    /// The views of people are too far behind to be read together with the shop's.
+    Lagging,
 }
 
 impl ReadStore {
@@ -119,12 +133,15 @@ impl ReadStore {
         let views = views.iter().map(|view| {
             let rows = &mut groups[view.group as usize].views;
             rows.push(Rows::default());
-            ViewAt { name: view.name, group: view.group, at: rows.len() - 1 }
+            ViewAt { name: view.name, group: view.group, at: rows.len() - 1, resolve: view.resolve }
         });
-        let views = views.collect();
+        let views: Vec<ViewAt> = views.collect();
+        let has = |group| views.iter().any(|view| view.group == group);
+        let replaced = has(Group::Shop) && has(Group::Customer);
         ReadStore(Arc::new(Inner {
             views,
             groups: groups.map(RwLock::new),
+            replaced: replaced.then(|| Mutex::new(Replaced::new(options.group_lag_max_us))),
             keep: Keep { span_us: options.tombstone_keep_us, max: options.max_tombstones },
             outbox: Arc::new(Outbox::new(options.max_waiting_ticks)),
         }))
@@ -151,28 +168,42 @@ impl ReadStore {
     /// # Panics
     /// Where the tick is not after the one before: frontiers never go back.
     pub fn publish(&self, tick: &Arc<SealedTick>) {
-        let mut dropped = Vec::new();
-        let begun = {
+        let (mut dropped, mut was) = (Vec::new(), Vec::new());
+        let (begun, done) = {
             let mut rows = self.0.groups[tick.group as usize].write();
             assert!(tick.upper > rows.upper, "sealed up to {} after {}", tick.upper, rows.upper);
             rows.upper = tick.upper;
             rows.times = tick.times.after(&rows.times);
+            let keeps = self.0.replaced.is_some() && tick.group == Group::Shop;
+            let mut changes = 0;
             for batch in &tick.batches {
                 let Some(view) = self.0.views.iter().find(|view| view.name == batch.view && view.group == tick.group)
                 else {
                     tracing::error!(view = batch.view, "changes of a view that is not served");
                     continue;
                 };
+                changes += batch.upserts.len();
                 rows.views[view.at].apply(&batch.upserts, tick.as_of(), &mut dropped);
+                if keeps {
+                    let keys = batch.upserts.iter().map(|(key, _)| key.clone());
+                    was.extend(keys.zip(dropped.drain(..)).map(|(key, old)| (view.at, key, old)));
+                }
             }
-            let changes = dropped.len();
             rows.views.iter_mut().for_each(|view| view.bury(tick.as_of(), self.0.keep, changes));
-            rows.begun.is_some()
+            let done = self.0.replaced.as_ref().map(|replaced| replaced.lock().publish(tick, was));
+            (rows.begun.is_some(), done)
         };
-        drop(dropped);
+        drop((dropped, done));
         if begun {
             self.0.outbox.push(tick.clone());
         }
+    }
+
+    /// The newest value of a key.
+    pub fn value(&self, view: &str, key: &KeyFields) -> Option<Value> {
+        let view = self.view(view)?;
+        let rows = self.0.groups[self.group(view) as usize].read();
+        rows.views[self.0.views[view].at].get(key)?.value.clone()
     }
 
     /// The tick as of which the group's values hold; `None` before [`ReadStore::begin`].
@@ -205,19 +236,71 @@ impl ReadStore {
         &self.0.outbox
     }
 
-    /// These keys of a view, in the order asked for; `None` for one without a value.
+    /// These keys of a view, in the order asked for; `None` for one without a value. A profile is found
+    /// by any of its identifiers.
     pub(crate) fn get(&self, view: ViewId, keys: &[KeyFields]) -> Read<Vec<Option<Entry>>> {
         let rows = self.0.groups[self.group(view) as usize].read();
-        let of_view = &rows.views[self.0.views[view].at];
         let mut tag = 0;
-        let entries = keys.iter().map(|key| {
-            let row = of_view.get(key);
-            // The tombstone of an absent key may have been forgotten up to the floor.
-            tag = tag.max(row.map_or(of_view.floor(), |row| row.changed));
-            row.filter(|row| row.value.is_some()).map(|row| entry(view, row))
-        });
+        let entries = keys.iter().map(|key| self.find(&rows, view, key, &mut tag).map(|row| entry(view, row)));
         let entries = entries.collect();
         Read { as_of: rows.as_of(), times: rows.times, tag, entries }
+    }
+
+    /// These keys of views of whatever group, all as of one tick: the lesser one, where both groups are
+    /// named.
+    pub(crate) fn together(&self, wanted: &[(ViewId, KeyFields)]) -> Result<Read<Vec<Option<Entry>>>, Unreadable> {
+        let names = |group| wanted.iter().any(|(view, _)| self.group(*view) == group);
+        let customer = self.0.groups[Group::Customer as usize].read();
+        let shop = self.0.groups[Group::Shop as usize].read();
+        let leads = if names(Group::Customer) { &customer } else { &shop };
+        let (as_of, times, mut tag) = (leads.as_of(), leads.times, 0);
+        let replaced = self.0.replaced.as_ref().filter(|_| names(Group::Customer)).map(|replaced| replaced.lock());
+        if names(Group::Shop) && replaced.as_ref().is_some_and(|replaced| !replaced.knows(as_of)) {
+            return Err(Unreadable::Lagging);
+        }
+        let entries = wanted.iter().map(|(view, key)| {
+            let is_shop = self.group(*view) == Group::Shop;
+            let found = self.row(if is_shop { &shop } else { &customer }, *view, key, &mut tag)?;
+            let was = replaced.as_ref().filter(|_| is_shop);
+            let was = was.and_then(|replaced| replaced.was(as_of, self.0.views[*view].at, &found.key));
+            let value = was.unwrap_or_else(|| found.value.clone())?;
+            Some(Entry { view: *view, key: found.key.clone(), value: Some(value) })
+        });
+        let entries = entries.collect();
+        Ok(Read { as_of, times, tag: tag.min(as_of), entries })
+    }
+
+    /// The row of a key that has a value.
+    fn find<'a>(&self, rows: &'a GroupRows, view: ViewId, key: &KeyFields, tag: &mut Tick) -> Option<&'a Row> {
+        self.row(rows, view, key, tag).filter(|row| row.value.is_some())
+    }
+
+    /// The row, or the tombstone, of a key, or of the profile that its first field is an identifier of.
+    fn row<'a>(&self, rows: &'a GroupRows, view: ViewId, key: &KeyFields, tag: &mut Tick) -> Option<&'a Row> {
+        let of_view = &rows.views[self.0.views[view].at];
+        let mut look = |key: &KeyFields| {
+            let row = of_view.get(key);
+            // The tombstone of an absent key may have been forgotten up to the floor.
+            *tag = (*tag).max(row.map_or(of_view.floor(), |row| row.changed));
+            row
+        };
+        let row = look(key);
+        let Some(resolve) = self.0.views[view].resolve.filter(|_| row.is_none_or(|row| row.value.is_none())) else {
+            return row;
+        };
+        let text = key.0.first()?;
+        let assigned = self.0.views.iter().find(|other| other.name == resolve.view)?;
+        let owner = (resolve.keys)(text).iter().find_map(|key| {
+            let row = rows.views[assigned.at].get(key);
+            *tag = (*tag).max(row.map_or(rows.views[assigned.at].floor(), |row| row.changed));
+            (resolve.profile)(row?.value.as_deref()?).map(str::to_owned)
+        });
+        let mut other = key.clone();
+        other.0[0] = owner.unwrap_or_else(|| (resolve.alone)(text));
+        let of_view = &rows.views[self.0.views[view].at];
+        let found = of_view.get(&other);
+        *tag = (*tag).max(found.map_or(of_view.floor(), |row| row.changed));
+        found.or(row)
     }
 
     /// At most `limit` entries of a view by prefix, in key order, behind the key `after`; and

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use etalage_model::{Key, KeyFields, KeyPrefix, KeyText, Micros, Tick, ViewInfo, key::write_json_str};
+use etalage_model::{KeyFields, KeyPrefix, Micros, Tick, ViewInfo, key::write_json_str};
 
 use crate::{
     ServeState,
@@ -18,7 +18,7 @@ use crate::{
     json,
     keys::Access,
     query::{Params, path_pieces},
-    read_store::{Read, ViewId},
+    read_store::{Entry, Read, Unreadable, ViewId},
 };
 
 /// Lists up to this length are read and written where they stand; longer ones on a thread where
@@ -33,7 +33,7 @@ pub(crate) async fn views(
 ) -> Result<Response, ApiError> {
     params.only(&[])?;
     let keys = state.store().keys();
-    let listed = state.views().iter().zip(keys).filter(|(view, _)| access.read(view.group).is_ok());
+    let listed = state.views().iter().zip(keys).filter(|(view, _)| access.read(view).is_ok());
     let views = listed.map(|(view, (_, keys))| {
         serde_json::json!({
             "name": view.name, "group": view.group.name(), "key_fields": view.key_fields, "about": view.about,
@@ -67,10 +67,7 @@ pub(crate) async fn one(
     };
     let body = |out: &mut Vec<u8>| {
         out.push(b',');
-        json::key(view, &key, out);
-        json::window_start(view, &entry.key, read.as_of, out);
-        out.push(b',');
-        json::value(entry.value.as_ref(), out);
+        write_fields(view, &key, Some(entry), read.as_of, out);
     };
     Ok(answer(&state, view, &read, &headers, body))
 }
@@ -99,14 +96,69 @@ pub(crate) async fn several(
     let body = |out: &mut Vec<u8>| {
         out.extend_from_slice(b",\"entries\":[");
         for (at, (key, entry)) in keys.iter().zip(&read.entries).enumerate() {
-            let found = entry.as_ref();
-            write_entry(at, view, key, found.map(|found| (&found.key, read.as_of)), out, |out| {
-                json::value(found.and_then(|found| found.value.as_ref()), out);
-            });
+            out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
+            write_fields(view, key, entry.as_ref(), read.as_of, out);
+            out.push(b'}');
         }
         out.push(b']');
     };
     Ok(answer(&state, view, &read, &headers, body))
+}
+
+/// `GET /v1/read?get=VIEW:KEY&get=…`: keys of several views, all as of one tick.
+pub(crate) async fn together(
+    State(state): State<ServeState>,
+    access: Access,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let params = params.only(&["get"])?;
+    let wanted = params.all("get").map(|text| {
+        let (name, key) = text.split_once(':').unwrap_or((text, ""));
+        let (id, view) = readable(&state, access, name)?;
+        Ok((id, KeyFields::parse(key, view.key_fields).map_err(ApiError::BadKey)?))
+    });
+    let wanted = wanted.collect::<Result<Vec<_>, ApiError>>()?;
+    let limit = state.options().max_keys;
+    match wanted.len() {
+        0 => return Err(ApiError::BadParameter("say what to read: ?get=VIEW:KEY".into())),
+        given if given > limit => return Err(ApiError::TooManyKeys { given, limit }),
+        _ => {}
+    }
+    let read = state.store().together(&wanted).map_err(|_: Unreadable| ApiError::Lagging)?;
+    let mut out = Vec::with_capacity(512);
+    out.push(b'{');
+    json::as_of(read.as_of, &mut out);
+    out.push(b',');
+    json::times(&read.times, monotonic_us(), false, &mut out);
+    out.extend_from_slice(b",\"entries\":[");
+    for (at, ((id, key), entry)) in wanted.iter().zip(&read.entries).enumerate() {
+        let view = &state.views()[*id];
+        out.extend_from_slice(if at > 0 { b",{\"view\":" } else { b"{\"view\":" });
+        write_json_str(view.name, &mut out);
+        out.push(b',');
+        write_fields(view, key, entry.as_ref(), read.as_of, &mut out);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"]}");
+    let headers = [
+        (header::HeaderName::from_static("as-of"), as_of_header(read.as_of)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+    ];
+    Ok((headers, out).into_response())
+}
+
+/// Key and value of one that was asked for by `key`, and found as `entry`.
+fn write_fields(view: &ViewInfo, key: &KeyFields, entry: Option<&Entry>, as_of: Tick, out: &mut Vec<u8>) {
+    match entry {
+        Some(entry) => {
+            json::key(view, &entry.key, out);
+            json::window_start(view, &entry.key, as_of, out);
+        }
+        None => json::key(view, key, out),
+    }
+    out.push(b',');
+    json::value(entry.and_then(|entry| entry.value.as_ref()), out);
 }
 
 async fn list(state: ServeState, id: ViewId, params: &Params, headers: HeaderMap) -> Result<Response, ApiError> {
@@ -125,9 +177,12 @@ async fn list(state: ServeState, id: ViewId, params: &Params, headers: HeaderMap
         answer(&state, view, &read, &headers, |out| {
             out.extend_from_slice(b",\"entries\":[");
             for (at, entry) in read.entries.iter().enumerate() {
-                write_entry(at, view, &entry.key, Some((&entry.key, read.as_of)), out, |out| {
-                    json::value(entry.value.as_ref(), out);
-                });
+                out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
+                json::key(view, &entry.key, out);
+                json::window_start(view, &entry.key, read.as_of, out);
+                out.push(b',');
+                json::value(entry.value.as_ref(), out);
+                out.push(b'}');
             }
             out.push(b']');
             if let Some(last) = read.entries.last().filter(|_| more) {
@@ -144,28 +199,9 @@ async fn list(state: ServeState, id: ViewId, params: &Params, headers: HeaderMap
 
 fn readable<'a>(state: &'a ServeState, access: Access, name: &str) -> Result<(ViewId, &'a ViewInfo), ApiError> {
     let (id, view) = state.view(name)?;
-    access.read(view.group)?;
+    access.read(view)?;
     state.store().as_of(view.group).ok_or(ApiError::NotReady)?;
     Ok((id, view))
-}
-
-/// One element of `entries`; `at_tick` is there where the key has a value.
-fn write_entry(
-    at: usize,
-    view: &ViewInfo,
-    key: &dyn KeyText,
-    at_tick: Option<(&Key, Tick)>,
-    out: &mut Vec<u8>,
-    value: impl FnOnce(&mut Vec<u8>),
-) {
-    out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
-    json::key(view, key, out);
-    if let Some((key, as_of)) = at_tick {
-        json::window_start(view, key, as_of, out);
-    }
-    out.push(b',');
-    value(out);
-    out.push(b'}');
 }
 
 /// `{"view","as_of","times", …}` with its headers, or 304 where the client has it already.

@@ -72,11 +72,11 @@ impl Rows {
         self.floor = self.floor.max(tick);
     }
 
-    /// Applies changes that are all of `tick`. Replaced values go to `dropped`, for the caller to
-    /// free them outside the lock.
-    pub(crate) fn apply(&mut self, upserts: &[(Key, Option<Value>)], tick: Tick, dropped: &mut Vec<Value>) {
+    /// Applies changes that are all of `tick`. What each has replaced goes to `replaced`, in their order,
+    /// for the caller to keep it or to free it outside the lock.
+    pub(crate) fn apply(&mut self, upserts: &[(Key, Option<Value>)], tick: Tick, replaced: &mut Vec<Option<Value>>) {
         for (key, value) in upserts {
-            dropped.extend(self.set(key.clone(), value.clone(), tick));
+            replaced.push(self.set(key.clone(), value.clone(), tick));
         }
     }
 

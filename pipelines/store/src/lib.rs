@@ -35,8 +35,8 @@ pub use error::{Fate, StoreError};
 pub use format::FORMAT_VERSION;
 pub use frames::{Frame, Frames, frames, frames_on};
 pub use log::{
-    DEFAULT_MAX_FRAME_BYTES, DEFAULT_SEGMENT_BYTES, DEFAULT_WRITE_BEHIND_BYTES, Durability, Log, LogOptions, Opened,
-    Rewritten,
+    Becomes, DEFAULT_MAX_FRAME_BYTES, DEFAULT_SEGMENT_BYTES, DEFAULT_WRITE_BEHIND_BYTES, Durability, Edit, Log,
+    LogOptions, Opened, Rewritten,
 };
 pub use quarantine::{
     DEFAULT_MAX_RAW_BYTES, DEFAULT_MAX_RECORDS, MAX_LIST, QUARANTINE_FILE, Quarantine, QuarantineOptions,

@@ -18,7 +18,7 @@ use etalage_model::{Binding, Message, Position, Record};
 use etalage_store::{Durability, Frame, Log, LogOptions, Rewritten, StoreError, frames, frames_on};
 use support::{
     collect, copy_store,
-    erasure::{WHO, frame, is_kept, is_named_in, kept, mixed},
+    erasure::{WHO, frame, is_kept, is_named_in, kept, mixed, rewrite},
     records, segment_names,
     sim::SimDisk,
 };
@@ -63,7 +63,7 @@ fn what_is_kept_is_as_it_was_and_of_the_rest_no_byte_is_left() {
     assert!(names_them(dir.path()) && dropped > 10, "{dropped}");
     let epoch = log.epoch();
 
-    let rewritten = log.rewrite(&mut is_kept).unwrap();
+    let rewritten = rewrite(&mut log, &mut is_kept).unwrap();
     assert_eq!(rewritten.dropped_records, dropped);
     assert!(rewritten.segments > 3, "{rewritten:?}");
     assert!(!names_them(dir.path()));
@@ -95,7 +95,7 @@ fn segments_without_a_dropped_record_keep_their_frames_byte_for_byte() {
     let touched = files.iter().position(|bytes| is_named_in(bytes)).unwrap();
     assert!(touched > 2 && touched + 3 < files.len(), "{touched} of {}", files.len());
 
-    assert_eq!(log.rewrite(&mut is_kept).unwrap().segments, 1);
+    assert_eq!(rewrite(&mut log, &mut is_kept).unwrap().segments, 1);
     for (at, (name, bytes)) in names.iter().zip(&files).enumerate() {
         match at {
             at if at < touched => assert_eq!(read(name), *bytes, "{name}"),
@@ -114,7 +114,7 @@ fn where_nothing_is_dropped_the_log_is_only_sealed() {
     let names = segment_names(dir.path());
     let files: Vec<Vec<u8>> = names.iter().map(|name| fs::read(dir.path().join(name)).unwrap()).collect();
     for _ in 0..3 {
-        assert_eq!(log.rewrite(&mut is_kept).unwrap(), Rewritten::default());
+        assert_eq!(rewrite(&mut log, &mut is_kept).unwrap(), Rewritten::default());
     }
     assert_eq!(segment_names(dir.path()).len(), names.len() + 1, "one new segment, however often it is asked");
     for (name, bytes) in names.iter().zip(&files) {
@@ -124,7 +124,7 @@ fn where_nothing_is_dropped_the_log_is_only_sealed() {
 
     let empty = tempfile::tempdir().unwrap();
     let mut log = store(empty.path(), &[]);
-    assert_eq!(log.rewrite(&mut is_kept).unwrap(), Rewritten::default());
+    assert_eq!(rewrite(&mut log, &mut is_kept).unwrap(), Rewritten::default());
     log.append(1, &records(0, 1)).unwrap();
     assert_eq!(stored(empty.path()).len(), 1);
 }
@@ -135,7 +135,7 @@ fn it_is_asked_once_for_each_record_in_order() {
     let before: Vec<Frame> = (0..30).map(mixed).collect();
     let mut log = store(dir.path(), &before);
     let mut asked: Vec<Record> = Vec::new();
-    log.rewrite(&mut |record| {
+    rewrite(&mut log, &mut |record| {
         asked.push(record.clone());
         !asked.len().is_multiple_of(3)
     })
@@ -152,7 +152,7 @@ fn a_frame_whose_records_are_all_gone_stays_with_tick_and_binding() {
     let dir = tempfile::tempdir().unwrap();
     let before: Vec<Frame> = (0..20).map(mixed).collect();
     let mut log = store(dir.path(), &before);
-    log.rewrite(&mut |_| false).unwrap();
+    rewrite(&mut log, &mut |_| false).unwrap();
     assert_eq!(log.records(), 0);
     let after: Vec<Frame> = before.into_iter().map(|frame| Frame { records: vec![], ..frame }).collect();
     assert!(after.iter().any(|frame| !frame.binding.is_empty()));
@@ -172,7 +172,7 @@ fn one_rewriting_after_another() {
     let mut log = store(dir.path(), &expected);
     for round in 0..7u64 {
         let gone = |record: &Record| record.content % 7 == round;
-        log.rewrite(&mut |record| !gone(record)).unwrap();
+        rewrite(&mut log, &mut |record| !gone(record)).unwrap();
         expected.iter_mut().for_each(|frame| frame.records.retain(|record| !gone(record)));
         let next = mixed(20 + round);
         log.append_bound(next.tick, &next.records, &next.binding).unwrap();
@@ -196,7 +196,7 @@ fn readers_under_way_go_on() {
     for (count, reader) in readers.iter_mut().enumerate() {
         read.push(reader.take(count).collect::<Result<_, _>>().unwrap());
     }
-    log.rewrite(&mut is_kept).unwrap();
+    rewrite(&mut log, &mut is_kept).unwrap();
     log.append(before[39].tick, &records(0, 1)).unwrap();
     // The file that it has open is the old one; those that it opens now are new.
     for (count, (reader, begun)) in readers.into_iter().zip(read).enumerate() {
@@ -234,7 +234,7 @@ fn readers_may_begin_at_any_moment() {
             })
             .collect();
         for round in 0..20u64 {
-            log.rewrite(&mut |record| record.content % 20 != round).unwrap();
+            rewrite(&mut log, &mut |record| record.content % 20 != round).unwrap();
             log.append(before[59].tick + round, &records(0, 1)).unwrap();
             thread::sleep(Duration::from_millis(2));
         }
@@ -256,7 +256,7 @@ fn a_segment_is_read_at_most_twice() {
     let bytes = disk.bytes(&dir.join("log-00000000000000000000.seg")).len() as u64;
     assert!(bytes > 900_000, "{bytes}");
     disk.take_read_bytes();
-    log.rewrite(&mut is_kept).unwrap();
+    rewrite(&mut log, &mut is_kept).unwrap();
     // Once to look for the records, once more for the frames before the first of them.
     let read: u64 = disk.take_read_bytes().into_values().sum();
     assert!(read > bytes && read < 2 * bytes, "{read} of {bytes}");
@@ -288,7 +288,7 @@ fn a_store_of_version_1_is_rewritten_where_it_must_be() {
         let mut expected = stored(dir.path());
         expected.iter_mut().for_each(|frame| frame.records.retain(without(gone)));
         let (mut log, opened) = Log::open(dir.path(), SMALL).unwrap();
-        assert_eq!(log.rewrite(&mut without(gone)).unwrap(), Rewritten { dropped_records: 1, segments: 1 });
+        assert_eq!(rewrite(&mut log, &mut without(gone)).unwrap(), Rewritten { dropped_records: 1, changed_records: 0, segments: 1 });
         assert_eq!(stored(dir.path()), expected, "{gone}");
         for name in &segment_names(dir.path()) {
             let bytes = fs::read(dir.path().join(name)).unwrap();
@@ -316,7 +316,7 @@ fn a_damaged_log_is_left_as_it_is() {
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     fs::write(&damaged, &bytes).unwrap();
-    let error = log.rewrite(&mut is_kept).unwrap_err();
+    let error = rewrite(&mut log, &mut is_kept).unwrap_err();
     let StoreError::Corrupt { path, .. } = &error else { panic!("{error}") };
     assert_eq!((path, fs::read(&damaged).unwrap()), (&damaged, bytes.clone()));
     assert_eq!(other_files(dir.path()), ["store.lock"]);
@@ -325,6 +325,6 @@ fn a_damaged_log_is_left_as_it_is() {
     fs::write(&damaged, &bytes).unwrap();
     assert_eq!(stored(dir.path()), before);
     log.append(before[19].tick, &[]).unwrap();
-    log.rewrite(&mut is_kept).unwrap();
+    rewrite(&mut log, &mut is_kept).unwrap();
     assert!(!names_them(dir.path()), "{WHO}");
 }

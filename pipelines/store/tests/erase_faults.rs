@@ -8,7 +8,7 @@ use std::{io::ErrorKind, path::Path, sync::Arc};
 use etalage_store::{Durability, Fate, Frame, Log, LogOptions, StoreError, frames_on};
 use support::{
     collect,
-    erasure::{frame, is_kept, is_named_in, kept, mixed},
+    erasure::{frame, is_kept, is_named_in, kept, mixed, rewrite},
     records,
     sim::{Call, Fault, SimDisk},
 };
@@ -68,7 +68,7 @@ fn check(disk: &SimDisk, told: &str) -> bool {
     if is_new {
         is_erased(disk, told);
     }
-    log.rewrite(&mut is_kept).unwrap_or_else(|error| panic!("{told}: {error}"));
+    rewrite(&mut log, &mut is_kept).unwrap_or_else(|error| panic!("{told}: {error}"));
     is_erased(disk, told);
     let next = Frame { tick: 1_000_000, records: records(7, 1), ..Frame::default() };
     log.append(next.tick, &next.records).unwrap_or_else(|error| panic!("{told}: {error}"));
@@ -93,7 +93,7 @@ fn some_bytes(nth: usize) -> usize {
 fn killed_at(nth: usize) -> Option<SimDisk> {
     let (disk, mut log) = written();
     disk.die(nth, some_bytes(nth));
-    let done = log.rewrite(&mut is_kept);
+    let done = rewrite(&mut log, &mut is_kept);
     assert_eq!(done.is_err(), disk.is_dead(), "call {nth}");
     disk.is_dead().then_some(disk)
 }
@@ -152,7 +152,7 @@ fn a_second_death_while_the_first_is_mended() {
 fn what_was_reported_as_done_survives_a_power_loss() {
     for seed in 0..50 {
         let (disk, mut log) = written();
-        log.rewrite(&mut is_kept).unwrap();
+        rewrite(&mut log, &mut is_kept).unwrap();
         let lost = disk.after_power_loss(seed);
         for path in lost.files() {
             assert!(!is_named_in(&lost.bytes(&path)), "seed {seed}: {}", path.display());
@@ -167,10 +167,10 @@ fn a_failed_call_ends_the_writing_and_its_fate_is_honest() {
     for nth in 1.. {
         let (disk, mut log) = written();
         disk.fail(Fault { call: None, kind: ErrorKind::Other, written: some_bytes(nth) }, nth as u64);
-        let Err(error) = log.rewrite(&mut is_kept) else { break };
+        let Err(error) = rewrite(&mut log, &mut is_kept) else { break };
         let StoreError::Write { fate, .. } = error else { panic!("call {nth}: {error}") };
         let appends = disk.count(Call::Append);
-        for refused in [log.rewrite(&mut is_kept).map(drop), log.append(2_000, &[])] {
+        for refused in [rewrite(&mut log, &mut is_kept).map(drop), log.append(2_000, &[])] {
             assert!(matches!(refused, Err(StoreError::Poisoned { .. })), "call {nth}: {refused:?}");
         }
         assert_eq!(disk.count(Call::Append), appends, "call {nth}");
@@ -199,7 +199,7 @@ fn a_full_disk_leaves_the_old_log_and_passes() {
         for nth in 1.. {
             let (disk, mut log) = written();
             disk.fail(Fault { call: Some(call), kind: ErrorKind::StorageFull, written: some_bytes(nth) }, nth as u64);
-            let Err(error) = log.rewrite(&mut is_kept) else { break };
+            let Err(error) = rewrite(&mut log, &mut is_kept) else { break };
             times += 1;
             assert!(matches!(error, StoreError::Full { .. }) && error.is_retryable(), "{call:?} {nth}: {error}");
             assert_eq!((error.fate(), log.poison()), (Fate::Failed, None), "{call:?} {nth}");
@@ -210,7 +210,7 @@ fn a_full_disk_leaves_the_old_log_and_passes() {
             // The same log takes more, and the same rewriting is tried again.
             let next = Frame { tick: 5_000, records: records(3, 2), ..Frame::default() };
             log.append(next.tick, &next.records).unwrap();
-            log.rewrite(&mut is_kept).unwrap();
+            rewrite(&mut log, &mut is_kept).unwrap();
             is_erased(&disk, &format!("{call:?} {nth}"));
             assert_eq!(stored(&disk), [new(), vec![next]].concat(), "{call:?} {nth}");
         }

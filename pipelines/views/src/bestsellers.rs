@@ -41,6 +41,7 @@ pub const VIEW: View = View {
     key_fields: &["scope", "window"],
     about: "the first K sellable items of a scope and rolling window, by score",
     has_window_start: false,
+    causes: &[],
     schema: || row_schema::<Row>(),
     build,
     oracle,

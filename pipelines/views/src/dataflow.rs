@@ -59,12 +59,9 @@ impl Dataflow {
         self.update(batch, tick, 1);
     }
 
-    /// Takes a batch back, at `tick`: everything becomes as if it had never come.
-    pub fn retract(&mut self, batch: Batch, tick: Tick) {
-        self.update(batch, tick, -1);
-    }
-
-    fn update(&mut self, batch: Batch, tick: Tick, diff: isize) {
+    /// As [`Dataflow::send`], or the other way round: with a difference of −1 everything becomes as if
+    /// the batch had never come.
+    pub fn update(&mut self, batch: Batch, tick: Tick, diff: isize) {
         if *self.input.time() < tick {
             self.input.advance_to(tick);
         }

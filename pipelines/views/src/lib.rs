@@ -40,7 +40,7 @@ pub mod trending;
 
 use std::collections::BTreeMap;
 
-use etalage_model::{Group, Key, ViewInfo};
+use etalage_model::{EventKind, Group, Key, ViewInfo};
 
 use schemars::{Schema, generate::SchemaSettings};
 
@@ -62,6 +62,8 @@ pub struct View {
     pub about: &'static str,
     /// Whether values belong to windows that may be spread: then readers are told their start.
     pub has_window_start: bool,
+    /// The kinds of event that a person's values in it come from; none where it is about nobody.
+    pub causes: &'static [EventKind],
     /// What its values look like.
     pub schema: fn() -> Schema,
     /// The dataflow.
@@ -79,6 +81,7 @@ pub const VIEWS: &[View] = &[
     trend::VIEW,
     trending::VIEW,
     people::identity::VIEW,
+    profile::identifiers::VIEW,
     profile::snapshot::VIEW,
     profile::customer_status::VIEW,
     profile::value::VIEW,
@@ -100,6 +103,20 @@ pub fn view(name: &str) -> Option<&'static View> {
 }
 
 impl View {
+    /// Whether its rows are about single people.
+    pub fn is_personal(&self) -> bool {
+        self.names_profile() || self.name == people::identity::NAME
+    }
+
+    /// Whether it says who belongs together.
+    pub fn is_about_links(&self) -> bool {
+        self.causes == people::identity::LINKS
+    }
+
+    fn names_profile(&self) -> bool {
+        self.key_fields[0] == profile::KEY_FIELDS[0]
+    }
+
     /// A JSON Schema with `$defs/key` and `$defs/value`: what stands in topics, streams and answers. It
     /// describes version 1; a field that is added keeps the version, any other change makes a new one.
     pub fn json_schema(&self) -> serde_json::Value {
@@ -141,6 +158,8 @@ pub fn infos(options: &ShopOptions) -> Vec<ViewInfo> {
         group: view.group,
         key_fields: view.key_fields,
         about: view.about,
+        is_personal: view.is_personal(),
+        resolve: (view.names_profile() && options.is_on(people::identity::NAME)).then_some(people::identity::RESOLVE),
         window_start: (view.has_window_start && options.is_spread()).then(|| options.window_start()),
     })
     .collect()

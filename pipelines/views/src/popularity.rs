@@ -41,6 +41,7 @@ pub const VIEW: View = View {
     key_fields: &["scope", "window", "item_id"],
     about: "views, carts, orders, units, revenue, refunds and score of an item, per scope and rolling window",
     has_window_start: true,
+    causes: &[],
     schema: || row_schema::<Row>(),
     build,
     oracle,

@@ -43,6 +43,7 @@ pub const VIEW: View = View {
     key_fields: &["item_id", "location_id"],
     about: "units available of an item, in all and by location, and whether it may be shown",
     has_window_start: false,
+    causes: &[],
     schema: || row_schema::<Row>(),
     build,
     oracle,

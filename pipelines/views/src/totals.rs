@@ -56,6 +56,7 @@ pub const VIEW: View = View {
     key_fields: &["scope", "window"],
     about: "views, carts, orders, units, revenue, refunds and distinct items sold of a scope, per rolling window",
     has_window_start: false,
+    causes: &[],
     schema: || row_schema::<Row>(),
     build,
     oracle,

@@ -39,6 +39,7 @@ pub const VIEW: View = View {
     key_fields: &["scope", "half_life", "item_id"],
     about: "when the score of an item, halved after each half-life, is down to 1, per scope: the later, the hotter",
     has_window_start: false,
+    causes: &[],
     schema: || row_schema::<Row>(),
     build,
     oracle,

@@ -35,6 +35,7 @@ pub const VIEW: View = View {
     key_fields: &["scope", "half_life"],
     about: "the first K sellable items of a scope by a score that is halved after each half-life",
     has_window_start: false,
+    causes: &[],
     schema: || row_schema::<Row>(),
     build,
     oracle,

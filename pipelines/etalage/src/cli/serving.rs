@@ -73,6 +73,7 @@ impl Serving {
                 begin.into_iter().for_each(|begin| begin());
             }),
             refused: beside.refused,
+            identify: Some(identify),
         };
         let pipeline = Pipeline::start(config, dir, options)?;
         let mut serve = config.serve_options();

@@ -80,6 +80,7 @@ struct Pace {
 /// Records of one tick, a share for each worker.
 struct PendingFrame {
     tick: Tick,
+    diff: isize,
     shares: Vec<Arc<Vec<Record>>>,
     records: usize,
     lines: usize,
@@ -216,7 +217,7 @@ impl Pace {
         let mut times = TickTimes::default();
         frames.iter().for_each(|frame| join_times(&mut times, &frame.times));
         for (at, worker) in workers.iter().enumerate() {
-            let share = |frame: &Arc<PendingFrame>| Some((frame.tick, Arc::clone(frame.shares.get(at)?)));
+            let share = |frame: &Arc<PendingFrame>| Some((frame.tick, frame.diff, Arc::clone(frame.shares.get(at)?)));
             let batches = frames.iter().filter_map(share).collect();
             worker.send(Order::Round { group: self.group, batches, upper });
         }
@@ -270,7 +271,7 @@ impl PendingFrame {
             let rest = records.split_off(share.min(records.len()));
             shares.push(Arc::new(std::mem::replace(&mut records, rest)));
         }
-        PendingFrame { tick: frame.tick, shares, records: count, lines, times }
+        PendingFrame { tick: frame.tick, diff: frame.diff, shares, records: count, lines, times }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The way in, for the server's handlers, for replays and for the demonstration.
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -10,12 +11,12 @@ use std::{
 
 use crossbeam_channel::Sender;
 use etalage_model::{
-    Binding, InputKind, Micros, Outcome, Position, Quarantined, Record, Rejected,
+    Binding, InputKind, KeyFields, Micros, Outcome, Position, Quarantined, Record, Rejected,
     decode::json::{self, BodyError},
     money::Currencies,
 };
 use etalage_serve::{Busy, Counts, NotStored, monotonic_us};
-use etalage_store::Quarantine;
+use etalage_store::{Quarantine, Receipt};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
@@ -24,6 +25,8 @@ use super::{
     clock::{Clock, Reading},
     origin::Origin,
     backlog::Backlog,
+    erasure::{EraseError, Identify},
+    explain::{self, Explanation},
     sequencer::{Command, Submission},
 };
 use crate::config::Config;
@@ -53,6 +56,14 @@ pub(super) struct Shared {
     limits: json::Limits,
     /// How far partitions have been read.
     read: Mutex<Binding>,
+    /// What is needed to know about somebody.
+    pub(super) about: About,
+}
+
+/// Where everything that was taken stands, and who belongs together.
+pub(super) struct About {
+    pub(super) dir: PathBuf,
+    pub(super) identify: Option<Identify>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +76,13 @@ enum State {
 }
 
 impl Shared {
-    pub(super) fn new(config: &Config, clock: Clock, commands: Sender<Command>, quarantine: Arc<Quarantine>) -> Shared {
+    pub(super) fn new(
+        config: &Config,
+        clock: Clock,
+        commands: Sender<Command>,
+        quarantine: Arc<Quarantine>,
+        about: About,
+    ) -> Shared {
         Shared {
             clock: Mutex::new(clock),
             stopping: AtomicBool::new(false),
@@ -82,6 +99,7 @@ impl Shared {
             currencies: config.shop.currencies.clone(),
             limits: config.decode_limits(),
             read: Mutex::default(),
+            about,
         }
     }
 
@@ -230,6 +248,27 @@ impl Door {
         self.send(origin, batch)
     }
 
+    /// Erases whoever `id` stands for, and gives the receipt. May take as long as reading the log does.
+    ///
+    /// # Errors
+    /// Why nothing, or not everything, was erased; it can be asked for again.
+    pub fn erase(&self, id: &str) -> Result<Receipt, EraseError> {
+        self.shared.wait_ready().map_err(EraseError::Over)?;
+        let (reply, answer) = crossbeam_channel::bounded(1);
+        self.shared.command(Command::Erase { id: id.to_owned(), reply }).map_err(EraseError::Over)?;
+        answer.recv().map_err(|_| EraseError::Over(self.shared.why_over()))?
+    }
+
+    /// The newest `limit` events behind a value of somebody.
+    ///
+    /// # Errors
+    /// A sentence that says why they cannot be told.
+    pub fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<Explanation, String> {
+        let About { dir, identify } = &self.shared.about;
+        let identify = identify.as_ref().ok_or_else(|| EraseError::NoPeople.to_string())?;
+        explain::explain(dir, &**identify, view, key, limit)
+    }
+
     fn send(&self, origin: Origin, batch: Batch) -> Result<Answer, String> {
         self.shared.queued.fetch_add(batch.len(), Ordering::SeqCst);
         let (reply, answer) = oneshot::channel();
@@ -278,6 +317,19 @@ impl etalage_serve::Door for Door {
 
     fn quarantine(&self, after: u64, limit: usize) -> Result<Vec<Quarantined>, String> {
         self.shared.quarantine.list(after, limit).map_err(|error| error.to_string())
+    }
+
+    fn erase(&self, id: &str) -> Result<serde_json::Value, String> {
+        let receipt = Door::erase(self, id).map_err(|error| error.to_string())?;
+        Ok(serde_json::json!({
+            "receipt_id": receipt.receipt_id, "profile": receipt.profile, "as_of": Micros(receipt.as_of).to_string(),
+            "erased_at": receipt.erased_at.to_string(), "records": receipt.records, "quarantined": receipt.quarantined,
+        }))
+    }
+
+    fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<serde_json::Value, String> {
+        let explanation = Door::explain(self, view, key, limit)?;
+        serde_json::to_value(explanation).map_err(|error| error.to_string())
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -20,6 +20,8 @@ pub mod clock;
 pub mod collect;
 mod conductor;
 mod door;
+mod erasure;
+mod explain;
 mod options;
 mod origin;
 mod quarantine;
@@ -43,13 +45,14 @@ pub use clock::{Clock, ClockMode, Reading};
 pub use backlog::MAX_LAGGING_RECORDS;
 pub use conductor::{MAX_PENDING_RECORDS, MAX_ROUND_LINES, MAX_ROUNDS_IN_FLIGHT};
 pub use door::Door;
+pub use erasure::{EraseError, Identify};
 pub use options::shop_options;
 pub use origin::{KeepRefused, Origin, RefusedMessage, TopicMessage};
 
 use crate::config::Config;
 use admission::Admission;
 use conductor::{Conductor, Signal};
-use door::Shared;
+use door::{About, Shared};
 use sequencer::{Command, Sequencer};
 
 /// How a pipeline is started.
@@ -63,6 +66,8 @@ pub struct PipelineOptions {
     /// Keeps what is refused of topics. Where there is one, the pipeline is fed by topics: it first
     /// catches up with what they hold, in the time of a replay, until [`Door::go_live`] is called.
     pub refused: Option<Box<dyn KeepRefused>>,
+    /// Tells who belongs together, as of what was published: needed to erase somebody, and to explain.
+    pub identify: Option<Identify>,
 }
 
 /// Why a pipeline could not be started.
@@ -119,7 +124,8 @@ impl Pipeline {
 
         let clock = Clock::start(options.clock, config.time.max_clock_step_us, opened.last_tick);
         let (to_sequencer, commands) = crossbeam_channel::unbounded();
-        let shared = Arc::new(Shared::new(config, clock, to_sequencer, quarantine.reader()));
+        let about = About { dir: dir.to_path_buf(), identify: options.identify };
+        let shared = Arc::new(Shared::new(config, clock, to_sequencer, quarantine.reader(), about));
         let (signals, inbox) = crossbeam_channel::unbounded();
         let groups = groups(&shop_options(config));
         let workers = worker::Workers::start(config.workers, &groups, shop_options(config), signals.clone())?;
@@ -136,6 +142,8 @@ impl Pipeline {
             tick_idle: std::time::Duration::from_micros(config.time.tick_idle_us),
             refused: options.refused,
             broken_session: None,
+            receipts: None,
+            dir: dir.to_path_buf(),
             on_ready: Some(options.on_ready),
         };
         let epoch = opened.epoch;
@@ -192,6 +200,8 @@ pub(crate) struct StoredFrame {
     /// No later frame has a tick below this.
     pub(crate) complete_below: Tick,
     pub(crate) records: Vec<Record>,
+    /// 1, or −1 where the records are taken back.
+    pub(crate) diff: isize,
     /// When the oldest and the newest of them arrived; `None` where they were read back.
     pub(crate) arrivals_us: Option<(u64, u64)>,
     /// What binds the tick to its input.
@@ -201,7 +211,8 @@ pub(crate) struct StoredFrame {
 impl StoredFrame {
     /// A frame without records.
     fn empty(tick: Tick) -> StoredFrame {
-        StoredFrame { tick, complete_below: tick, records: Vec::new(), arrivals_us: None, binding: Binding::default() }
+        let (records, binding) = (Vec::new(), Binding::default());
+        StoredFrame { tick, complete_below: tick, records, diff: 1, arrivals_us: None, binding }
     }
 }
 

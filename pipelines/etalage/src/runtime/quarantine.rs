@@ -5,7 +5,7 @@ use std::{sync::Arc, thread::JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use etalage_model::Quarantined;
-use etalage_store::Quarantine;
+use etalage_store::{Quarantine, StoreError};
 
 /// Records that wait to be written.
 pub(super) const QUEUE_RECORDS: usize = 8_192;
@@ -16,7 +16,13 @@ pub(super) enum Item {
     Record(Quarantined),
     /// Answers when everything before is written.
     Flush(Sender<()>),
+    /// Writes the file anew without what is not to be kept, after everything before; answers how many
+    /// records that were.
+    Rewrite { keep: Box<Keep>, done: Sender<Result<u64, StoreError>> },
 }
+
+/// Which records stay.
+pub(super) type Keep = dyn FnMut(&Quarantined) -> bool + Send;
 
 /// The writer's thread.
 pub(super) struct Writer {
@@ -51,11 +57,12 @@ impl Writer {
 
 fn write(quarantine: &Quarantine, inbox: &Receiver<Item>) {
     while let Ok(first) = inbox.recv() {
-        let (mut records, mut flushed) = (Vec::new(), Vec::new());
+        let (mut records, mut flushed, mut rewrites) = (Vec::new(), Vec::new(), Vec::new());
         for item in std::iter::once(first).chain(inbox.try_iter().take(QUEUE_RECORDS)) {
             match item {
                 Item::Record(record) => records.push(record),
                 Item::Flush(done) => flushed.push(done),
+                Item::Rewrite { keep, done } => rewrites.push((keep, done)),
             }
         }
         let count = records.len() as u64;
@@ -63,6 +70,10 @@ fn write(quarantine: &Quarantine, inbox: &Receiver<Item>) {
         if let Err(error) = written {
             metrics::counter!("etalage_quarantine_lost_total").increment(count);
             tracing::error!(%error, count, "refused records could not be written to the quarantine");
+        }
+        for (mut keep, done) in rewrites {
+            // Whoever asked may have gone.
+            let _ = done.send(quarantine.rewrite(&mut *keep));
         }
         for done in flushed {
             // Whoever asked may have gone.

@@ -7,6 +7,7 @@
 //! In a replay the clock moves with the events, so a batch becomes one frame per tick.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -14,7 +15,8 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use etalage_model::{Binding, Group, Message, Micros, Outcome, Quarantined, Record, Rejected, Tick};
 use etalage_serve::NotStored;
-use etalage_store::{Fate, Frames, Log};
+use etalage_store::{Fate, Frames, Log, Receipt, Receipts};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
@@ -25,6 +27,7 @@ use super::{
     clock::{ClockMode, Reading},
     conductor::Signal,
     door::Shared,
+    erasure::{EraseError, Erasure},
     origin::{KeepRefused, Origin, RefusedMessage},
     quarantine::Item,
 };
@@ -43,6 +46,8 @@ pub(super) enum Command {
     /// What was there when the pipeline started has been submitted: from now on the wall clock
     /// drives pipeline time.
     GoLive,
+    /// Erase whoever this text stands for.
+    Erase { id: String, reply: Sender<Result<Receipt, EraseError>> },
     Stop,
 }
 
@@ -68,6 +73,10 @@ pub(super) struct Sequencer {
     /// The session of topics of which something could not be stored: were more of it stored, what is
     /// missing would count as read.
     pub(super) broken_session: Option<u64>,
+    /// Opened with the first erasure.
+    pub(super) receipts: Option<Receipts>,
+    /// The folder of the store.
+    pub(super) dir: PathBuf,
     /// What to call when readers may count on complete state.
     pub(super) on_ready: Option<Box<dyn FnOnce(Tick) + Send>>,
 }
@@ -143,8 +152,7 @@ impl Sequencer {
                 tick: frame.tick,
                 complete_below: frame.tick,
                 records: frame.records,
-                arrivals_us: None,
-                binding: Binding::default(),
+                ..StoredFrame::empty(frame.tick)
             });
         }
         if records > 0 {
@@ -181,6 +189,10 @@ impl Sequencer {
                     let _ = reply.send(tick);
                 }
                 Some(Command::GoLive) => self.go_live(),
+                Some(Command::Erase { id, reply }) => {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(self.erase(&id));
+                }
                 Some(Command::Stop) => return self.stop(),
                 Some(Command::Submit(_)) | None => {}
             }
@@ -350,6 +362,50 @@ impl Sequencer {
             tracing::error!("the quarantine's thread has ended");
         }
         Outcome::Refused(reason)
+    }
+
+    /// Erases whoever `id` stands for: from the log, from the quarantine, from every view.
+    fn erase(&mut self, id: &str) -> Result<Receipt, EraseError> {
+        let identify = self.shared.about.identify.clone().ok_or(EraseError::NoPeople)?;
+        if !self.groups.contains(&Group::Customer) {
+            return Err(EraseError::NoPeople);
+        }
+        if self.receipts.is_none() {
+            self.receipts = Some(Receipts::open(&self.dir)?);
+        }
+        // Who belongs together is known of what is published.
+        self.seal_all(None);
+        let erasure = Arc::new(Mutex::new(Erasure::of(identify(id))));
+        let rewritten = self.log.rewrite(&mut |record| erasure.lock().edit(record));
+        if let Err(error) = rewritten {
+            if !error.is_retryable() {
+                self.shared.set_failed(format!("the store failed: {error}"));
+            }
+            return Err(error.into());
+        }
+        let (gone, instead) = {
+            let erasure = erasure.lock();
+            (erasure.gone.clone(), erasure.instead.clone())
+        };
+        let tick = self.shared.clock.lock().mint(Reading::now());
+        for (records, diff) in [(gone, -1), (instead, 1)] {
+            if !records.is_empty() {
+                self.pass_on(StoredFrame { records, diff, ..StoredFrame::empty(tick) });
+            }
+        }
+        let (done, quarantined) = crossbeam_channel::bounded(1);
+        let keep = Arc::clone(&erasure);
+        let keep = Box::new(move |refused: &Quarantined| keep.lock().keeps(refused));
+        let over = || EraseError::Over("the quarantine's thread has ended".into());
+        self.quarantine.send(Item::Rewrite { keep, done }).map_err(|_| over())?;
+        let quarantined = quarantined.recv().map_err(|_| over())??;
+        let as_of = self.seal_all(None);
+        let receipts = self.receipts.as_mut().ok_or(EraseError::NoPeople)?;
+        let erased_at = Micros(Reading::now().wall_us);
+        let receipt = erasure.lock().receipt(receipts.name(id), as_of, erased_at, quarantined);
+        receipts.append(&receipt)?;
+        tracing::info!(receipt = receipt.receipt_id, records = receipt.records, "somebody was erased");
+        Ok(receipt)
     }
 
     fn flush_quarantine(&self) {

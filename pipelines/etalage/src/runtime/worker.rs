@@ -17,8 +17,8 @@ const PARK_IN_ROUND: Duration = Duration::from_millis(1);
 
 /// What a worker is told.
 pub(super) enum Order {
-    /// Take these records in this group; then everything below `upper` is there.
-    Round { group: Group, batches: Vec<(Tick, Arc<Vec<Record>>)>, upper: Tick },
+    /// Take these records in this group, or take them back; then everything below `upper` is there.
+    Round { group: Group, batches: Vec<(Tick, isize, Arc<Vec<Record>>)>, upper: Tick },
     /// End.
     Stop,
 }
@@ -109,7 +109,7 @@ fn run(worker: &mut Worker, mut groups: Vec<AtPace>, inbox: &Receiver<Order>, co
                 Order::Round { group, batches, upper } => {
                     assert!(!is_broken || batches.is_empty(), "broken on purpose");
                     let Some(at) = groups.iter_mut().find(|at| at.group == group) else { continue };
-                    batches.into_iter().for_each(|(tick, batch)| at.dataflow.send(batch, tick));
+                    batches.into_iter().for_each(|(tick, diff, batch)| at.dataflow.update(batch, tick, diff));
                     at.dataflow.advance(upper);
                     at.uppers.push_back(upper);
                 }

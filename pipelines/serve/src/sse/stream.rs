@@ -93,7 +93,8 @@ async fn open(
     if parts.iter().any(|(view, _)| state.store().group(*view) != group) {
         return Err(ApiError::BadParameter("one stream follows views of one group; open one per group".into()));
     }
-    access.read(group)?;
+    let views = state.views();
+    parts.iter().try_for_each(|(view, _)| access.read(&views[*view]))?;
     let stopping = state.stopping();
     if *stopping.borrow() {
         return Err(ApiError::Stopping);
@@ -151,7 +152,7 @@ impl Stream {
                 self.ready.push_back(bytes);
                 Ok(())
             }
-            Err(Unreadable::Forgotten) => self.snapshot(Some("forgotten")).await,
+            Err(Unreadable::Forgotten | Unreadable::Lagging) => self.snapshot(Some("forgotten")).await,
             Err(Unreadable::TooManyKeys) => Err(ApiError::SnapshotTooLarge { limit: self.max_keys }),
         }
     }

@@ -1,4 +1,4 @@
-//! Rewriting the log without some of its records.
+//! Rewriting the log without some of its records, or with others in their place.
 //!
 //! **Whole**: killed at any call, the next [`Log::open`] finds the old log or the new one (see
 //! [`manifest`](crate::manifest)). **Numbers stay**: each frame keeps number, tick and binding; one
@@ -25,25 +25,41 @@ use crate::{
 pub struct Rewritten {
     /// Records that are gone.
     pub dropped_records: u64,
+    /// Records that others stand for now.
+    pub changed_records: u64,
     /// Segments that held them.
     pub segments: usize,
 }
 
+/// What becomes of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Becomes {
+    /// It stays as it is.
+    Kept,
+    /// It was changed and stays so.
+    Changed,
+    /// It goes.
+    Dropped,
+}
+
+/// Decides about a record, and changes it where it says so.
+pub type Edit<'a> = dyn FnMut(&mut Record) -> Becomes + 'a;
+
 impl Log {
-    /// Drops every record that `keep` does not want; it is asked once for each record, in order. When
-    /// this returns `Ok`, no byte of a dropped record is left in the files of the log, durably. The log
+    /// Asks `edit` once for each record, in order, what becomes of it. When this returns `Ok`, no byte
+    /// of a record that was dropped or changed is left in the files of the log, durably. The log
     /// goes on in a new segment; readers under way go on too.
     ///
     /// # Errors
     /// [`StoreError::Full`] and errors of reading leave the log as it was, and it goes on. After
     /// [`StoreError::Write`] it takes no more writes; where its fate is unknown, the next
     /// [`Log::open`] finds the old log, or finishes the new one.
-    pub fn rewrite(&mut self, keep: &mut dyn FnMut(&Record) -> bool) -> Result<Rewritten, StoreError> {
+    pub fn rewrite(&mut self, edit: &mut Edit<'_>) -> Result<Rewritten, StoreError> {
         self.check_writable()?;
         if !self.is_empty() || self.head.version < FORMAT_VERSION {
             self.roll()?;
         }
-        let (manifest, rewritten) = match self.prepare(keep) {
+        let (manifest, rewritten) = match self.prepare(edit) {
             Ok(prepared) => prepared,
             Err(halt) => return Err(self.give_up(halt)),
         };
@@ -62,15 +78,14 @@ impl Log {
     }
 
     /// Writes beside the log all that is needed to replace it.
-    fn prepare(&self, keep: &mut dyn FnMut(&Record) -> bool) -> Result<(Manifest, Rewritten), Halt> {
+    fn prepare(&self, edit: &mut Edit<'_>) -> Result<(Manifest, Rewritten), Halt> {
         let disk = &*self.disk;
         let (mut rewritten, mut entries) = (Rewritten::default(), Vec::new());
         let mut previous_bytes = 0;
         for segment in segments(disk, &self.dir)? {
             let records_before = segment.head.records_before - rewritten.dropped_records;
             let head = SegmentHead { records_before, previous_bytes, ..segment.head };
-            let (dropped_records, anew) = rewrite_segment(disk, &segment, head, keep)?;
-            rewritten.dropped_records += dropped_records;
+            let anew = rewrite_segment(disk, &segment, head, edit, &mut rewritten)?;
             rewritten.segments += usize::from(anew.is_some());
             previous_bytes = anew.as_ref().map_or(segment.bytes, |anew| anew.bytes);
             entries.push(Entry { is_rewritten: anew.is_some(), head: anew.map_or(head, |anew| anew.head) });
@@ -115,16 +130,17 @@ impl From<StoreError> for Halt {
     }
 }
 
-/// Writes `segment` anew beside itself with the head `head`, where it holds a record to drop; how many,
-/// and what was written.
+/// Writes `segment` anew beside itself with the head `head`, where a record in it does not stay as it is;
+/// counts those, and gives what was written.
 fn rewrite_segment(
     disk: &dyn Disk,
     segment: &Segment,
     head: SegmentHead,
-    keep: &mut dyn FnMut(&Record) -> bool,
-) -> Result<(u64, Option<SegmentWriter>), Halt> {
+    edit: &mut Edit<'_>,
+    rewritten: &mut Rewritten,
+) -> Result<Option<SegmentWriter>, Halt> {
     let mut reader = SegmentReader::open(disk, segment, false)?;
-    let (mut dropped_records, mut writer) = (0, None::<SegmentWriter>);
+    let mut writer = None::<SegmentWriter>;
     loop {
         let (begins_at, version) = (reader.at(), reader.version());
         let Step::Frame(frame, payload) = reader.step()? else { break };
@@ -132,25 +148,30 @@ fn rewrite_segment(
             Ok(held) => held,
             Err(what) => return Err(reader.corrupt_frame(begins_at, what).into()),
         };
-        records.retain(|record| keep(record));
-        let dropped = u64::from(frame.count) - records.len() as u64;
-        if dropped == 0 && writer.is_none() {
+        let before = (rewritten.dropped_records, rewritten.changed_records);
+        records.retain_mut(|record| {
+            let becomes = edit(record);
+            rewritten.dropped_records += u64::from(becomes == Becomes::Dropped);
+            rewritten.changed_records += u64::from(becomes == Becomes::Changed);
+            becomes != Becomes::Dropped
+        });
+        let is_same = before == (rewritten.dropped_records, rewritten.changed_records);
+        if is_same && writer.is_none() {
             continue;
         }
         let writer = match &mut writer {
             Some(writer) => writer,
             None => writer.insert(SegmentWriter::begin_at(disk, segment, head, frame.seq)?),
         };
-        match dropped == 0 && version == FORMAT_VERSION {
+        match is_same && version == FORMAT_VERSION {
             true => writer.copy(frame, payload)?,
             false => writer.encode(frame, &records, &binding)?,
         }
-        dropped_records += dropped;
     }
     if let Some(writer) = &writer {
         writer.file.sync_data().map_err(Failed::at("sync", &writer.path)).map_err(Halt::Sync)?;
     }
-    Ok((dropped_records, writer))
+    Ok(writer)
 }
 
 /// Writes a segment beside the one that it replaces, in the newest format.

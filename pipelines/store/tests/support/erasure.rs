@@ -1,7 +1,7 @@
 //! What the tests of erasure share: frames in which one person's events stand among others.
 
 use etalage_model::{Binding, Message, Position, Record};
-use etalage_store::Frame;
+use etalage_store::{Becomes, Frame, Log, Rewritten, StoreError};
 
 use super::records;
 
@@ -32,6 +32,11 @@ pub(crate) fn mixed(n: u64) -> Frame {
 /// Whether a record is not the person's.
 pub(crate) fn is_kept(record: &Record) -> bool {
     !matches!(&record.message, Message::Event(event) if event.user_id.as_deref() == Some(WHO))
+}
+
+/// Rewrites the log without what is not to be kept.
+pub(crate) fn rewrite(log: &mut Log, keep: &mut dyn FnMut(&Record) -> bool) -> Result<Rewritten, StoreError> {
+    log.rewrite(&mut |record| if keep(record) { Becomes::Kept } else { Becomes::Dropped })
 }
 
 /// What is left of a frame.

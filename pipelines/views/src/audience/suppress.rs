@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use etalage_model::{Group, Key, Micros, Name, Sym, Value};
+use etalage_model::{EventKind, Group, Key, Micros, Name, Sym, Value};
 use etalage_operators::{seal::seal_differences, timers::Timers};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,7 @@ pub const VIEW: View = View {
     key_fields: &["profile_id", "item_id"],
     about: "until when an item that somebody bought is not to be advertised to them",
     has_window_start: false,
+    causes: &[EventKind::Purchase, EventKind::Refund],
     schema: || row_schema::<Row>(),
     build,
     oracle,

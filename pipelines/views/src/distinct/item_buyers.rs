@@ -30,6 +30,7 @@ pub const VIEW: View = View {
     key_fields: &["scope", "window", "item_id"],
     about: "how many distinct people bought an item, per scope and rolling window",
     has_window_start: true,
+    causes: &[],
     schema: || row_schema::<Row>(),
     build,
     oracle,

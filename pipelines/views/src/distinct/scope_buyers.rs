@@ -35,6 +35,7 @@ pub const VIEW: View = View {
     key_fields: &["scope", "window"],
     about: "how many distinct people bought in a scope, per rolling window",
     has_window_start: false,
+    causes: &[],
     schema: || row_schema::<Row>(),
     build,
     oracle,

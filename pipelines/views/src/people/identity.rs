@@ -17,20 +17,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    hash::{Hash, Hasher},
     rc::Rc,
     sync::Arc,
 };
 
 use differential_dataflow::{AsCollection, algorithms::graphs::propagate::propagate};
-use etalage_model::{Group, Key, Name, Value};
+use etalage_model::{EventKind, Group, Key, KeyFields, Name, Resolve, Value};
 use etalage_operators::{
     Collection,
     inflow::Inflow,
     reduce::ReduceSmall,
     seal::seal_values,
     stitch::{Place, summarize},
-    table::Mix,
+    table::hash_of,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -38,6 +37,7 @@ use timely::dataflow::operators::vec::Map;
 
 use super::{
     Identifier, Kind, Seen,
+    identifier::ANONYMOUS_PREFIX,
     link::{self, Link, Order, Pair, SaysWhich},
 };
 use crate::{
@@ -57,10 +57,32 @@ pub const VIEW: View = View {
     key_fields: &["kind", "id"],
     about: "the profile that an identifier belongs to, where it is linked to another",
     has_window_start: false,
+    causes: LINKS,
     schema: || row_schema::<Row>(),
     build,
     oracle,
 };
+
+/// How readers find a profile by any of its identifiers: a user's id, `anon:<id>`, or a visitor's id as
+/// it was sent.
+pub const RESOLVE: Resolve = Resolve {
+    view: NAME,
+    keys: |text| {
+        let key = |kind: Kind, id: &str| KeyFields(vec![kind.name().to_owned(), id.to_owned()]);
+        match text.strip_prefix(ANONYMOUS_PREFIX) {
+            Some(visitor) => vec![key(Kind::Anonymous, visitor)],
+            None => vec![key(Kind::User, text), key(Kind::Anonymous, text)],
+        }
+    },
+    profile: |value| value.as_any().downcast_ref::<Row>().map(|row| row.profile_id.as_str()),
+    alone: |text| format!("{ANONYMOUS_PREFIX}{text}"),
+};
+
+/// Identifiers that belong together, in order.
+pub type Members = Arc<Vec<Identifier>>;
+
+/// What says who belongs together, beside events that carry two identifiers.
+pub const LINKS: &[EventKind] = &[EventKind::Identify, EventKind::Alias, EventKind::Unlink];
 
 /// A row as readers see it.
 #[derive(Debug, JsonSchema, Serialize)]
@@ -76,8 +98,8 @@ enum Fact {
     Visitor(Order, Name),
 }
 
-/// Where every linked identifier belongs.
-pub fn places<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Identifier, Place<Identifier>)> {
+/// The identifiers of every profile that has several: by its owner, a user.
+pub fn members<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Name, Members)> {
     let rules = Rc::new(parts.options.people.clone());
     let steps = parts.steps();
     let facts = move |(batch, tick, diff): (Batch, u64, isize)| {
@@ -122,14 +144,20 @@ pub fn places<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Identifier, 
         out.extend([own].into_iter().chain(visitors.take(max)).map(|member| (owner.clone(), member)));
     });
     let of_owner = members.map(|(_, member)| member);
-    let settled = |_: &Name, members: &[(Identifier, isize)], out: &mut Vec<(Identifier, u64)>| {
-        let mut generation = Mix::default();
-        members.iter().for_each(|(member, _)| member.hash(&mut generation));
-        out.extend(members.iter().map(|(member, _)| (member.clone(), generation.finish())));
+    let all = |_: &Name, members: &[(Identifier, isize)], out: &mut Vec<Members>| {
+        out.push(Arc::new(members.iter().map(|(member, _)| member.clone()).collect()));
     };
-    of_owner
-        .reduce_small(parts.wiring("Identifiers of a profile"), Name::clone, settled)
-        .map(|(owner, (member, generation))| (member, (Identifier { kind: Kind::User, id: owner }, generation)))
+    of_owner.reduce_small(parts.wiring("Identifiers of a profile"), Name::clone, all)
+}
+
+/// Where every linked identifier belongs; the generation is a hash of all that belong there.
+pub fn places<'scope>(members: Collection<'scope, (Name, Members)>) -> Collection<'scope, (Identifier, Place<Identifier>)> {
+    members.flat_map(|(owner, members)| {
+        let generation = hash_of(&*members);
+        let owner = Identifier { kind: Kind::User, id: owner };
+        let place = |member: &Identifier| (member.clone(), (owner.clone(), generation));
+        members.iter().map(place).collect::<Vec<_>>()
+    })
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {

@@ -34,7 +34,7 @@ pub mod small_map;
 use std::rc::Rc;
 
 use differential_dataflow::AsCollection;
-use etalage_model::Tick;
+use etalage_model::{Name, Tick};
 use etalage_operators::{
     Collection,
     stitch::{Place, stitch},
@@ -45,6 +45,7 @@ use timely::dataflow::{
 };
 
 use crate::parts::{Batch, Parts};
+use identity::Members;
 use rows::{Row, STREAMS};
 
 pub use identifier::{Identifier, Kind};
@@ -54,6 +55,7 @@ pub use seen::Seen;
 
 /// The people of a dataflow.
 pub struct People<'scope> {
+    members: Collection<'scope, (Name, Members)>,
     places: Collection<'scope, (Identifier, Place<Identifier>)>,
     rows: Vec<Stream<'scope, Tick, Vec<(Row, Tick, isize)>>>,
 }
@@ -68,7 +70,8 @@ impl<'scope> People<'scope> {
             facts.map(|fact| (fact, end, diff)).collect::<Vec<_>>()
         };
         let facts = parts.batches().flat_map(facts).as_collection();
-        let places = identity::places(parts);
+        let members = identity::members(parts);
+        let places = identity::places(members.clone());
         let rules = Rc::new(Rules::new(&parts.options));
         let told = stitch::<Identifier, Person>(
             facts,
@@ -78,7 +81,12 @@ impl<'scope> People<'scope> {
             parts.wiring("People of several identifiers"),
         );
         let rows = told.inner.partition(STREAMS, |(row, tick, diff)| (row.stream(), (row, tick, diff)));
-        People { places, rows }
+        People { members, places, rows }
+    }
+
+    /// The identifiers of each profile that has several.
+    pub fn members(&self) -> Collection<'scope, (Name, Members)> {
+        self.members.clone()
     }
 
     /// Where each linked identifier belongs.

@@ -34,6 +34,7 @@ pub const VIEW: View = View {
     key_fields: KEY_FIELDS,
     about: "sessions, views and searches of somebody, per rolling window",
     has_window_start: false,
+    causes: super::BEHAVIOUR,
     schema: || row_schema::<Row>(),
     build: |parts| super::build(parts, Feature::Activity, NAME),
     oracle,

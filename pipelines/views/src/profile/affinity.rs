@@ -34,6 +34,7 @@ pub const VIEW: View = View {
     key_fields: KEY_FIELDS,
     about: "the categories and brands that somebody is drawn to, by decayed weight",
     has_window_start: false,
+    causes: WEIGHED,
     schema: || row_schema::<Row>(),
     build: |parts| super::build(parts, Feature::Affinity, NAME),
     oracle,
@@ -59,6 +60,9 @@ struct Brand {
     brand: Sym,
     share_ppm: i64,
 }
+
+/// What weighs anything.
+const WEIGHED: &[EventKind] = &[EventKind::ViewItem, EventKind::AddToCart, EventKind::Purchase, EventKind::Refund];
 
 /// What a line of an event weighs.
 pub fn weight(kind: EventKind, weights: &ScoreWeights) -> i64 {

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use etalage_model::{Group, Key, Micros, Sym};
+use etalage_model::{EventKind, Group, Key, Micros, Sym};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,7 @@ pub const VIEW: View = View {
     key_fields: KEY_FIELDS,
     about: "what is in somebody's cart, on whatever device",
     has_window_start: false,
+    causes: &[EventKind::AddToCart, EventKind::RemoveFromCart, EventKind::Purchase],
     schema: || row_schema::<Row>(),
     build: |parts| super::build(parts, Feature::Cart, NAME),
     oracle,

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use etalage_model::{Event, Group, Key};
+use etalage_model::{Event, EventKind, Group, Key};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,7 @@ pub const VIEW: View = View {
     key_fields: KEY_FIELDS,
     about: "whether somebody is a prospect, a new customer, or an existing one",
     has_window_start: false,
+    causes: &[EventKind::Purchase, EventKind::Refund],
     schema: || row_schema::<Row>(),
     build: |parts| super::build(parts, Feature::CustomerStatus, NAME),
     oracle,

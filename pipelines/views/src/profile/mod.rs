@@ -7,6 +7,7 @@ pub mod activity;
 pub mod affinity;
 pub mod cart;
 pub mod customer_status;
+pub mod identifiers;
 pub mod purchases;
 pub mod recent_views;
 pub mod snapshot;
@@ -14,7 +15,7 @@ pub mod value;
 
 use std::collections::BTreeMap;
 
-use etalage_model::{Key, Name};
+use etalage_model::{EventKind, Key, Name};
 use etalage_operators::seal::seal_differences;
 use serde::Serialize;
 
@@ -26,6 +27,24 @@ use crate::{
         rows::{Feature, Profiled, Row},
     },
 };
+
+/// Everything that somebody does.
+const BEHAVIOUR: &[EventKind] = &[
+    EventKind::ViewItem,
+    EventKind::ViewItemList,
+    EventKind::SelectItem,
+    EventKind::AddToCart,
+    EventKind::RemoveFromCart,
+    EventKind::ViewCart,
+    EventKind::BeginCheckout,
+    EventKind::Purchase,
+    EventKind::Refund,
+    EventKind::Search,
+    EventKind::ViewPromotion,
+    EventKind::SelectPromotion,
+    EventKind::Page,
+    EventKind::Other,
+];
 
 /// The fields of a profile's key.
 pub const KEY_FIELDS: &[&str] = &["profile_id"];

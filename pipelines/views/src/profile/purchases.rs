@@ -6,7 +6,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use etalage_model::{Event, Group, Item, Key, Micros, hash::hash128};
+use etalage_model::{Event, EventKind, Group, Item, Key, Micros, hash::hash128};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,7 @@ pub const VIEW: View = View {
     key_fields: KEY_FIELDS,
     about: "the last orders of a customer, with what was returned of each",
     has_window_start: false,
+    causes: &[EventKind::Purchase, EventKind::Refund],
     schema: || row_schema::<Row>(),
     build: |parts| super::build(parts, Feature::Purchases, NAME),
     oracle,

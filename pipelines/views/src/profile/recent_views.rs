@@ -28,6 +28,7 @@ pub const VIEW: View = View {
     key_fields: KEY_FIELDS,
     about: "the items that somebody looked at last, each once",
     has_window_start: false,
+    causes: &[EventKind::ViewItem],
     schema: || row_schema::<Row>(),
     build: |parts| super::build(parts, Feature::RecentViews, NAME),
     oracle,

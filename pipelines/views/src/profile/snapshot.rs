@@ -28,6 +28,7 @@ pub const VIEW: View = View {
     key_fields: KEY_FIELDS,
     about: "everything that is published of a profile, at one tick",
     has_window_start: false,
+    causes: super::BEHAVIOUR,
     schema: || row_schema::<Row>(),
     build: |parts| super::build(parts, Feature::Snapshot, NAME),
     oracle,

@@ -34,6 +34,7 @@ pub const VIEW: View = View {
     key_fields: KEY_FIELDS,
     about: "orders, units, money and returns of a customer since the beginning",
     has_window_start: false,
+    causes: &[EventKind::Purchase, EventKind::Refund],
     schema: || row_schema::<Row>(),
     build: |parts| super::build(parts, Feature::Value, NAME),
     oracle,

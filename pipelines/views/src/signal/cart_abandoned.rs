@@ -48,6 +48,7 @@ pub const VIEW: View = View {
     key_fields: &["profile_id", "cart_id"],
     about: "a cart to which nothing has happened for a while, and what took the signal back",
     has_window_start: false,
+    causes: crate::profile::cart::VIEW.causes,
     schema: || row_schema::<Row>(),
     build,
     oracle,

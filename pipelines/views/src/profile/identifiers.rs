@@ -1,0 +1,98 @@
+//! `profile.identifiers`: by which identifiers somebody goes.
+//!
+//! - **Input** what `identity.assignment` is made of.
+//! - **Output** profile → its identifiers, in order, for every profile that has several.
+//! - **Time** plays no part but that of order.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use etalage_model::{Group, Key, KeyFields, Name, Value, ViewValue};
+use etalage_operators::seal::seal_differences;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::KEY_FIELDS;
+use crate::{
+    View,
+    oracle::{History, json},
+    parts::{Parts, Published, Sealable},
+    people::{
+        Identifier,
+        identifier::ANONYMOUS_PREFIX,
+        identity::{self, Members, plain_owners},
+    },
+    row_schema,
+};
+
+/// The view's name.
+pub const NAME: &str = "profile.identifiers";
+
+/// The view.
+pub const VIEW: View = View {
+    name: NAME,
+    group: Group::Customer,
+    key_fields: KEY_FIELDS,
+    about: "the identifiers by which somebody goes, where there are several",
+    has_window_start: false,
+    causes: identity::LINKS,
+    schema: || row_schema::<Row>(),
+    build,
+    oracle,
+};
+
+/// A row as readers see it.
+#[derive(Debug, JsonSchema, Serialize)]
+struct Row {
+    identifiers: Vec<Entry>,
+}
+
+#[derive(Debug, JsonSchema, Serialize)]
+struct Entry {
+    kind: &'static str,
+    id: String,
+    #[serde(skip)]
+    identifier: Identifier,
+}
+
+fn row(members: &[Identifier]) -> Row {
+    let entry = |identifier: &Identifier| Entry {
+        kind: identifier.kind.name(),
+        id: identifier.id.as_str().to_owned(),
+        identifier: identifier.clone(),
+    };
+    Row { identifiers: members.iter().map(entry).collect() }
+}
+
+/// The identifiers of whoever `text` stands for, as readers may write it; `value` gives the value of a
+/// view's key.
+pub fn identifiers_of(text: &str, value: impl Fn(&str, &KeyFields) -> Option<Value>) -> Vec<Identifier> {
+    let of_visitor = text.strip_prefix(ANONYMOUS_PREFIX).map(Identifier::anonymous);
+    let Some(profile) = identity::RESOLVE.profile(text, &value) else {
+        // Nobody is linked: a user's id, or a visitor's, which is then told from a user's by its prefix.
+        return vec![of_visitor.unwrap_or_else(|| Identifier::user(text))];
+    };
+    let found = value(NAME, &KeyFields(vec![profile.clone()]));
+    found.as_deref().and_then(members).unwrap_or_else(|| vec![Identifier::user(&profile)])
+}
+
+fn members(value: &dyn ViewValue) -> Option<Vec<Identifier>> {
+    let row = value.as_any().downcast_ref::<Row>()?;
+    Some(row.identifiers.iter().map(|entry| entry.identifier.clone()).collect())
+}
+
+fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
+    let publish = |profile: Name, members: Option<Members>| {
+        let value = members.map(|members| Arc::new(row(&members)) as Value);
+        (Key::of_person(profile, &[]), value)
+    };
+    let sealing = seal_differences(parts.people().members(), NAME, Name::clone);
+    Box::new(Published { sealing, publish: Box::new(publish) })
+}
+
+fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
+    let mut members: BTreeMap<Name, Vec<Identifier>> = BTreeMap::new();
+    for (identifier, owner) in plain_owners(history) {
+        members.entry(owner.profile_id()).or_default().push(identifier);
+    }
+    members.into_iter().map(|(profile, of)| (Key::of_person(profile, &[]), json(&row(&of)))).collect()
+}
