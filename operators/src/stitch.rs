@@ -192,3 +192,6 @@ fn look_at(slot: Slot, due: &mut Option<Tick>, next: Option<Tick>, tick: Tick, d
     due.replace(next).into_iter().for_each(|before| dues.remove(before, slot));
     dues.add(next, slot);
 }
+
+#[cfg(test)]
+mod tests;
