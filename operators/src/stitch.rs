@@ -17,7 +17,7 @@
 //!   places ──┘   (summaries)   └── facts, whole summaries ──> by owner (merged)
 //! ```
 //!
-//! An owner of one identifier is kept where its identifier is and costs nothing more. The summary of
+//! Where an owner of one identifier needs no place, it is kept with its identifier and costs nothing more. The summary of
 //! an identifier stays with it wherever it belongs, so that a link can be taken back: when the
 //! identifiers of an owner change, so does its generation, and every one of them hands its summary
 //! to the new one; the old one is dropped as a whole. Until then each fact goes into both.

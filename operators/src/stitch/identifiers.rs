@@ -83,7 +83,7 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Identifiers<Id, S> {
         entry
     }
 
-    /// Retracts what the instant says of which the facts begin at `begin`.
+    /// Takes out what the instant at hand retracts; the facts that it brings itself begin at `begin`.
     fn retract(&mut self, begin: usize, tick: Tick, out: &mut Out<Either<Id, S>, isize>) {
         let mut all: BTreeMap<Slot, Retracted<S::Fact>> = BTreeMap::new();
         for (slot, fact) in self.retracted.drain(..) {

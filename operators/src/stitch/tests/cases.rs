@@ -207,4 +207,6 @@ fn of_the_facts_that_are_retracted_some_may_come_again_at_the_same_tick() {
 fn a_fact_that_comes_and_goes_at_one_tick_is_not_told() {
     let input = and(&[(fact(3, 5), 40, 1), (fact(3, 5), 40, -1), (fact(4, 5), 40, 1), (fact(4, 5), 40, -1)]);
     assert_eq!(sums(&input, &[40]), [[(1, 100), (2, 102), (3, 104)]]);
+    let beside_a_retraction = and(&[(fact(3, 104), 50, -1), (fact(3, 5), 50, 1), (fact(3, 5), 50, -1)]);
+    assert_eq!(sums(&beside_a_retraction, &[50]), [[(1, 100), (2, 102)]]);
 }
