@@ -12,6 +12,7 @@
 
 pub mod decay;
 pub mod dedup;
+mod dues;
 pub mod expire;
 pub mod inflow;
 pub mod latest;

@@ -7,7 +7,8 @@
 //!   before, its value after the last tick below `upper`, or `None`.
 //! - **Time**: the worker cuts at `upper` once the frontier of [`Sealing::passed`] has passed it.
 //!   All workers cut at the same ticks, so that their parts add up to one sealed tick.
-//! - **State bound**: one value per key, and the changes above the last cut.
+//! - **State bound**: one value per key, and the changes above the last cut; of [`Differences`] the
+//!   changes alone.
 //! - **Late data**: none can come below the frontier.
 
 use std::{cell::RefCell, collections::BTreeMap, hash::Hash, rc::Rc};
@@ -67,10 +68,10 @@ pub struct Values<K, V> {
     values: Table<K, Counted<V>>,
 }
 
-/// Nothing but what has changed: of an input that takes back exactly what it has given before, no value
-/// needs to be kept.
+/// Values by key, of which none is kept: the input takes back exactly what it has given before.
 pub struct Differences<K, V> {
     pending: BTreeMap<Tick, Vec<((K, V), isize)>>,
+    /// How many keys have a value.
     keys: usize,
 }
 
@@ -131,8 +132,8 @@ where
     Sealing { seal, passed }
 }
 
-/// Seals a collection that has at most one value per key, as [`seal_values`] does, without keeping any:
-/// a value must be taken back before, or at, the tick at which the next one comes.
+/// Seals a collection that has at most one value per key at every tick, as [`seal_values`] does, without
+/// keeping any: the input is trusted to take back what it has given, and nothing else.
 pub fn seal_differences<'scope, K, V, P>(
     input: Collection<'scope, (K, V)>,
     name: &str,
@@ -281,15 +282,14 @@ impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Differences<K, V> {
         let mut sealed = Vec::with_capacity(changed.len());
         for (key, mut counts) in changed.into_entries() {
             counts.retain(|(_, count)| *count != 0);
-            let new = counts.iter().position(|(_, count)| *count > 0);
-            assert!(counts.len() <= 2, "a key changes from one value to another");
-            match (new, counts.len()) {
-                (_, 0) => continue,
-                (Some(_), 1) => self.keys += 1,
-                (None, _) => self.keys -= 1,
-                (Some(_), _) => {}
+            let news = counts.iter().filter(|(_, count)| *count == 1).count();
+            let olds = counts.iter().filter(|(_, count)| *count == -1).count();
+            assert!(news <= 1 && olds <= 1 && news + olds == counts.len(), "at most one value per key at every tick");
+            if counts.is_empty() {
+                continue;
             }
-            sealed.push((key, new.map(|at| counts.swap_remove(at).0)));
+            self.keys = (self.keys + news).checked_sub(olds).expect("what is taken back was given before");
+            sealed.push((key, counts.into_iter().find(|(_, count)| *count == 1).map(|(value, _)| value)));
         }
         sealed
     }

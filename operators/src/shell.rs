@@ -16,9 +16,9 @@
 //! ([`Steps`]), all input of a step is taken as of its last tick, and so is what falls due in it.
 //! The output accumulates to the same at the end of every step, whatever it is in between.
 //! **Imports** must all come before the first data; they count from the tick they carry. `expire`,
-//! `decay`, `upsert`, `reduce` and `top_k` emit what their rows make, as if it had just arrived; `latest` and
-//! `dedup` are silent. So of two that follow each other either the first is imported or the second,
-//! unless the first is silent.
+//! `decay`, `upsert`, `reduce`, `top_k` and `stitch` emit what their rows make, as if it had just
+//! arrived; `latest`, `dedup` and `timers` are silent. So of two that follow each other either the
+//! first is imported or the second, unless the first is silent.
 //! **State bound**: input above the frontier, plus what the core says of itself.
 
 use std::{
@@ -72,7 +72,8 @@ pub trait Core: 'static {
     fn advance(&mut self, tick: Tick, out: &mut Out<Self::Out, Self::OutDiff>);
     /// Takes one update of `tick`; `advance` was called for it.
     fn absorb(&mut self, data: Self::In, tick: Tick, diff: Self::InDiff, out: &mut Out<Self::Out, Self::OutDiff>);
-    /// Takes many updates of `tick`, all that are in `updates`: a core may look ahead.
+    /// Takes many updates of `tick`, all that are in `updates`: a core may look ahead. They are all those
+    /// of one instant; of a step of several, the instants come in order.
     fn absorb_all(
         &mut self,
         updates: &mut Vec<(Self::In, Self::InDiff)>,

@@ -6,9 +6,10 @@
 //! - **Output** what the [`Summary`] of each owner tells, as differences.
 //! - **Time** is the tick. What a summary tells may change by time alone ([`Summary::due`]).
 //! - **State bound**: a summary per identifier, and one per owner of several.
-//! - **Late data**: a summary does not depend on the order of its facts. The facts of an identifier
-//!   are retracted together (with its place, if it has one), at whatever ticks they came: a summary
-//!   is bounded, so that no single fact can be taken out of it.
+//! - **Late data**: a summary does not depend on the order of its facts. A summary is bounded, so that
+//!   no single fact can be taken out of it: a tick retracts of an identifier either nothing, or all
+//!   that it had before, at whatever ticks that came. With the facts the identifier leaves its place;
+//!   where it has one again by the end of the same step, that is of another generation.
 //!
 //! ```text
 //!   facts ───┐                 ┌── alone ──────────────────────> what is told
@@ -16,7 +17,7 @@
 //!   places ──┘   (summaries)   └── facts, whole summaries ──> by owner (merged)
 //! ```
 //!
-//! An owner of one identifier is kept where its identifier is and costs nothing more. The summary of
+//! Where an owner of one identifier needs no place, it is kept with its identifier and costs nothing more. The summary of
 //! an identifier stays with it wherever it belongs, so that a link can be taken back: when the
 //! identifiers of an owner change, so does its generation, and every one of them hands its summary
 //! to the new one; the old one is dropped as a whole. Until then each fact goes into both.
@@ -34,8 +35,10 @@ pub use identifiers::IdentifierRow;
 
 use crate::{
     Collection, Tick,
+    dues::Dues,
     inflow::Inflow,
     shell::{Wiring, run},
+    table::Slot,
 };
 use identifiers::Identifiers;
 use owners::Owners;
@@ -56,9 +59,10 @@ pub trait Summary<Id>: Clone + Debug + Default + Serialize + DeserializeOwned + 
     fn merge(&mut self, other: &Self, rules: &Self::Rules);
     /// Tells what has changed since it last told anything, as of `tick`.
     fn settle(&mut self, owner: &Id, tick: Tick, rules: &Self::Rules, tell: &mut dyn FnMut(Self::Row, isize));
-    /// Takes back everything that it has told.
+    /// Takes back everything that it has told. Facts may have been taken in since.
     fn withdraw(&mut self, owner: &Id, rules: &Self::Rules, tell: &mut dyn FnMut(Self::Row, isize));
-    /// The next tick at which it may have something to tell by time alone.
+    /// The next tick at which it may have something to tell by time alone: above the last at which it
+    /// was settled.
     fn due(&self) -> Option<Tick> {
         None
     }
@@ -132,8 +136,9 @@ type Either<Id, S> = Result<<S as Summary<Id>>::Row, (Place<Id>, Part<<S as Summ
 
 /// What `rules` make of the `facts` of each owner, identifiers standing where `places` say.
 ///
-/// Both stages run on the worker that the hash of the owner, or of the identifier, says; `wiring` is
-/// the first one's, `of_owners` the second one's, which holds nothing that cannot be made again.
+/// Each stage runs where the hash of its keys says: of the identifier, and of the owner. `wiring` is
+/// the first one's, `of_owners` the second one's, in the same steps; it exports nothing, since the
+/// identifiers hand everything over again.
 pub fn stitch<'scope, Id, S>(
     facts: Collection<'scope, (Id, S::Fact)>,
     places: Collection<'scope, (Id, Place<Id>)>,
@@ -155,9 +160,13 @@ where
         Err(part) => Err((part, tick, diff)),
     });
     let owners = Owners::<Id, S>::new(rules);
-    let merged = run(parts.as_collection(), of_owners, owners, |((owner, _), _)| owner.clone(), |()| {
-        unreachable!("owners export no rows")
-    });
+    let merged = run(
+        parts.as_collection(),
+        of_owners,
+        owners,
+        |((owner, _), _)| owner.clone(),
+        |()| unreachable!("owners export no rows"),
+    );
     told.as_collection().concat(merged)
 }
 
@@ -175,3 +184,14 @@ where
     let out = run(feed, wiring, Identifiers::<Id, S>::new(rules), |feed| feed.id().clone(), |(id, _, _)| id.clone());
     out.inner.flat_map(|(either, tick, diff)| either.ok().map(|row| (row, tick, diff))).as_collection()
 }
+
+/// Sees to it that a summary which says that it is `next` due is looked at then, or before.
+fn look_at(slot: Slot, due: &mut Option<Tick>, next: Option<Tick>, tick: Tick, dues: &mut Dues) {
+    let Some(next) = next.filter(|next| due.is_none_or(|due| *next < due)) else { return };
+    debug_assert!(next > tick, "a summary that was settled is due later");
+    due.replace(next).into_iter().for_each(|before| dues.remove(before, slot));
+    dues.add(next, slot);
+}
+
+#[cfg(test)]
+mod tests;

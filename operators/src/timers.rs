@@ -4,18 +4,21 @@
 //! - **Output** `(data, tick, diff)`: at every tick the input whose `due` is at or below it.
 //! - **Time** is the tick, with or without further input: a replay fires the same timers at the same
 //!   ticks.
-//! - **State bound**: what is not due yet.
+//! - **State bound**: what is not due yet; a timer that was taken back takes no room.
 //! - **Late data**: what is due already comes out at once. What is retracted before it is due never
-//!   comes out; later, the retraction does.
+//!   comes out; from then on the retraction comes out itself.
+//! - **Imports** are what is not due yet: what had come out by the tick of the export does not come
+//!   out again.
 
-use std::{collections::BTreeMap, hash::Hash};
+use std::hash::Hash;
 
 use differential_dataflow::ExchangeData;
 
 use crate::{
     Collection, Tick,
+    dues::Dues,
     shell::{Core, Out, Wiring, run},
-    table::{Slot, Table},
+    table::Table,
 };
 
 /// A pending timer as exported: data, due, count.
@@ -56,13 +59,13 @@ impl<'scope, D: ExchangeData + Hash> Timers<'scope, D> for Collection<'scope, (D
 /// Timers without a dataflow.
 pub struct TimersCore<D> {
     pending: Table<(D, Tick), isize>,
-    /// Due → where the data stand. A slot that is on the list may be free, or in use for another tick.
-    by_due: BTreeMap<Tick, Vec<Slot>>,
+    /// Every slot of `pending`, at its timer's tick.
+    dues: Dues,
 }
 
 impl<D> Default for TimersCore<D> {
     fn default() -> Self {
-        TimersCore { pending: Table::default(), by_due: BTreeMap::new() }
+        TimersCore { pending: Table::default(), dues: Dues::default() }
     }
 }
 
@@ -74,17 +77,10 @@ impl<D: ExchangeData + Hash> Core for TimersCore<D> {
     type Row = TimerRow<D>;
 
     fn advance(&mut self, tick: Tick, out: &mut Out<D, isize>) {
-        while let Some(entry) = self.by_due.first_entry().filter(|entry| *entry.key() <= tick) {
-            let (due, slots) = entry.remove_entry();
-            for slot in slots {
-                // A count that is negative now was retracted before what it retracts.
-                if self.pending.is_live(slot) && self.pending.get(slot).0.1 == due {
-                    let ((data, _), count) = self.pending.remove(slot);
-                    if count != 0 {
-                        out.push((data, tick, count));
-                    }
-                }
-            }
+        while let Some(slot) = self.dues.pop(tick) {
+            // A count that is negative now was retracted before what it retracts.
+            let ((data, _), count) = self.pending.remove(slot);
+            out.push((data, tick, count));
         }
     }
 
@@ -93,25 +89,19 @@ impl<D: ExchangeData + Hash> Core for TimersCore<D> {
             out.push((data, tick, diff));
             return;
         }
-        let timer = (data, due);
-        let slot = match self.pending.find(&timer) {
-            Some(slot) => slot,
-            None => {
-                let slot = self.pending.find_or_insert(&timer, || 0);
-                self.by_due.entry(due).or_default().push(slot);
-                slot
-            }
-        };
+        let slot = self.pending.find_or_insert(&(data, due), || 0);
         let count = self.pending.get_mut(slot).1;
         *count += diff;
         if *count == 0 {
             self.pending.remove(slot);
-            self.forget(due, slot);
+            self.dues.remove(due, slot);
+        } else {
+            self.dues.add(due, slot);
         }
     }
 
     fn due(&self) -> Option<Tick> {
-        self.by_due.keys().next().copied()
+        self.dues.first()
     }
 
     fn begin_export(&mut self) {
@@ -124,20 +114,6 @@ impl<D: ExchangeData + Hash> Core for TimersCore<D> {
 
     fn import(&mut self, ((data, due), count): Self::Row, tick: Tick, out: &mut Out<D, isize>) {
         self.absorb((data, due), tick, count, out);
-    }
-}
-
-impl<D> TimersCore<D> {
-    /// Takes a slot that was freed off its tick's list, so that a timer that is set and taken back
-    /// again and again leaves nothing behind.
-    fn forget(&mut self, due: Tick, slot: Slot) {
-        let Some(slots) = self.by_due.get_mut(&due) else { return };
-        if let Some(place) = slots.iter().rposition(|other| *other == slot) {
-            slots.swap_remove(place);
-        }
-        if slots.is_empty() {
-            self.by_due.remove(&due);
-        }
     }
 }
 

@@ -105,6 +105,35 @@ fn by_value() -> Arc<Build<(Key, i64), Values<Key, i64>>> {
     Arc::new(|input| seal_values(input, "Values", |key| *key))
 }
 
+fn by_difference() -> Arc<Build<(Key, i64), Differences<Key, i64>>> {
+    Arc::new(|input| seal_differences(input, "Differences", |key| *key))
+}
+
+/// The upserts of each cut of values, in order of key: the same on any number of workers, whether values are
+/// kept or not.
+fn values_cut(input: &Updates<(Key, i64)>, uppers: &[Tick]) -> Vec<Upserts<Key, i64>> {
+    let uppers = uppers.iter().copied().collect();
+    let on_each = WORKERS.into_iter().flat_map(|workers| {
+        let (kept, not_kept) = (
+            cuts(workers, 2, input, &uppers, &by_value()).parts,
+            cuts(workers, 2, input, &uppers, &by_difference()).parts,
+        );
+        [kept, not_kept].map(|parts| {
+            let in_order = parts.into_values().map(|mut part| {
+                part.sort();
+                part
+            });
+            in_order.collect::<Vec<_>>()
+        })
+    });
+    on_each
+        .reduce(|one, other| {
+            assert_eq!(one, other);
+            other
+        })
+        .expect("a worker count")
+}
+
 /// The upserts of each cut, in order of key, the same on any number of workers.
 fn sums_cut(input: &Updates<Key>, uppers: &[Tick]) -> Vec<Upserts<Key, isize>> {
     let uppers = uppers.iter().copied().collect();
@@ -167,18 +196,42 @@ fn a_value_that_is_replaced_several_times_between_cuts_is_told_once() {
         ((3, 10), 1, 1),
         ((3, 10), 4, -1), // Gone.
     ];
-    for workers in WORKERS {
-        let mut parts = cuts(workers, 2, &input, &[2, 5].into(), &by_value()).parts;
-        parts.values_mut().for_each(|part| part.sort());
-        let expected = [(2, vec![(1, Some(10)), (2, Some(10)), (3, Some(10))]), (5, vec![(1, Some(30)), (3, None)])];
-        assert_eq!(parts, expected.into());
-    }
+    let expected = [vec![(1, Some(10)), (2, Some(10)), (3, Some(10))], vec![(1, Some(30)), (3, None)]];
+    assert_eq!(values_cut(&input, &[2, 5]), expected);
+}
+
+#[test]
+fn a_key_that_comes_and_goes_between_cuts_is_not_told() {
+    let input = vec![((1, 10), 2, 1), ((1, 10), 3, -1), ((1, 20), 3, 1), ((1, 20), 4, -1), ((2, 10), 4, 1)];
+    assert_eq!(values_cut(&input, &[2, 5]), [vec![], vec![(2, Some(10))]]);
+}
+
+#[test]
+fn a_key_that_goes_and_comes_between_cuts_is_told_where_its_value_is_another() {
+    let goes = vec![((1, 10), 1, 1), ((2, 10), 1, 1), ((1, 10), 2, -1), ((2, 10), 2, -1)];
+    let comes = vec![((1, 10), 4, 1), ((2, 20), 4, 1)];
+    let input = [goes, comes].concat();
+    assert_eq!(values_cut(&input, &[2, 5]), [vec![(1, Some(10)), (2, Some(10))], vec![(2, Some(20))]]);
+    let expected = [vec![(1, Some(10)), (2, Some(10))], vec![(1, None), (2, None)], vec![(1, Some(10)), (2, Some(20))]];
+    assert_eq!(values_cut(&input, &[2, 3, 5]), expected);
 }
 
 #[test]
 #[should_panic(expected = "a worker failed")]
 fn two_values_of_a_key_at_a_tick_are_refused() {
     cuts::<_, _, i64>(1, 0, &vec![((1, 10), 1, 1), ((1, 20), 1, 1)], &[2].into(), &by_value());
+}
+
+#[test]
+#[should_panic(expected = "a worker failed")]
+fn two_values_of_a_key_at_a_tick_are_refused_without_keeping_any() {
+    cuts::<_, _, i64>(1, 0, &vec![((1, 10), 1, 1), ((1, 20), 1, 1)], &[2].into(), &by_difference());
+}
+
+#[test]
+#[should_panic(expected = "a worker failed")]
+fn a_value_that_was_never_given_is_not_taken_back() {
+    cuts::<_, _, i64>(1, 0, &vec![((1, 10), 1, -1)], &[2].into(), &by_difference());
 }
 
 /// Some ticks to cut at, the last of which is above everything.
@@ -220,12 +273,13 @@ proptest! {
             input.extend(value.map(|value| ((key, value), tick, 1)));
         }
         for workers in WORKERS {
-            let found = cuts(workers, seed, &input, &uppers, &by_value());
-            check(found, |tick| {
+            let at = |tick| {
                 let mut now: Snapshot<(Key, i64)> = Snapshot::new();
                 input.iter().filter(|(_, at, _)| *at <= tick).for_each(|(pair, _, diff)| add(&mut now, pair, diff));
                 now.into_keys().collect()
-            });
+            };
+            check(cuts(workers, seed, &input, &uppers, &by_value()), at);
+            check(cuts(workers, seed, &input, &uppers, &by_difference()), at);
         }
     }
 }

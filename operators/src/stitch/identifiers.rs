@@ -1,13 +1,18 @@
 //! The first stage: a summary per identifier, wherever it belongs.
+//!
+//! A step may hold several instants. Facts that an instant retracts are matched with those of the
+//! same instant and of earlier ones of the step before any summary is touched, so that what comes
+//! and goes within a step leaves nothing in it.
 
 use std::{collections::BTreeMap, hash::Hash, rc::Rc, sync::Arc};
 
 use differential_dataflow::ExchangeData;
 use smallvec::SmallVec;
 
-use super::{Either, Feed, Part, Place, Summary, Whole};
+use super::{Either, Feed, Part, Place, Summary, Whole, look_at};
 use crate::{
     Tick,
+    dues::Dues,
     shell::{Core, Out},
     table::{Slot, Table},
 };
@@ -20,9 +25,14 @@ pub(super) struct Identifiers<Id, S: Summary<Id>> {
     rules: Rc<S::Rules>,
     keys: Table<Id, Entry<Id, S>>,
     touched: Vec<Slot>,
-    /// The facts of this tick.
+    /// The facts that this step brings, in the order of its instants.
     facts: Vec<(Slot, S::Fact)>,
-    dues: Dues,
+    /// What the instant at hand retracts.
+    retracted: Vec<(Slot, S::Fact)>,
+    /// The identifiers of which this step has emptied the summary.
+    emptied: Vec<Slot>,
+    /// The `due` of every entry that has one.
+    pub(super) dues: Dues,
 }
 
 /// What is kept of an identifier.
@@ -32,26 +42,37 @@ struct Entry<Id, S> {
     summary: Option<Box<S>>,
     /// Facts in the summary.
     facts: i64,
-    /// Facts that this tick retracts.
-    gone: i64,
-    /// Where it belongs, with counts: at most one of count 1 outside a tick.
+    /// Where it belongs, with counts: at most one, of count 1, outside a step.
     places: SmallVec<[(Place<Id>, isize); 1]>,
     /// The owner that has been handed the summary.
     handed: Option<Place<Id>>,
+    /// When it is to be looked at, at the latest.
     due: Option<Tick>,
     touched: bool,
+}
+
+/// What an instant retracts of one identifier.
+struct Retracted<F> {
+    /// Facts that it does not bring itself, with counts.
+    gone: BTreeMap<F, i64>,
+    gone_count: i64,
+    /// All that it retracts.
+    count: i64,
+    /// Facts that were there before it.
+    before: i64,
 }
 
 impl<Id, S> Default for Entry<Id, S> {
     fn default() -> Self {
         let places = SmallVec::new();
-        Entry { summary: None, facts: 0, gone: 0, places, handed: None, due: None, touched: false }
+        Entry { summary: None, facts: 0, places, handed: None, due: None, touched: false }
     }
 }
 
 impl<Id: ExchangeData + Hash, S: Summary<Id>> Identifiers<Id, S> {
     pub(super) fn new(rules: Rc<S::Rules>) -> Self {
-        Identifiers { rules, keys: Table::default(), touched: Vec::new(), facts: Vec::new(), dues: Dues::default() }
+        let (touched, facts, retracted, emptied) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Identifiers { rules, keys: Table::default(), touched, facts, retracted, emptied, dues: Dues::default() }
     }
 
     fn touch(&mut self, slot: Slot) -> &mut Entry<Id, S> {
@@ -62,23 +83,41 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Identifiers<Id, S> {
         entry
     }
 
-    /// Empties the summaries of which all facts were retracted.
-    fn forget(&mut self, tick: Tick, out: &mut Out<Either<Id, S>, isize>) {
-        for slot in &self.touched {
-            let (id, entry) = self.keys.get_mut(*slot);
-            let gone = std::mem::take(&mut entry.gone);
-            if gone == 0 {
-                continue;
+    /// Takes out what the instant at hand retracts; the facts that it brings itself begin at `begin`.
+    fn retract(&mut self, begin: usize, tick: Tick, out: &mut Out<Either<Id, S>, isize>) {
+        let mut all: BTreeMap<Slot, Retracted<S::Fact>> = BTreeMap::new();
+        for (slot, fact) in self.retracted.drain(..) {
+            let before = self.keys.get(slot).1.facts;
+            let of_slot =
+                all.entry(slot).or_insert(Retracted { gone: BTreeMap::new(), gone_count: 0, count: 0, before });
+            *of_slot.gone.entry(fact).or_insert(0) += 1;
+            of_slot.gone_count += 1;
+            of_slot.count += 1;
+        }
+        let cancel = |(at, (slot, fact)): (usize, &(Slot, S::Fact))| {
+            let Some(of_slot) = all.get_mut(slot) else { return false };
+            if at < begin {
+                of_slot.before += 1;
             }
-            debug_assert_eq!(gone, -entry.facts, "the facts of an identifier are retracted together");
+            at >= begin && of_slot.cancel(fact)
+        };
+        let cancelled: Vec<bool> = self.facts.iter().enumerate().map(cancel).collect();
+        let mut places = cancelled.into_iter().enumerate();
+        self.facts.retain(|(slot, _)| {
+            let Some((at, is_cancelled)) = places.next() else { return true };
+            all.get(slot).is_none_or(|of_slot| of_slot.keeps(at < begin, is_cancelled))
+        });
+        for (slot, _) in all.into_iter().filter(|(_, of_slot)| of_slot.empties()) {
+            let (id, entry) = self.keys.get_mut(slot);
             entry.facts = 0;
             if let Some(mut summary) = entry.summary.take() {
+                self.emptied.push(slot);
                 summary.withdraw(id, &self.rules, &mut |row, diff| out.push((Ok(row), tick, diff)));
             }
         }
     }
 
-    /// Takes in the facts of this tick; those of identifiers that stay with an owner go there too.
+    /// Takes in the facts of this step; those of identifiers that stay with an owner go there too.
     fn take_facts(&mut self, tick: Tick, out: &mut Out<Either<Id, S>, isize>) {
         for (slot, fact) in self.facts.drain(..) {
             let entry = self.keys.get_mut(slot).1;
@@ -116,9 +155,40 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Identifiers<Id, S> {
         match &mut entry.summary {
             Some(summary) => {
                 summary.settle(id, tick, &self.rules, &mut |row, diff| out.push((Ok(row), tick, diff)));
-                self.dues.set(slot, &mut entry.due, summary.due());
+                look_at(slot, &mut entry.due, summary.due(), tick, &mut self.dues);
             }
-            None => _ = self.keys.remove(slot),
+            None => {
+                entry.due.into_iter().for_each(|due| self.dues.remove(due, slot));
+                self.keys.remove(slot);
+            }
+        }
+    }
+}
+
+impl<F: Ord> Retracted<F> {
+    /// Matches a fact that the same instant brings with one that it retracts, if there is one.
+    fn cancel(&mut self, fact: &F) -> bool {
+        let Some(count) = self.gone.get_mut(fact).filter(|count| **count > 0) else { return false };
+        *count -= 1;
+        self.gone_count -= 1;
+        true
+    }
+
+    /// True where the instant retracts all that was there before it.
+    fn empties(&self) -> bool {
+        debug_assert!(
+            self.gone_count == 0 || self.gone_count == self.before || self.count == self.before,
+            "the facts of an identifier are retracted together"
+        );
+        self.gone_count != 0
+    }
+
+    /// Whether a fact of this step stays. What the instant both retracts and brings has come again if
+    /// it was among the facts before, and has come and gone if all of those are gone without it.
+    fn keeps(&self, is_earlier: bool, is_cancelled: bool) -> bool {
+        match self.gone_count {
+            0 => !is_cancelled,
+            gone => !is_earlier && (!is_cancelled || gone != self.before),
         }
     }
 }
@@ -138,29 +208,45 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Identifiers<Id, S> {
     type Row = IdentifierRow<Id, S>;
 
     fn advance(&mut self, tick: Tick, _out: &mut Out<Self::Out, isize>) {
-        for slot in self.dues.pop(tick) {
-            // The slot may have been freed, or given to somebody else, who is looked at in vain.
-            if self.keys.is_live(slot) {
-                self.touch(slot).due = None;
-            }
+        while let Some(slot) = self.dues.pop(tick) {
+            self.touch(slot).due = None;
         }
     }
 
-    fn absorb(&mut self, feed: Self::In, _tick: Tick, diff: isize, _out: &mut Out<Self::Out, isize>) {
-        let slot = self.keys.find_or_insert(feed.id(), Entry::default);
-        let entry = self.touch(slot);
-        match feed {
-            Feed::Fact(_, fact) if diff > 0 => self.facts.extend((0..diff).map(|_| (slot, fact.clone()))),
-            Feed::Fact(..) => entry.gone += diff as i64,
-            Feed::Place(_, place) => match entry.places.iter_mut().find(|(other, _)| *other == place) {
-                Some((_, count)) => *count += diff,
-                None => entry.places.push((place, diff)),
-            },
+    fn absorb(&mut self, feed: Self::In, tick: Tick, diff: isize, out: &mut Out<Self::Out, isize>) {
+        self.absorb_all(&mut vec![(feed, diff)], tick, out);
+    }
+
+    /// The updates are those of an instant.
+    fn absorb_all(&mut self, updates: &mut Vec<(Self::In, isize)>, tick: Tick, out: &mut Out<Self::Out, isize>) {
+        let begin = self.facts.len();
+        for (feed, diff) in updates.drain(..) {
+            let slot = self.keys.find_or_insert(feed.id(), Entry::default);
+            let entry = self.touch(slot);
+            match feed {
+                Feed::Fact(_, fact) => {
+                    let facts = if diff > 0 { &mut self.facts } else { &mut self.retracted };
+                    facts.extend(std::iter::repeat_n((slot, fact), diff.unsigned_abs()));
+                }
+                Feed::Place(_, place) => match entry.places.iter_mut().find(|(other, _)| *other == place) {
+                    Some((_, count)) => *count += diff,
+                    None => entry.places.push((place, diff)),
+                },
+            }
+        }
+        if !self.retracted.is_empty() {
+            self.retract(begin, tick, out);
         }
     }
 
     fn settle(&mut self, tick: Tick, out: &mut Out<Self::Out, isize>) {
-        self.forget(tick, out);
+        for slot in self.emptied.drain(..) {
+            let entry = self.keys.get(slot).1;
+            debug_assert!(
+                entry.handed.is_none() || entry.handed.as_ref() != entry.place(),
+                "an identifier whose facts are retracted leaves its place"
+            );
+        }
         self.take_facts(tick, out);
         for slot in std::mem::take(&mut self.touched) {
             self.settle_one(slot, tick, out);
@@ -189,33 +275,5 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Identifiers<Id, S> {
         let entry = self.touch(slot);
         entry.facts = facts;
         entry.summary = summary.map(|summary| Box::new(S::clone(&summary)));
-    }
-}
-
-/// When summaries are to be looked at although nothing has come for them.
-#[derive(Default)]
-pub(super) struct Dues(BTreeMap<Tick, Vec<Slot>>);
-
-impl Dues {
-    /// Sees to it that `slot` is looked at at `next`, or before.
-    pub(super) fn set(&mut self, slot: Slot, set: &mut Option<Tick>, next: Option<Tick>) {
-        let Some(next) = next else { return };
-        if set.is_none_or(|set| next < set) {
-            *set = Some(next);
-            self.0.entry(next).or_default().push(slot);
-        }
-    }
-
-    /// What is due at `tick`.
-    pub(super) fn pop(&mut self, tick: Tick) -> Vec<Slot> {
-        let mut slots = Vec::new();
-        while let Some(entry) = self.0.first_entry().filter(|entry| *entry.key() <= tick) {
-            slots.extend(entry.remove());
-        }
-        slots
-    }
-
-    pub(super) fn first(&self) -> Option<Tick> {
-        self.0.keys().next().copied()
     }
 }

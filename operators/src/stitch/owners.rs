@@ -4,9 +4,10 @@ use std::{hash::Hash, rc::Rc};
 
 use differential_dataflow::ExchangeData;
 
-use super::{Part, Place, Summary, Whole, identifiers::Dues};
+use super::{Part, Place, Summary, Whole, look_at};
 use crate::{
     Tick,
+    dues::Dues,
     shell::{Core, Out},
     table::{Slot, Table},
 };
@@ -16,7 +17,8 @@ pub(super) struct Owners<Id, S: Summary<Id>> {
     rules: Rc<S::Rules>,
     keys: Table<Place<Id>, Entry<S>>,
     touched: Vec<Slot>,
-    dues: Dues,
+    /// The `due` of every entry that has one.
+    pub(super) dues: Dues,
 }
 
 #[derive(Clone)]
@@ -25,6 +27,7 @@ struct Entry<S> {
     summary: Option<Box<S>>,
     /// Identifiers that came and did not go.
     members: i64,
+    /// When it is to be looked at, at the latest.
     due: Option<Tick>,
     touched: bool,
 }
@@ -52,11 +55,8 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Owners<Id, S> {
     type Row = ();
 
     fn advance(&mut self, tick: Tick, _out: &mut Out<S::Row, isize>) {
-        for slot in self.dues.pop(tick) {
-            // The slot may have been freed, or given to somebody else, who is looked at in vain.
-            if self.keys.is_live(slot) {
-                self.touch(slot).due = None;
-            }
+        while let Some(slot) = self.dues.pop(tick) {
+            self.touch(slot).due = None;
         }
     }
 
@@ -86,11 +86,12 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Owners<Id, S> {
                 Some(summary) if entry.members == 0 => summary.withdraw(owner, &self.rules, &mut tell),
                 Some(summary) => {
                     summary.settle(owner, tick, &self.rules, &mut tell);
-                    self.dues.set(slot, &mut entry.due, summary.due());
+                    look_at(slot, &mut entry.due, summary.due(), tick, &mut self.dues);
                 }
                 None => {}
             }
             if entry.members == 0 {
+                entry.due.into_iter().for_each(|due| self.dues.remove(due, slot));
                 self.keys.remove(slot);
             }
         }
