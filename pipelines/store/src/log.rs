@@ -25,7 +25,7 @@ use crate::{
 
 mod rewrite;
 
-pub use rewrite::Rewritten;
+pub use rewrite::{Becomes, Edit, Rewritten};
 
 /// The default of [`LogOptions::segment_bytes`]: 64 MiB.
 pub const DEFAULT_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;

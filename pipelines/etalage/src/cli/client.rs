@@ -10,6 +10,8 @@ use crate::config::Config;
 
 /// How long a server may take to take a connection, and then to begin its answer.
 const ANSWER_TIMEOUT_S: u64 = 30;
+/// How long a server may take to erase somebody.
+const ERASE_TIMEOUT_S: u64 = 3_600;
 /// A stream that says nothing for so long is broken: a heartbeat comes once a second.
 const STREAM_SILENCE_S: u64 = 15;
 /// The longest answer that is read.
@@ -77,6 +79,22 @@ impl Client {
     /// Where nothing answers, or not with success.
     pub(super) fn get(&self, path: &str) -> Result<String, CliError> {
         let answer = self.call(path, None)?;
+        let (status, text) = (answer.status(), self.text(answer)?);
+        if status.is_success() { Ok(text) } else { Err(self.refused(status.as_u16(), &text)) }
+    }
+
+    /// The body of the answer to `DELETE path`, which may take as long as reading a whole log does.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(super) fn delete(&self, path: &str) -> Result<String, CliError> {
+        let timeout = Some(Duration::from_secs(ERASE_TIMEOUT_S));
+        let request = self.agent.delete(format!("{}{path}", self.base)).config();
+        let mut request = request.timeout_recv_response(timeout).timeout_per_read(timeout).build();
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        let answer = request.call().map_err(|error| self.unreachable(&error))?;
         let (status, text) = (answer.status(), self.text(answer)?);
         if status.is_success() { Ok(text) } else { Err(self.refused(status.as_u16(), &text)) }
     }

@@ -4,7 +4,10 @@ use std::io;
 
 use etalage_store::StoreError;
 
-use crate::{config::ConfigErrors, runtime::StartError};
+use crate::{
+    config::ConfigErrors,
+    runtime::{EraseError, StartError},
+};
 
 /// The exit codes, as `--help` explains them.
 pub const EXIT_CODES: &str = "\
@@ -60,6 +63,9 @@ pub enum CliError {
         /// What is odd about it.
         reason: String,
     },
+    /// Somebody could not be erased.
+    #[error("not erased, or not everything: {0}; ask again")]
+    Erase(#[from] EraseError),
     /// Standard output cannot be written.
     #[error("the output cannot be written: {0}")]
     Output(io::Error),

@@ -11,6 +11,7 @@ mod folder;
 mod get;
 mod key;
 mod out;
+pub mod people;
 mod quarantine;
 mod replay;
 mod run;
@@ -63,6 +64,8 @@ fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Topics(command) => topics::run(&load(common)?.config, command),
         Command::Feed(args) => topics::feed(&load(common)?.config, args),
         Command::Quarantine(command) => quarantine::run(common, &load(common)?.config, command),
+        Command::Explain(args) => people::explain(common, &load(common)?.config, args),
+        Command::Erase(args) => people::erase(common, &load(common)?.config, args),
         Command::Config(ConfigCommand::Reference { markdown }) => {
             let mut out = Out::new();
             out.line(if *markdown { reference::markdown() } else { reference::toml() }.trim_end())?;

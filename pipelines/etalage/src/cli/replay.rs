@@ -70,6 +70,7 @@ pub(super) fn run(common: &Common, config: &Config, args: &ReplayArgs) -> Result
             readers: vec![Box::new(collector.clone())],
             on_ready: Box::new(|_| {}),
             refused: None,
+            identify: None,
         };
         let pipeline = Pipeline::start(config, folder.path(), options)?;
         let replayed = feed(&pipeline.door(), &pipeline, &mut sources, args, until, &interrupted);

@@ -9,12 +9,13 @@ use std::{
 
 use etalage_model::Changes;
 use etalage_serve::{ReadStore, ServeState, StoreOptions};
+use etalage_views::profile::identifiers::identifiers_of;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::CliError;
 use crate::{
     config::Config,
-    runtime::{ClockMode, Door, KeepRefused, Pipeline, PipelineOptions, shop_options},
+    runtime::{ClockMode, Door, Identify, KeepRefused, Pipeline, PipelineOptions, shop_options},
 };
 
 /// How often histograms are folded and process figures are read.
@@ -60,11 +61,12 @@ impl Serving {
         let address = listener.local_addr().map_err(cannot)?;
         let metrics = metrics_recorder();
         let views = etalage_views::infos(&shop_options(config));
-        let store = ReadStore::new(&views, StoreOptions::default());
+        let store = ReadStore::new(&views, store_options(config));
         let ready = store.clone();
         let mut readers: Vec<Box<dyn Changes>> = vec![Box::new(store.clone())];
         readers.extend(beside.reader);
         let begin = beside.begin;
+        let identify = identify(store.clone());
         let options = PipelineOptions {
             clock,
             readers,
@@ -108,6 +110,15 @@ impl Serving {
         }
         self.pipeline.stop();
     }
+}
+
+fn store_options(config: &Config) -> StoreOptions {
+    StoreOptions { group_lag_max_us: config.time.group_lag_max_us, ..StoreOptions::default() }
+}
+
+/// Tells who belongs together from what is served.
+pub(super) fn identify(store: ReadStore) -> Identify {
+    Arc::new(move |text| identifiers_of(text, |view, key| store.value(view, key)))
 }
 
 /// The process's metrics. A second pipeline in one process shares those of the first.
