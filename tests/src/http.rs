@@ -100,6 +100,18 @@ impl Http {
         answer(request.send(body.as_ref()))
     }
 
+    /// `DELETE`; an error where no answer came.
+    ///
+    /// # Errors
+    /// What the client said.
+    pub fn try_delete(&self, path: &str) -> Result<Answer, String> {
+        let mut request = self.agent.delete(format!("{}{path}", self.url));
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        answer(request.call())
+    }
+
     /// `POST`.
     ///
     /// # Panics

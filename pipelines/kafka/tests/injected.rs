@@ -52,7 +52,15 @@ fn sink(brokers: &Brokers) -> (Sink, Receiver<String>) {
     let options = SinkOptions {
         brokers: brokers.clone(),
         prefix: "p.".to_owned(),
-        views: vec![ViewInfo { name: VIEW, group: Group::Shop, key_fields: &["name"], about: "", window_start: None }],
+        views: vec![ViewInfo {
+            name: VIEW,
+            group: Group::Shop,
+            key_fields: &["name"],
+            about: "",
+            is_personal: false,
+            resolve: None,
+            window_start: None,
+        }],
         linger: Duration::from_micros(500),
         now: || {
             static NOW: AtomicU64 = AtomicU64::new(1);

@@ -101,11 +101,13 @@ struct AtPace {
 
 fn run(worker: &mut Worker, mut groups: Vec<AtPace>, inbox: &Receiver<Order>, conductor: &Signals) {
     let is_broken = is_mutant("broken-worker");
-    let is_held = |group: Group| group == Group::Customer && is_mutant("held-customer");
+    let (holds, mut is_held) = (is_mutant("held-customer"), false);
     loop {
         for order in inbox.try_iter() {
             match order {
-                Order::Round { group, .. } if is_held(group) => {}
+                Order::Round { group: Group::Customer, batches, .. } if holds && (is_held || !batches.is_empty()) => {
+                    is_held = true;
+                }
                 Order::Round { group, batches, upper } => {
                     assert!(!is_broken || batches.is_empty(), "broken on purpose");
                     let Some(at) = groups.iter_mut().find(|at| at.group == group) else { continue };

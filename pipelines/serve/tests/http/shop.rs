@@ -11,7 +11,7 @@ use std::{
 };
 
 use etalage_model::{
-    Changes, Group, InputKind, Key, Micros, Outcome, Quarantined, Record, Refusal, Rejected, SealedBatch, SealedTick,
+    Changes, Group, InputKind, KeyFields, Key, Micros, Outcome, Quarantined, Record, Refusal, Rejected, SealedBatch, SealedTick,
     Tick, TickTimes, Value, ViewInfo,
     decode::json::{self, BodyError, Context, Limits},
     money::Currencies,
@@ -28,7 +28,15 @@ pub(crate) const BEGIN: Tick = 1_291_192_000_000_000;
 
 /// Three views of both groups. Windows of `spread` items start an hour before the tick.
 pub(crate) fn views() -> Vec<ViewInfo> {
-    let view = |name, group, key_fields| ViewInfo { name, group, key_fields, about: "a test", window_start: None };
+    let view = |name, group, key_fields| ViewInfo {
+        name,
+        group,
+        key_fields,
+        about: "a test",
+        is_personal: group == Group::Customer,
+        resolve: None,
+        window_start: None,
+    };
     let mut popularity = view("item.popularity", Group::Shop, &["scope", "window", "item_id"]);
     popularity.window_start = Some(Arc::new(|key: &Key, tick| {
         key.field(1).filter(|window| window.as_str() == "spread").map(|_| Micros(tick - 3_600_000_000))
@@ -65,6 +73,17 @@ pub(crate) struct TestDoor {
 }
 
 impl Door for TestDoor {
+    fn erase(&self, id: &str) -> Result<Json, String> {
+        match &*self.not_ready.lock() {
+            None => Ok(serde_json::json!({ "profile": id })),
+            Some(reason) => Err(reason.clone()),
+        }
+    }
+
+    fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<Json, String> {
+        Ok(serde_json::json!({ "view": view, "key": key.0, "limit": limit }))
+    }
+
     fn decode(&self, kind: InputKind, body: &[u8]) -> Result<Vec<Result<Record, Rejected>>, BodyError> {
         let limits = Limits { max_batch_events: 100, ..Limits::default() };
         let context =
