@@ -13,14 +13,19 @@ import { Browser, Cases, Line, Shop, eventually, holds, link, overhang, same } f
 
 const PATH = "customer.html";
 const EVIL = "a/<img src=x onerror=alert(1)>&id=b#ü";
-/** A row of text of a table, cell by cell. */
-const rows = (page, id) => page.locator(`#${id} tr`).evaluateAll((all) => all.map((row) => [...row.cells].map((cell) => cell.textContent)));
+/** Rows of a table, cell by cell. */
+const rows = (page, id) =>
+  page.locator(`#${id} tr`).evaluateAll((all) => all.map((row) => [...row.cells].map((cell) => cell.textContent)));
 const text = (page, id) => page.locator(`#${id}`).textContent();
 const chips = (page, id) => page.locator(`#${id} a`).allTextContents();
 /** Entries of the timeline, the newest first, each with its sentences. */
-const entries = (page, kind) => page.locator(`#timeline li.${kind}`).evaluateAll((all) => all.map((one) => [...one.querySelectorAll("p")].map((p) => p.textContent)));
+const entries = (page, kind) => {
+  const sentences = (all) => all.map((one) => [...one.querySelectorAll("p")].map((p) => p.textContent));
+  return page.locator(`#timeline li.${kind}`).evaluateAll(sentences);
+};
 const said = async (page) => (await entries(page, "live")).flat();
-const tells = (page, sentence) => eventually(async () => (await said(page)).some((one) => sentence.test(one)), true, `the timeline says ${sentence}`);
+const tells = (page, sentence) =>
+  eventually(async () => (await said(page)).some((one) => sentence.test(one)), true, `the timeline says ${sentence}`);
 const states = (page) => page.locator("#signals .badge").allTextContents();
 
 /** Cases in their order: each goes on from where the one before left the shop. */
@@ -40,7 +45,8 @@ async function cases(shop, browser, cases) {
   await cases.run("nothing came from elsewhere, and the console stayed clean", page, () => same(browser.faults, [], "faults"));
 }
 
-const item = (item_id, price, quantity = 1) => ({ item_id, price, quantity, item_category: "Home", item_category2: "Tea/Coffee", item_brand: "Acme" });
+const KIND = { item_category: "Home", item_category2: "Tea/Coffee", item_brand: "Acme" };
+const item = (item_id, price, quantity = 1) => ({ item_id, price, quantity, ...KIND });
 const event = (name, who, items, more = {}) => ({ type: "track", event: name, ...who, properties: { items, ...more } });
 const ANNA = { userId: "anna" };
 const VISITOR = { anonymousId: "visitor-1" };

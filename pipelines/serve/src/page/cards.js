@@ -77,7 +77,8 @@ function drawCart(row) {
 }
 
 function cartLine(line) {
-  return el("tr", {}, name(...item(line)), number(count(line.quantity)), number(money(line.price_micros)), number(money(line.price_micros * line.quantity)));
+  const { quantity, price_micros: price } = line;
+  return el("tr", {}, name(...item(line)), number(count(quantity)), number(money(price)), number(money(price * quantity)));
 }
 
 function order(row) {
