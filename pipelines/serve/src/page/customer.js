@@ -7,16 +7,15 @@
 // An identifier that belongs to another profile leads there: at once, and also where that comes
 // about while the page is open.
 
-import { currentKey, get } from "./api.js";
 import { drawCards } from "./cards.js";
 import { past, sentences } from "./changes.js";
 import { command } from "./command.js";
 import { Connection } from "./connection.js";
 import { byId, idText, setText } from "./dom.js";
-import { Find } from "./find.js";
+import { Find, customerViews } from "./find.js";
 import { instant } from "./format.js";
 import { Identifiers } from "./identifiers.js";
-import { IDENTITY, Profile, VIEWS, names, parts } from "./profile.js";
+import { IDENTITY, Profile, names, parts } from "./profile.js";
 import { Stream, stateOf } from "./stream.js";
 import { Timeline } from "./timeline.js";
 
@@ -57,20 +56,6 @@ async function start() {
     return;
   }
   choose();
-}
-
-/** Names of the views that tell of one customer. Fails where the key may not read them. */
-async function customerViews() {
-  const { views: listed } = await get("v1/views");
-  const all = new Set(listed.map((view) => view.name));
-  if (VIEWS.some((view) => all.has(view))) {
-    return all;
-  }
-  if (currentKey() !== "") {
-    // Wants a secret key too: this tells whether there is nothing, or nothing for this key.
-    await get("v1/quarantine?limit=1");
-  }
-  return new Set();
 }
 
 function refused(problem, again) {

@@ -1,7 +1,9 @@
-// Which customer is shown. The id stands behind the `#` of the address, so that a link can be shared.
+// Which customer is shown, and whether the server tells of any. The id stands behind the `#` of the
+// address, so that a link can be shared.
 
-import { get, query } from "./api.js";
+import { currentKey, get, query } from "./api.js";
 import { byId, el, idText } from "./dom.js";
+import { VIEWS } from "./profile.js";
 
 /** Where the first ids are taken from: the smallest values come first. */
 const LISTED = ["profile.customer_status", "profile.value", "profile.snapshot", "cart.state"];
@@ -47,4 +49,18 @@ export class Find {
   #show() {
     byId("customer-id").value = this.id;
   }
+}
+
+/** Names of the server's views; none where none tells of one customer. Fails where the key may not read them. */
+export async function customerViews() {
+  const { views: listed } = await get("v1/views");
+  const all = new Set(listed.map((view) => view.name));
+  if (VIEWS.some((view) => all.has(view))) {
+    return all;
+  }
+  if (currentKey() !== "") {
+    // Wants a secret key too: this tells whether there is nothing, or nothing for this key.
+    await get("v1/quarantine?limit=1");
+  }
+  return new Set();
 }
