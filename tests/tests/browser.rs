@@ -11,32 +11,33 @@ const CUSTOMER_VIEWS: &str = r#"["identity.assignment", "profile.snapshot", "pro
     "profile.value", "profile.purchases", "profile.recent_views", "profile.affinity", "profile.activity",
     "cart.state", "signal.cart_abandoned", "audience.suppress"]"#;
 
-/// Runs the cases of a file against a server with this configuration; all of them must hold.
-fn cases(config: &str, file: &str, which: &[&str], environment: &[(&str, &str)]) {
+/// Runs the cases of a file against a server with this configuration; all of them must hold. What they
+/// said.
+fn cases(config: &str, file: &str, which: &[&str], environment: &[(&str, &str)]) -> String {
     let shop = Shop::new(config);
     let server = shop.run();
     let mut command = Command::new("node");
     command.current_dir(root().join("tests/browser")).args([file, server.http.url()]).args(which);
     command.envs(environment.iter().copied());
     let ended = Ended::of(command).with_code(0);
-    print!("{}", ended.out);
     drop(server);
+    ended.out
 }
 
 #[test]
 fn the_live_page_follows_stock() {
-    cases("", "live-page.mjs", &[], &[]);
+    print!("{}", cases("", "live-page.mjs", &[], &[]));
 }
 
 #[test]
 fn the_customer_page_follows_one_customer() {
-    cases("[people]\ncart_idle = \"1s\"\n", "customer.mjs", &[], &[]);
+    print!("{}", cases("[people]\ncart_idle = \"1s\"\n", "customer.mjs", &[], &[]));
 }
 
 #[test]
 fn the_pages_do_without_views_of_customers() {
-    cases(&format!("[views]\noff = {CUSTOMER_VIEWS}\n"), "customer.mjs", &["off"], &[]);
-    cases("[views]\noff = [\"profile.snapshot\"]\n", "customer.mjs", &["single"], &[]);
+    print!("{}", cases(&format!("[views]\noff = {CUSTOMER_VIEWS}\n"), "customer.mjs", &["off"], &[]));
+    print!("{}", cases("[views]\noff = [\"profile.snapshot\"]\n", "customer.mjs", &["single"], &[]));
 }
 
 #[test]
@@ -48,5 +49,5 @@ fn customers_are_shown_to_secret_keys_only() {
     });
     let config = format!("[keys]\npublishable = [\"{publishable_hash}\"]\nsecret = [\"{secret_hash}\"]\n");
     let environment = [("ETALAGE_KEY", secret.as_str()), ("ETALAGE_PUBLISHABLE_KEY", publishable.as_str())];
-    cases(&config, "customer.mjs", &["keys"], &environment);
+    print!("{}", cases(&config, "customer.mjs", &["keys"], &environment));
 }
