@@ -1,4 +1,4 @@
-// What the cases of live-page.mjs stand on: the server's HTTP interface, a browser that notes
+// What the cases of live-page.mjs and customer.mjs stand on: the server's HTTP interface, a browser that notes
 // every fault of a page, a line that can be cut, and a count of cases.
 
 import { mkdtempSync } from "node:fs";
@@ -82,6 +82,11 @@ export class Shop {
     await this.#post("v1/events", events);
   }
 
+  /** Sends events as they are, each with a message id. */
+  async events(events) {
+    await this.#post("v1/events", events.map((event) => ({ messageId: this.#id(), ...event })));
+  }
+
   /** Sets what is available of items. */
   async stock(available) {
     const messages = Object.entries(available).map(([item_id, units]) => ({
@@ -134,11 +139,24 @@ export class Browser {
     return browser;
   }
 
-  /** Opens the page; `hash` chooses scope and window. Faults of `offline` pages are expected. */
-  async open({ hash = "", url = this.#shop.url, offline = false, width = 1280, height = 900, ...options } = {}) {
+  /**
+   * Opens the page at `path`; `hash` chooses what it shows, `key` is entered where the server wants
+   * one, and the connection must then be as `expect` says. Faults of `offline` pages are expected.
+   */
+  async open({
+    path = "",
+    hash = "",
+    url = this.#shop.url,
+    key = this.#shop.key,
+    expect = "Live",
+    offline = false,
+    width = 1280,
+    height = 900,
+    ...options
+  } = {}) {
     const context = await this.#browser.newContext({ viewport: { width, height }, ...options });
     const page = await context.newPage();
-    let isWatched = !offline && !this.#shop.key;
+    let isWatched = !offline && !key;
     page.on("console", (message) => {
       if (isWatched && ["error", "warning"].includes(message.type())) {
         this.faults.push(`console: ${message.text()}`);
@@ -154,13 +172,13 @@ export class Browser {
         this.faults.push(`request to ${request.url()}`);
       }
     });
-    await page.goto(url + hash);
-    if (this.#shop.key) {
-      await page.getByLabel("Key").fill(this.#shop.key);
+    await page.goto(url + path + hash);
+    if (key) {
+      await page.getByLabel("Key").fill(key);
       await page.getByRole("button", { name: "Use key" }).click();
       isWatched = !offline;
     }
-    await eventually(() => link(page), "Live", "the page connects");
+    await eventually(() => link(page), expect, "the connection of the page");
     return page;
   }
 

@@ -10,6 +10,7 @@
 import { Bestsellers, VIEW, part } from "./bestsellers.js";
 import { lineChart } from "./charts.js";
 import { Choice } from "./choice.js";
+import { command } from "./command.js";
 import { Connection } from "./connection.js";
 import { byId, setText } from "./dom.js";
 import { instant } from "./format.js";
@@ -162,14 +163,7 @@ function showEmpty() {
       ? "Send a first event, and the item appears:"
       : `No item of ${followed.name} has a score and can be bought now. Choose another scope or window, or send an event:`,
   );
-  setText(byId("curl"), curl());
-}
-
-function curl() {
-  const address = new URL("v1/events", document.baseURI);
-  const event = { event: "view_item", properties: { items: [{ item_id: "22086" }] } };
-  const auth = byId("forget-key").hidden ? "" : " -H 'Authorization: Bearer pk_…'";
-  return `curl ${address}${auth} -d '${JSON.stringify(event)}'`;
+  setText(byId("curl"), command({ event: "view_item", properties: { items: [{ item_id: "22086" }] } }));
 }
 
 setInterval(() => {

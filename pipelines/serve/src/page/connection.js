@@ -12,6 +12,7 @@ const WORDS = {
   lost: "Disconnected",
   refused: "Not available",
   locked: "Key needed",
+  idle: "Not connected",
 };
 
 export class Connection {
@@ -47,7 +48,7 @@ export class Connection {
     this.#asOf = text;
   }
 
-  /** Takes a state of the stream. */
+  /** Takes a state of the stream; `idle` where there is nothing to follow. */
   take(state) {
     const wasLocked = this.#state.kind === "locked";
     this.#state = state;
@@ -67,7 +68,10 @@ export class Connection {
     byId("banner").hidden = text === "";
     byId("key-form").hidden = kind !== "locked";
     byId("forget-key").hidden = currentKey() === "";
-    byId("list-card").classList.toggle("old", kind !== "live" && kind !== "connecting");
+    const isOld = kind !== "live" && kind !== "connecting" && kind !== "idle";
+    for (const card of document.querySelectorAll(".follows")) {
+      card.classList.toggle("old", isOld);
+    }
   }
 
   #sentence() {

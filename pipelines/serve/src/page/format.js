@@ -1,10 +1,26 @@
 // Numbers and times as the page writes them.
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const exact = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 
 /** 12,345 */
 export const count = (value) => (Number.isFinite(value) ? whole.format(value) : "–");
+
+/** 1,234.50, of millionths of the shop's currency */
+export const money = (micros) => (Number.isFinite(micros) ? exact.format(micros / 1e6) : "–");
+
+/** 42 %, of millionths; what is there is never written as nothing. */
+export function share(ppm) {
+  const percent = Math.round(ppm / 10_000);
+  return percent === 0 && ppm > 0 ? "< 1 %" : `${percent} %`;
+}
+
+/** Home › Kitchen, of a category path, whose levels are escaped. */
+export function levels(path) {
+  const plain = (level) => level.replaceAll("%2F", "/").replaceAll("%25", "%");
+  return path.split("/").map(plain).join(" › ");
+}
 
 /** 12.3K */
 export const rough = (value) => (Number.isFinite(value) ? short.format(value) : "–");

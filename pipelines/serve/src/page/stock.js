@@ -1,8 +1,9 @@
 // Why an item has left: sold out, or just overtaken by others. The set does not say, so the item's
 // own view is asked. What sold out is noted in the log, and again when it is back.
 
+import { Announcer } from "./announce.js";
 import { get, query } from "./api.js";
-import { byId, el, idText, setText } from "./dom.js";
+import { byId, el, idText } from "./dom.js";
 import { instant } from "./format.js";
 
 const MAX_LOG = 50;
@@ -12,15 +13,13 @@ const MAX_WAITING = 200;
 const MAX_REMEMBERED = 1_000;
 /** Items that a line names beside the one it is about. */
 const MAX_NAMES = 2;
-/** Pause between two announcements, so that a screen reader is not talked over. */
-const ANNOUNCE_MS = 2_500;
 
 export class StockEvents {
   #onSoldOut;
   #waiting = [];
   #asking = false;
   #soldOut = new Set();
-  #announced = { at: 0, timer: null, text: "" };
+  #announcer = new Announcer(byId("latest"));
 
   /** `onSoldOut(id)` is called for every item that has left because it was sold out. */
   constructor(onSoldOut) {
@@ -82,18 +81,7 @@ export class StockEvents {
       log.lastChild.remove();
     }
     byId("log-empty").hidden = true;
-    this.#announce(line.lastChild.textContent);
-  }
-
-  /** Says the newest event beside the list, not more often than one can follow. */
-  #announce(text) {
-    const announced = this.#announced;
-    announced.text = text;
-    announced.timer ??= setTimeout(() => {
-      announced.timer = null;
-      announced.at = performance.now();
-      setText(byId("latest"), announced.text);
-    }, Math.max(0, announced.at + ANNOUNCE_MS - performance.now()));
+    this.#announcer.say(line.lastChild.textContent);
   }
 }
 

@@ -42,6 +42,11 @@ export class Stream {
     this.#follow(url, this.#stop.signal);
   }
 
+  /** Follows nothing any more. */
+  stop() {
+    this.#stop.abort();
+  }
+
   /** Does not wait any longer with the next attempt. */
   retry() {
     this.#wake();
@@ -62,7 +67,7 @@ export class Stream {
       }
       const pauseMs = pauseAfter(problem, place.failures);
       place.failures += 1;
-      this.#onState({ kind: kindOf(problem), reason: reasonOf(problem), retryAt: Date.now() + pauseMs });
+      this.#onState(stateOf(problem, pauseMs));
       await this.#pause(pauseMs, stop);
     }
   }
@@ -137,6 +142,11 @@ export class Stream {
       stop.addEventListener("abort", end, { once: true });
     });
   }
+}
+
+/** The state after a request that has failed, and that is made again after this time. */
+export function stateOf(problem, pauseMs) {
+  return { kind: kindOf(problem), reason: reasonOf(problem), retryAt: Date.now() + pauseMs };
 }
 
 function kindOf(problem) {
