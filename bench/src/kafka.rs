@@ -26,7 +26,7 @@ use etalage_kafka::{
     Brokers, InputKind, Publisher, Source, SourceOptions, To,
     topics::{self, TopicSpec},
 };
-use etalage_model::Micros;
+use etalage_model::{Group, Micros};
 use hdrhistogram::Histogram;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -205,7 +205,7 @@ fn make_topics(brokers: &Brokers) -> anyhow::Result<()> {
         min_message_bytes: 0,
     };
     let views = ["item.sellable", "set.bestsellers"];
-    let written = topics::specs("bench.", &views, "bench.quarantine", PARTITIONS);
+    let written = topics::specs("bench.", &views.map(|view| (view, Group::Shop)), "bench.quarantine", PARTITIONS);
     let all: Vec<TopicSpec> = [EVENTS, PLAIN, RELAY].map(plain).into_iter().chain(written).collect();
     topics::create(brokers, &all, 1)?;
     Ok(())

@@ -28,7 +28,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use etalage_model::{Changes, Micros, SealedTick, Tick, ViewInfo};
+use etalage_model::{Changes, Group, Micros, SealedTick, Tick, ViewInfo};
 use rdkafka::{
     error::KafkaError as ClientError,
     producer::{BaseProducer, BaseRecord, Producer},
@@ -82,7 +82,9 @@ pub struct SinkOptions {
     pub brokers: Brokers,
     /// What every topic's name begins with.
     pub prefix: String,
-    /// The views.
+    /// The group whose ticks are published; those of the other are passed over.
+    pub group: Group,
+    /// Its views.
     pub views: Vec<ViewInfo>,
     /// How long values wait for more to be sent along, while others are on their way.
     pub linger: Duration,
@@ -96,6 +98,7 @@ pub struct SinkOptions {
 
 /// A running sink.
 pub struct Sink {
+    group: Group,
     commands: Sender<Command>,
     thread: JoinHandle<()>,
 }
@@ -107,12 +110,17 @@ enum Command {
 }
 
 /// Takes sealed ticks for a [`Sink`].
-pub struct SinkReader(Sender<Command>);
+pub struct SinkReader {
+    group: Group,
+    commands: Sender<Command>,
+}
 
 impl Changes for SinkReader {
     fn sealed(&mut self, tick: &Arc<SealedTick>) {
-        // A sink that has stopped takes nothing more.
-        let _ = self.0.send(Command::Sealed(Arc::clone(tick)));
+        if tick.group == self.group {
+            // A sink that has stopped takes nothing more.
+            let _ = self.commands.send(Command::Sealed(Arc::clone(tick)));
+        }
     }
 }
 
@@ -136,18 +144,19 @@ impl Sink {
             Delivered::default(),
         )?;
         let (commands, inbox) = unbounded();
+        let group = options.group;
         let sender = Sending::new(options, producer, urgency);
         let thread = std::thread::Builder::new().name("kafka-sink".into()).spawn(move || sender.run(&inbox));
         let thread = thread.map_err(|error| KafkaError::Other {
             action: "start the sink's thread".into(),
             reason: error.to_string(),
         })?;
-        Ok(Sink { commands, thread })
+        Ok(Sink { group, commands, thread })
     }
 
     /// Where sealed ticks are handed over.
     pub fn reader(&self) -> SinkReader {
-        SinkReader(self.commands.clone())
+        SinkReader { group: self.group, commands: self.commands.clone() }
     }
 
     /// What makes the sink begin to send: state is complete.
@@ -209,7 +218,7 @@ impl Sending {
         let paces: Vec<Pace> = options.publish_interval.iter().filter_map(pace).collect();
         let topics = options.views.iter().map(|view| topics::of_view(&options.prefix, view.name)).collect();
         Sending {
-            progress_topic: topics::of_progress(&options.prefix),
+            progress_topic: topics::of_progress(&options.prefix, options.group),
             options,
             producer,
             topics,
@@ -374,7 +383,7 @@ impl Sending {
             return;
         }
         let ends = self.topics.iter().enumerate().map(|(view, topic)| (topic.as_str(), self.outbox.ends(view)));
-        let (key, value) = (message::progress_key(), message::progress(done.tick, ends));
+        let (key, value) = (message::progress_key(self.options.group), message::progress(self.options.group, done.tick, ends));
         let headers = message::headers(done.tick, &done.times, (self.options.now)());
         let flight = Box::new(Flight::progress());
         let record =

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etalage_model::{Micros, Tick};
+use etalage_model::{Group, Micros, Tick};
 use rdkafka::{
     Message, Offset,
     message::{BorrowedHeaders, BorrowedMessage, Headers},
@@ -99,7 +99,7 @@ impl Subscription {
         let views: BTreeMap<Arc<str>, Arc<str>> = names.collect();
         let mut parts = Vec::new();
         // Of progress only the newest matters.
-        let progress: Arc<str> = topics::of_progress(prefix).into();
+        let progress: Arc<str> = topics::of_progress(prefix, Group::Shop).into();
         let from = views.keys().map(|topic| (topic, Offset::Beginning));
         for (topic, offset) in from.chain([(&progress, Offset::OffsetTail(1))]) {
             let partitions = partitions(reader.consumer(), brokers, topic)?;

@@ -1,11 +1,11 @@
 //! The topics that etalage writes: their names, how they must be set up, making and checking them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use etalage_model::{Key, Sym, key::write_json_str};
+use etalage_model::{Group, Key, Name, Sym, ViewInfo, key::write_json_str};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication},
     consumer::BaseConsumer,
@@ -28,9 +28,12 @@ pub fn of_view(prefix: &str, view: &str) -> String {
     format!("{prefix}{view}.v1")
 }
 
-/// The topic that says how far the others have come.
-pub fn of_progress(prefix: &str) -> String {
-    format!("{prefix}{PROGRESS_TOPIC}")
+/// The topic that says how far those of a group's views have come.
+pub fn of_progress(prefix: &str, group: Group) -> String {
+    match group {
+        Group::Shop => format!("{prefix}{PROGRESS_TOPIC}"),
+        Group::Customer => format!("{prefix}{}.{PROGRESS_TOPIC}", group.name()),
+    }
 }
 
 /// A key as it stands in a topic: canonical JSON (RFC 8785), so that equal keys are equal bytes
@@ -48,11 +51,18 @@ pub fn key(key: &Key, names: &[&str]) -> String {
     String::from_utf8(out).expect("JSON of texts is UTF-8")
 }
 
-/// The key that [`key`] wrote; `None` where it is none with these names.
-pub(crate) fn read_key(json: &[u8], names: &[&str]) -> Option<Key> {
+/// The key that [`key`] wrote; `None` where it is none of the view's.
+pub(crate) fn read_key(json: &[u8], view: &ViewInfo) -> Option<Key> {
     let fields: BTreeMap<String, String> = serde_json::from_slice(json).ok()?;
-    let known: Vec<Sym> = names.iter().map_while(|name| fields.get(*name)).map(|field| Sym::new(field)).collect();
-    (!known.is_empty() && known.len() == fields.len()).then(|| Key::new(&known))
+    let known: Vec<&str> = view.key_fields.iter().map_while(|name| fields.get(*name)).map(String::as_str).collect();
+    if known.is_empty() || known.len() != fields.len() {
+        return None;
+    }
+    // Who somebody is does not stay in memory for ever.
+    Some(match view.is_personal {
+        true => Key::of_names(&known.into_iter().map(Name::from).collect::<Vec<_>>()),
+        false => Key::new(&known.into_iter().map(Sym::new).collect::<Vec<_>>()),
+    })
 }
 
 /// A topic as it must be.
@@ -68,11 +78,13 @@ pub struct TopicSpec {
     pub min_message_bytes: u64,
 }
 
-/// The topics of `views`, of progress, and of the quarantine.
-pub fn specs(prefix: &str, views: &[&str], quarantine: &str, partitions: u32) -> Vec<TopicSpec> {
+/// The topics of `views`, each with its group, of progress, and of the quarantine.
+pub fn specs(prefix: &str, views: &[(&str, Group)], quarantine: &str, partitions: u32) -> Vec<TopicSpec> {
     let compacted = || BTreeMap::from([("cleanup.policy", "compact".to_owned())]);
-    let of_views = views.iter().map(|view| (of_view(prefix, view), partitions));
-    let compacted = of_views.chain([(of_progress(prefix), 1)]).map(|(name, partitions)| TopicSpec {
+    let of_views = views.iter().map(|(view, _)| (of_view(prefix, view), partitions));
+    let groups: BTreeSet<Group> = views.iter().map(|(_, group)| *group).collect();
+    let of_progress = groups.into_iter().map(|group| (of_progress(prefix, group), 1));
+    let compacted = of_views.chain(of_progress).map(|(name, partitions)| TopicSpec {
         name,
         partitions,
         settings: compacted(),
@@ -226,22 +238,33 @@ mod tests {
 
     #[test]
     fn a_key_is_canonical_and_read_as_it_is_written() {
-        let names = ["scope", "window", "item_id"];
+        let view = |key_fields, is_personal| ViewInfo {
+            name: "item.popularity",
+            group: Group::Shop,
+            key_fields,
+            about: "",
+            is_personal,
+            resolve: None,
+            window_start: None,
+        };
+        let names = &["scope", "window", "item_id"];
         let popular = Key::new(&["country:DE \"x\"", "7d", "22086"].map(Sym::new));
-        let json = key(&popular, &names);
+        let json = key(&popular, names);
         assert_eq!(json, r#"{"item_id":"22086","scope":"country:DE \"x\"","window":"7d"}"#);
-        assert_eq!(read_key(json.as_bytes(), &names), Some(popular));
+        assert_eq!(read_key(json.as_bytes(), &view(names, false)), Some(popular));
         let short = Key::new(&[Sym::new("22086")]);
         assert_eq!(key(&short, &["item_id", "location_id"]), r#"{"item_id":"22086"}"#);
-        assert_eq!(read_key(br#"{"item_id":"22086"}"#, &["item_id", "location_id"]), Some(short));
+        assert_eq!(read_key(br#"{"item_id":"22086"}"#, &view(&["item_id", "location_id"], false)), Some(short));
+        let person = read_key(br#"{"profile_id":"14911"}"#, &view(&["profile_id"], true)).unwrap();
+        assert_eq!((person.field(0), &person), (None, &Key::of_person("14911".into(), &[])), "nobody is interned");
         for other in [&b"{}"[..], b"x", br#"{"other":"1"}"#, br#"{"scope":"a","item_id":"b"}"#, br#"{"scope":1}"#] {
-            assert_eq!(read_key(other, &names), None);
+            assert_eq!(read_key(other, &view(names, false)), None);
         }
     }
 
     #[test]
     fn topics_of_views_are_compacted() {
-        let specs = specs("etalage.", &["set.bestsellers"], "etalage.quarantine.v1", 6);
+        let specs = specs("etalage.", &[("set.bestsellers", Group::Shop)], "etalage.quarantine.v1", 6);
         let of = |at: usize| (specs[at].name.as_str(), specs[at].partitions, specs[at].settings.len());
         assert_eq!(
             [of(0), of(1), of(2)],

@@ -52,6 +52,7 @@ fn sink(brokers: &Brokers) -> (Sink, Receiver<String>) {
     let options = SinkOptions {
         brokers: brokers.clone(),
         prefix: "p.".to_owned(),
+        group: Group::Shop,
         views: vec![ViewInfo {
             name: VIEW,
             group: Group::Shop,

@@ -23,7 +23,7 @@ use std::{
 };
 
 use etalage_kafka::{Brokers, KafkaError, Refused, RefusedTopic, Sink, SinkOptions, SinkReader, SourceOptions, topics};
-use etalage_model::ViewInfo;
+use etalage_model::{Changes, Group, SealedTick, ViewInfo};
 
 use crate::{
     config::{self, Config},
@@ -37,7 +37,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 /// The sink and the feeder of a pipeline.
 pub struct Topics {
-    sink: Sink,
+    /// One per group that has views: each tells how far it has come.
+    sinks: Vec<Sink>,
     feeder: Option<JoinHandle<()>>,
     stopping: Arc<AtomicBool>,
     /// The pipeline, once it runs: it is told where nothing can be sent any more.
@@ -45,13 +46,14 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// Starts the sink of `views`, which waits until it is told to begin.
+    /// Starts the sinks of `views`, which wait until they are told to begin.
     ///
     /// # Errors
     /// Where the client's settings are wrong.
     pub fn start(config: &Config, views: Vec<ViewInfo>) -> Result<Topics, KafkaError> {
         let interval = config.kafka.publish_interval.iter();
-        let interval = interval.map(|(view, us)| (view.clone(), Duration::from_micros(*us)));
+        let interval: Vec<(String, Duration)> =
+            interval.map(|(view, us)| (view.clone(), Duration::from_micros(*us))).collect();
         let door: Arc<OnceLock<Door>> = Arc::default();
         let failed = {
             let door = Arc::clone(&door);
@@ -60,31 +62,38 @@ impl Topics {
                 door.get().into_iter().for_each(|door| door.fail(reason.clone()));
             }
         };
-        let options = SinkOptions {
+        let failed = Arc::new(failed);
+        let options = |group: Group, views: Vec<ViewInfo>| SinkOptions {
             brokers: brokers(&config.kafka),
             prefix: config.kafka.prefix.clone(),
+            group,
             views,
             linger: Duration::from_micros(config.kafka.linger_us),
             now: || {
                 let Reading { monotonic_us, wall_us } = Reading::now();
                 (monotonic_us, etalage_model::Micros(wall_us))
             },
-            publish_interval: interval.collect(),
-            failed: Arc::new(failed),
+            publish_interval: interval.clone(),
+            failed: failed.clone(),
         };
         describe();
-        let sink = Sink::start(options, Box::new(SoldOut::default()))?;
-        Ok(Topics { sink, feeder: None, stopping: Arc::default(), door })
+        let of_group = |group: Group| {
+            let views: Vec<ViewInfo> = views.iter().filter(|view| view.group == group).cloned().collect();
+            (!views.is_empty()).then(|| Sink::start(options(group, views), Box::new(SoldOut::default())))
+        };
+        let sinks = [Group::Shop, Group::Customer].into_iter().filter_map(of_group).collect::<Result<Vec<_>, _>>()?;
+        Ok(Topics { sinks, feeder: None, stopping: Arc::default(), door })
     }
 
     /// Where sealed ticks are handed over.
-    pub fn reader(&self) -> SinkReader {
-        self.sink.reader()
+    pub fn reader(&self) -> Readers {
+        Readers(self.sinks.iter().map(Sink::reader).collect())
     }
 
-    /// What makes the sink begin to send.
+    /// What makes the sinks begin to send.
     pub fn begin(&self) -> impl FnOnce() + Send + use<> {
-        self.sink.begin()
+        let begins: Vec<_> = self.sinks.iter().map(Sink::begin).collect();
+        move || begins.into_iter().for_each(|begin| begin())
     }
 
     /// Begins to read topics into `door`, if any are to be read.
@@ -112,7 +121,16 @@ impl Topics {
 
     /// Sends what is left: to be called after the pipeline was stopped.
     pub fn stop(self) {
-        self.sink.stop();
+        self.sinks.into_iter().for_each(Sink::stop);
+    }
+}
+
+/// Hands sealed ticks to every sink.
+pub struct Readers(Vec<SinkReader>);
+
+impl Changes for Readers {
+    fn sealed(&mut self, tick: &Arc<SealedTick>) {
+        self.0.iter_mut().for_each(|reader| reader.sealed(tick));
     }
 }
 
@@ -152,8 +170,8 @@ pub fn wait_for_brokers(config: &Config, no_wait: bool, is_over: impl Fn(Duratio
 /// The topics that this configuration writes.
 pub fn specs(config: &Config) -> Vec<topics::TopicSpec> {
     let options = crate::runtime::shop_options(config);
-    let views: Vec<&str> =
-        etalage_views::VIEWS.iter().map(|view| view.name).filter(|view| options.is_on(view)).collect();
+    let on = etalage_views::VIEWS.iter().filter(|view| options.is_on(view.name));
+    let views: Vec<(&str, Group)> = on.map(|view| (view.name, view.group)).collect();
     topics::specs(&config.kafka.prefix, &views, &config.kafka.quarantine, config.kafka.partitions)
 }
 

@@ -21,16 +21,16 @@ pub(super) fn headers(as_of: Tick, times: &TickTimes, now: (u64, Micros)) -> Own
 }
 
 /// The key of what is told of progress.
-pub(super) fn progress_key() -> String {
-    format!(r#"{{"group":"{}"}}"#, Group::Shop.name())
+pub(super) fn progress_key(group: Group) -> String {
+    format!(r#"{{"group":"{}"}}"#, group.name())
 }
 
 /// `{"group","as_of","tick","offsets":{topic:{partition:offset behind the last}}}`
-pub(super) fn progress<'a, E>(tick: Tick, ends: impl Iterator<Item = (&'a str, E)>) -> String
+pub(super) fn progress<'a, E>(group: Group, tick: Tick, ends: impl Iterator<Item = (&'a str, E)>) -> String
 where
     E: Iterator<Item = (u32, u64)>,
 {
-    let (group, as_of) = (Group::Shop.name(), Micros(tick));
+    let (group, as_of) = (group.name(), Micros(tick));
     let head = format!(r#"{{"group":"{group}","as_of":"{as_of}","tick":{tick},"offsets":{{"#);
     let mut out = head.into_bytes();
     for (at, (topic, ends)) in ends.enumerate() {

@@ -228,7 +228,7 @@ impl Outbox {
         let gone: BTreeMap<(usize, Vec<u8>), u128> = newest.into_iter().collect();
         for ((view, json), _) in gone {
             let names = views[view].key_fields;
-            match topics::read_key(&json, names).filter(|key| topics::key(key, names).as_bytes() == json) {
+            match topics::read_key(&json, &views[view]).filter(|key| topics::key(key, names).as_bytes() == json) {
                 Some(key) => self.wait((view, key), Waiting { value: None, times, as_of }),
                 None => {
                     let key = String::from_utf8_lossy(&json);

@@ -9,7 +9,15 @@ use super::*;
 const VIEW: &str = "set.bestsellers";
 
 fn views() -> Vec<ViewInfo> {
-    vec![ViewInfo { name: VIEW, group: Group::Shop, key_fields: &["scope"], about: "", window_start: None }]
+    vec![ViewInfo {
+        name: VIEW,
+        group: Group::Shop,
+        key_fields: &["scope"],
+        about: "",
+        is_personal: false,
+        resolve: None,
+        window_start: None,
+    }]
 }
 
 fn key(scope: &str) -> Key {
@@ -114,7 +122,7 @@ fn what_did_not_arrive_waits_again_unless_there_is_something_newer() {
     outbox.give_back(c);
     assert_eq!(done(&mut outbox), None);
     let left: Vec<(Key, String)> =
-        std::iter::from_fn(|| outbox.next()).map(|flight| (flight.key, json(&flight))).collect();
+        std::iter::from_fn(|| outbox.next()).map(|flight| (flight.key.clone(), json(&flight))).collect();
     assert_eq!(left, [(key("c"), "1".to_owned()), (key("b"), "null".to_owned())]);
     outbox.delivered(&newer, 0, 1);
     assert_eq!(done(&mut outbox), None, "b and c are on their way");
@@ -132,7 +140,7 @@ fn only_what_differs_from_the_topics_is_sent_and_what_is_gone_gets_a_tombstone()
     assert_eq!(done(&mut outbox), None, "what the topics hold is of no tick before");
     let mut left: Vec<(Key, String)> = Vec::new();
     while let Some(flight) = outbox.next() {
-        left.push((flight.key, json(&flight)));
+        left.push((flight.key.clone(), json(&flight)));
         outbox.delivered(&flight, 0, 40 + left.len() as u64);
     }
     left.sort();
@@ -174,7 +182,7 @@ fn changes_of_a_paced_view_wait_unless_the_topic_shows_what_is_sold_out() {
     assert!(outbox.next().is_none());
     outbox.take(&tick(5, &[]), &views());
     let urgent = outbox.next().unwrap();
-    assert_eq!((urgent.key, json(&urgent)), (key("a"), "2".to_owned()));
+    assert_eq!((urgent.key.clone(), json(&urgent)), (key("a"), "2".to_owned()));
     assert!(outbox.next().is_none(), "b does not show it");
     outbox.delivered(&urgent, 0, 2);
     assert_eq!(done(&mut outbox), Some(1), "b still waits");
