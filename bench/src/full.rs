@@ -136,7 +136,8 @@ fn measure(worker: &mut Worker, options: &Options) -> Measured {
         tick += 1;
         both.seal(worker, Arc::new(opening), tick);
     }
-    let per_tick = if options.rate > 0 { options.rate * options.tick_us / 1_000_000 } else { options.tick_events }.max(1);
+    let per_tick =
+        if options.rate > 0 { options.rate * options.tick_us / 1_000_000 } else { options.tick_events }.max(1);
     let span_us = per_tick * 1_000_000 / EVENTS_PER_S;
     let ticks = options.events / per_tick;
     let mut histograms = vec![("latency", report::histogram()), ("others", report::histogram())];

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etalage_model::{Record, SealedBatch, Tick};
 use etalage_model::Group;
+use etalage_model::{Record, SealedBatch, Tick};
 use etalage_views::Dataflow;
 
 use crate::{

@@ -383,7 +383,8 @@ impl Sending {
             return;
         }
         let ends = self.topics.iter().enumerate().map(|(view, topic)| (topic.as_str(), self.outbox.ends(view)));
-        let (key, value) = (message::progress_key(self.options.group), message::progress(self.options.group, done.tick, ends));
+        let (key, value) =
+            (message::progress_key(self.options.group), message::progress(self.options.group, done.tick, ends));
         let headers = message::headers(done.tick, &done.times, (self.options.now)());
         let flight = Box::new(Flight::progress());
         let record =

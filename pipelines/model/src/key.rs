@@ -265,12 +265,12 @@ impl KeyPrefix {
 
     /// True where `key` begins with this prefix.
     pub fn matches(&self, key: &Key) -> bool {
-        let whole =
-            self.whole.iter().enumerate().all(|(at, field)| key.text(at) == Some(field.as_str()));
+        let whole = self.whole.iter().enumerate().all(|(at, field)| key.text(at) == Some(field.as_str()));
         whole
-            && self.partial.as_ref().is_none_or(|start| {
-                key.text(self.whole.len()).is_some_and(|text| text.starts_with(start.as_str()))
-            })
+            && self
+                .partial
+                .as_ref()
+                .is_none_or(|start| key.text(self.whole.len()).is_some_and(|text| text.starts_with(start.as_str())))
     }
 
     /// At or below every key that matches: where a scan in key order begins. The keys that match

@@ -101,8 +101,7 @@ mod tests {
         let described: BTreeSet<&str> =
             document["paths"].as_object().expect("paths").keys().map(String::as_str).collect();
         let routes = include_str!("app.rs").lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
-        let routes: Vec<String> =
-            routes.filter_map(|rest| Some(rest.split_once('"')?.0.replace("{*", "{"))).collect();
+        let routes: Vec<String> = routes.filter_map(|rest| Some(rest.split_once('"')?.0.replace("{*", "{"))).collect();
         let files = ["/", "/openapi.json"];
         let routes: BTreeSet<&str> = routes.iter().map(String::as_str).chain(files).collect();
         assert_eq!(routes, described);

@@ -288,7 +288,10 @@ fn a_store_of_version_1_is_rewritten_where_it_must_be() {
         let mut expected = stored(dir.path());
         expected.iter_mut().for_each(|frame| frame.records.retain(without(gone)));
         let (mut log, opened) = Log::open(dir.path(), SMALL).unwrap();
-        assert_eq!(rewrite(&mut log, &mut without(gone)).unwrap(), Rewritten { dropped_records: 1, changed_records: 0, segments: 1 });
+        assert_eq!(
+            rewrite(&mut log, &mut without(gone)).unwrap(),
+            Rewritten { dropped_records: 1, changed_records: 0, segments: 1 }
+        );
         assert_eq!(stored(dir.path()), expected, "{gone}");
         for name in &segment_names(dir.path()) {
             let bytes = fs::read(dir.path().join(name)).unwrap();

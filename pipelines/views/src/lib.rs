@@ -18,8 +18,8 @@
 //! or does I/O. The `shop` group depends on no identity.
 
 pub mod attributes;
-pub mod audit;
 pub mod audience;
+pub mod audit;
 pub mod bestsellers;
 pub mod dataflow;
 pub mod distinct;
@@ -48,7 +48,6 @@ pub use dataflow::Dataflow;
 pub use options::{ShopOptions, UnknownStock, Window};
 pub use parts::{Parts, Sealable};
 pub use people::PeopleOptions;
-
 
 /// A view: what is known of it, how it is built, and what it must equal.
 pub struct View {

@@ -140,8 +140,8 @@ fn counted(windows: Windows, until: i64, is_open: bool) -> BTreeMap<String, Rows
         ("set.bestsellers", sets),
         ("profile.value", customers),
     ]
-        .map(|(view, rows)| (view.to_owned(), rows))
-        .into()
+    .map(|(view, rows)| (view.to_owned(), rows))
+    .into()
 }
 
 /// What every customer is worth, of all rows that count.

@@ -120,11 +120,12 @@ pub(super) fn instant(text: &str) -> i64 {
 
 /// Seconds since the Unix epoch as etalage writes them, by looking for the day.
 pub(super) fn text_of(at: i64) -> String {
-    let days = (2010..2012).flat_map(|year| (1..=12).flat_map(move |month| (1..=31).map(move |day| (year, month, day))));
-    let texts = days.map(|(year, month, day)| format!("{year}-{month:02}-{day:02}"));
+    let days =
+        (2010..2012).flat_map(|year| (1..=12).flat_map(move |month| (1..=31).map(move |day| (year, month, day))));
+    let mut texts = days.map(|(year, month, day)| format!("{year}-{month:02}-{day:02}"));
     let of_day = |text: &String| instant(&format!("{text} 00:00:00")) == at - at.rem_euclid(86_400);
     // What looks like the 31st of a shorter month is the first of the next.
-    let day = texts.filter(of_day).last().expect("a day of the file");
+    let day = texts.rfind(of_day).expect("a day of the file");
     let second = at.rem_euclid(86_400);
     format!("{day}T{:02}:{:02}:{:02}.000000Z", second / 3_600, second / 60 % 60, second % 60)
 }

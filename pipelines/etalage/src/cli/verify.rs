@@ -28,8 +28,11 @@ pub(super) fn run(common: &Common, config: &Config) -> Result<(), CliError> {
     let collector = Collector::of(views.iter().map(|view| view.name.to_owned()));
     let readers: Vec<Box<dyn etalage_model::Changes>> = vec![Box::new(collector.clone())];
     let on_ready = Box::new(|_| {});
-    let pipeline =
-        Pipeline::start(config, dir, PipelineOptions { clock: ClockMode::Replay, readers, on_ready, refused: None, identify: None })?;
+    let pipeline = Pipeline::start(
+        config,
+        dir,
+        PipelineOptions { clock: ClockMode::Replay, readers, on_ready, refused: None, identify: None },
+    )?;
     let ready = pipeline.ready();
     pipeline.stop();
     ready?;

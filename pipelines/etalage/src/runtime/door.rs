@@ -22,11 +22,11 @@ use tokio::sync::oneshot;
 
 use super::{
     SharedClock,
-    clock::{Clock, Reading},
-    origin::Origin,
     backlog::Backlog,
+    clock::{Clock, Reading},
     erasure::{EraseError, Identify},
     explain::{self, Explanation},
+    origin::Origin,
     sequencer::{Command, Submission},
 };
 use crate::config::Config;

@@ -84,7 +84,9 @@ impl Erasure {
     pub(super) fn keeps(&self, refused: &Quarantined) -> bool {
         let texts = [refused.raw.as_slice(), refused.source.as_bytes()];
         let mut ids = self.users.iter().chain(&self.visitors);
-        !ids.any(|id| texts.iter().any(|text| stands_in(id.as_bytes(), text)) || refused.reason.to_string().contains(&**id))
+        !ids.any(|id| {
+            texts.iter().any(|text| stands_in(id.as_bytes(), text)) || refused.reason.to_string().contains(&**id)
+        })
     }
 
     /// The receipt, without a number; `name` is the keyed hash of the id that was asked for.

@@ -41,8 +41,8 @@ use etalage_store::{Log, LogOptions, Quarantine, StoreError};
 use etalage_views::{ShopOptions, VIEWS, audit::StockAudit};
 use parking_lot::Mutex;
 
-pub use clock::{Clock, ClockMode, Reading};
 pub use backlog::MAX_LAGGING_RECORDS;
+pub use clock::{Clock, ClockMode, Reading};
 pub use conductor::{MAX_PENDING_RECORDS, MAX_ROUND_LINES, MAX_ROUNDS_IN_FLIGHT};
 pub use door::Door;
 pub use erasure::{EraseError, Identify};

@@ -47,7 +47,10 @@ pub(super) enum Command {
     /// drives pipeline time.
     GoLive,
     /// Erase whoever this text stands for.
-    Erase { id: String, reply: Sender<Result<Receipt, EraseError>> },
+    Erase {
+        id: String,
+        reply: Sender<Result<Receipt, EraseError>>,
+    },
     Stop,
 }
 

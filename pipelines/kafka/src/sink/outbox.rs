@@ -144,8 +144,7 @@ impl Outbox {
                     urgency.is_urgent(views[*view].name, &step)
                 })
             };
-            let (urgent, others): (Vec<Key>, Vec<Key>) =
-                paced.order.iter().cloned().partition(is_urgent);
+            let (urgent, others): (Vec<Key>, Vec<Key>) = paced.order.iter().cloned().partition(is_urgent);
             self.order.extend(urgent.into_iter().map(|key| (*view, key)));
             paced.order = others.into();
         }

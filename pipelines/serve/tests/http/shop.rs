@@ -11,8 +11,8 @@ use std::{
 };
 
 use etalage_model::{
-    Changes, Group, InputKind, KeyFields, Key, Micros, Outcome, Quarantined, Record, Refusal, Rejected, SealedBatch, SealedTick,
-    Tick, TickTimes, Value, ViewInfo,
+    Changes, Group, InputKind, Key, KeyFields, Micros, Outcome, Quarantined, Record, Refusal, Rejected, SealedBatch,
+    SealedTick, Tick, TickTimes, Value, ViewInfo,
     decode::json::{self, BodyError, Context, Limits},
     money::Currencies,
 };

@@ -21,7 +21,7 @@ use crate::{
         instant,
         orders::plain_orders,
         plain,
-        rows::{FEATURES, Row as Told},
+        rows::{OWNED, Row as Told},
     },
     row_schema,
 };
@@ -52,7 +52,7 @@ struct Row {
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let suppress_us = parts.options.people.suppress_us;
-    let rows = parts.people().rows(FEATURES + 2).flat_map(move |row| match row {
+    let rows = parts.people().rows(OWNED).flat_map(move |row| match row {
         Told::Owned(profile, item, since) => Some(((profile, item), since.plus(suppress_us))),
         _ => None,
     });

@@ -16,7 +16,7 @@ use crate::{
     View,
     oracle::{History, json},
     parts::{Parts, Sealable},
-    people::rows::{FEATURES, Row as Told},
+    people::rows::{LOOKED, Row as Told},
     row_schema,
 };
 
@@ -43,7 +43,7 @@ struct Row {
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
-    let latest = parts.people().rows(FEATURES + 0).flat_map(|row| match row {
+    let latest = parts.people().rows(LOOKED).flat_map(|row| match row {
         Told::Looked(cell, at) => Some((cell, at)),
         _ => None,
     });

@@ -21,7 +21,7 @@ use crate::{
     View,
     oracle::{History, json},
     parts::{Parts, Published, Sealable},
-    people::rows::{FEATURES, Row as Told},
+    people::rows::{BOUGHT, Row as Told},
     row_schema, totals,
 };
 
@@ -50,18 +50,17 @@ struct Row {
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Rc::clone(&parts.options);
     let windows = options.expiry(Phase::Aligned);
-    let bought = parts.people().rows(FEATURES + 1).flat_map(|row| match row {
+    let bought = parts.people().rows(BOUGHT).flat_map(|row| match row {
         Told::Bought(cell, buyer, at) => Some(((cell, buyer), at)),
         _ => None,
     });
     let names = ["Bought by item", "Bought by item", "Places for buyers by scope"];
     let by_scope = totals::scoped(parts, bought, names).map(|(scope, buyer, _item, at)| ((scope, buyer), at));
     let latest = by_scope.latest(windows.horizon_us(), parts.wiring("Buyers by scope"), |(_, buyer)| *buyer);
-    let rows = latest.map(|((scope, _), at)| (scope, at)).expire(
-        windows,
-        parts.wiring("Windows of buyers"),
-        |scope: &Sym| *scope,
-    );
+    let rows =
+        latest
+            .map(|((scope, _), at)| (scope, at))
+            .expire(windows, parts.wiring("Windows of buyers"), |scope: &Sym| *scope);
     let publish = move |(scope, window): (Sym, u8), buyers: Option<isize>| {
         let value = buyers.map(|buyers| Arc::new(Row { buyers: buyers as i64 }) as Value);
         (Key::new(&[scope, options.label(window)]), value)
@@ -71,8 +70,6 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
 
 fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
     let rows = super::plain_by_scope(history, EventKind::Purchase).into_iter();
-    rows.map(|((scope, window), buyers)| {
-        (Key::new(&[scope, history.options.label(window)]), json(&Row { buyers }))
-    })
-    .collect()
+    rows.map(|((scope, window), buyers)| (Key::new(&[scope, history.options.label(window)]), json(&Row { buyers })))
+        .collect()
 }

@@ -60,9 +60,7 @@ pub struct Content {
 }
 
 /// Why a signal was cancelled.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// It was bought.
@@ -270,7 +268,8 @@ pub fn plain_fold(events: &[&Event], max_lines: usize, idle_us: u64) -> Folded {
     changes.drain(..changes.len().saturating_sub(max_lines));
     let last = purchases.iter().rev().take(2).map(|event| (event.timestamp.0, event.message_id.as_str().into(), 0));
     let purchases: Vec<Order> = last.collect();
-    let mut steps: Vec<Step<'_>> = changes.iter().map(Step::Change).chain(purchases.iter().map(Step::Purchase)).collect();
+    let mut steps: Vec<Step<'_>> =
+        changes.iter().map(Step::Change).chain(purchases.iter().map(Step::Purchase)).collect();
     steps.sort_by(|one, other| one.order().cmp(other.order()));
     fold(&steps, idle_us)
 }

@@ -113,9 +113,10 @@ pub fn members<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Name, Membe
     let facts = parts.batches().flat_map(facts).as_collection();
     let live = summarize::<Pair, Link>(facts, rules, parts.wiring("Links"));
     // Users that are joined, and what they are joined into.
-    let edges = live.clone().filter(|(pair, _)| link::is_of_users(pair)).flat_map(|(Pair(one, other), _)| {
-        [(one.id.clone(), other.clone()), (other, one.id)]
-    });
+    let edges = live
+        .clone()
+        .filter(|(pair, _)| link::is_of_users(pair))
+        .flat_map(|(Pair(one, other), _)| [(one.id.clone(), other.clone()), (other, one.id)]);
     let nodes = edges.clone().map(|(user, _)| (user.clone(), user)).distinct();
     let components = propagate(edges, nodes);
     let visitors = live.flat_map(|(Pair(visitor, user), order)| {
@@ -151,7 +152,9 @@ pub fn members<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Name, Membe
 }
 
 /// Where every linked identifier belongs; the generation is a hash of all that belong there.
-pub fn places<'scope>(members: Collection<'scope, (Name, Members)>) -> Collection<'scope, (Identifier, Place<Identifier>)> {
+pub fn places<'scope>(
+    members: Collection<'scope, (Name, Members)>,
+) -> Collection<'scope, (Identifier, Place<Identifier>)> {
     members.flat_map(|(owner, members)| {
         let generation = hash_of(&*members);
         let owner = Identifier { kind: Kind::User, id: owner };

@@ -80,7 +80,7 @@ impl<'scope> People<'scope> {
             parts.wiring("People by identifier"),
             parts.wiring("People of several identifiers"),
         );
-        let rows = told.inner.partition(STREAMS, |(row, tick, diff)| (row.stream(), (row, tick, diff)));
+        let rows = told.inner.partition(STREAMS as u64, |(row, tick, diff)| (row.stream() as u64, (row, tick, diff)));
         People { members, places, rows }
     }
 

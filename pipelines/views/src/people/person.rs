@@ -174,7 +174,9 @@ impl Person {
     fn settle_features(&mut self, tick: Tick, rules: &Rules, tell: &mut dyn FnMut(Row, isize)) {
         let mut is_news = false;
         for feature in Feature::ALL {
-            if feature == Feature::Snapshot && !is_news || feature != Feature::Snapshot && self.changed & bit(feature) == 0 {
+            if feature == Feature::Snapshot && !is_news
+                || feature != Feature::Snapshot && self.changed & bit(feature) == 0
+            {
                 continue;
             }
             let row = self.row(feature, tick, rules);

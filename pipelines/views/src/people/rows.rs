@@ -87,18 +87,26 @@ pub enum Row {
     Idle(Name, Arc<Signal>),
 }
 
+/// The stream of [`Row::Looked`]; those below are of [`Row::Profiled`], by feature.
+pub const LOOKED: usize = FEATURES;
+/// The stream of [`Row::Bought`].
+pub const BOUGHT: usize = LOOKED + 1;
+/// The stream of [`Row::Owned`].
+pub const OWNED: usize = BOUGHT + 1;
+/// The stream of [`Row::Idle`].
+pub const IDLE: usize = OWNED + 1;
 /// Number of streams that rows are divided into.
-pub const STREAMS: u64 = FEATURES as u64 + 4;
+pub const STREAMS: usize = IDLE + 1;
 
 impl Row {
     /// The stream of a row.
-    pub fn stream(&self) -> u64 {
+    pub fn stream(&self) -> usize {
         match self {
-            Row::Profiled(_, row) => row.feature() as u64,
-            Row::Looked(..) => FEATURES as u64,
-            Row::Bought(..) => FEATURES as u64 + 1,
-            Row::Owned(..) => FEATURES as u64 + 2,
-            Row::Idle(..) => FEATURES as u64 + 3,
+            Row::Profiled(_, row) => row.feature() as usize,
+            Row::Looked(..) => LOOKED,
+            Row::Bought(..) => BOUGHT,
+            Row::Owned(..) => OWNED,
+            Row::Idle(..) => IDLE,
         }
     }
 }

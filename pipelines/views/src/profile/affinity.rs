@@ -93,9 +93,7 @@ fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
     let top = |events: &[&Event], label: fn(&Item) -> Option<Sym>| {
         let lines = events.iter().flat_map(|event| event.items.iter().map(move |item| (event, item)));
         let happened: Vec<(Sym, u64, i64)> = lines
-            .filter_map(|(event, item)| {
-                Some((label(item)?, event.timestamp.0, weight(event.kind, &options.weights)))
-            })
+            .filter_map(|(event, item)| Some((label(item)?, event.timestamp.0, weight(event.kind, &options.weights))))
             .collect();
         plain_top(&happened, options.people.affinity, tick, options.people.affinity_half_life_us)
     };

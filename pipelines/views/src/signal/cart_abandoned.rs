@@ -16,9 +16,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use etalage_model::{Group, Key, Micros, Name, Sym, Tick, Value, hash::hash128};
-use etalage_operators::{
-    Collection, inflow::Inflow, reduce::ReduceSmall, seal::seal_differences, timers::Timers,
-};
+use etalage_operators::{Collection, inflow::Inflow, reduce::ReduceSmall, seal::seal_differences, timers::Timers};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +29,7 @@ use crate::{
     people::{
         cart::{Folded, Line, Reason, plain_fold},
         instant, plain,
-        rows::{FEATURES, Row as Told},
+        rows::{IDLE, Row as Told},
     },
     profile::cart::{Entry, worth},
     row_schema,
@@ -135,7 +133,7 @@ enum Fact {
 type Cart = (Name, Name);
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
-    let told = parts.people().rows(FEATURES + 3).flat_map(|row| match row {
+    let told = parts.people().rows(IDLE).flat_map(|row| match row {
         Told::Idle(profile, signal) => Some((profile, signal)),
         _ => None,
     });
@@ -149,8 +147,9 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let stocked = wanted
         .arrange_by_key_named("Idle carts by item")
         .join_core(stock, |item, cart, sellable| Some((cart.clone(), (*item, *sellable))));
-    let facts = Inflow::of(live, |(cart, signal), diff| ((cart.clone(), Fact::Signal(Arc::clone(signal))), *diff))
-        .and(Inflow::of(stocked, |(cart, (item, sellable)), diff| ((cart.clone(), Fact::Stock(*item, *sellable)), *diff)));
+    let facts = Inflow::of(live, |(cart, signal), diff| ((cart.clone(), Fact::Signal(Arc::clone(signal))), *diff)).and(
+        Inflow::of(stocked, |(cart, (item, sellable)), diff| ((cart.clone(), Fact::Stock(*item, *sellable)), *diff)),
+    );
     let unknown = parts.options.unknown_stock == UnknownStock::Sellable;
     let row = move |_: &Cart, facts: &[(Fact, isize)], out: &mut Vec<Arc<Row>>| {
         let is_sellable = |wanted: Sym| {
@@ -167,9 +166,8 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         out.extend(signal.map(|signal| Arc::new(signal.row(is_sellable))));
     };
     let rows = facts.reduce_small(parts.wiring("Signals by cart"), |(profile, _)| profile.clone(), row);
-    let publish = |(profile, cart): Cart, row: Option<Arc<Row>>| {
-        (Key::of_names(&[profile, cart]), row.map(|row| row as Value))
-    };
+    let publish =
+        |(profile, cart): Cart, row: Option<Arc<Row>>| (Key::of_names(&[profile, cart]), row.map(|row| row as Value));
     let sealing = seal_differences(rows, NAME, |(profile, _): &Cart| profile.clone());
     Box::new(Published { sealing, publish: Box::new(publish) })
 }

@@ -171,8 +171,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (6_000u64..70_000).prop_map(Gap::Span),
         2 => (0u64..3).prop_map(Gap::Edge),
     ];
-    let what =
-        prop_oneof![1 => Just(What::Nothing), 12 => happening(), 4 => linking(), 4 => stock(), 3 => catalogue()];
+    let what = prop_oneof![1 => Just(What::Nothing), 12 => happening(), 4 => linking(), 4 => stock(), 3 => catalogue()];
     let offset_us = prop_oneof![4 => Just(0), 1 => 0i64..500, 3 => -4_000i64..0, 2 => -70_000i64..0];
     let dated = (offset_us, any::<bool>()).prop_map(|(offset_us, is_round)| Dated { offset_us, is_round });
     (gap, what, dated, prop::bool::weighted(0.3)).prop_map(|(gap, what, dated, cut)| Step { gap, what, dated, cut })
