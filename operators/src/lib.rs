@@ -1,6 +1,6 @@
 //! Operators for timely and differential dataflow that know no shop: rolling windows, decay, gated
-//! top-k, deduplication, ordered upserts, small reductions, latest times, timers, summaries of what
-//! belongs together, sealing.
+//! top-k, deduplication, ordered upserts, small reductions and joins, latest times, timers, summaries
+//! of what belongs together, sealing.
 //!
 //! Each takes and gives collections of `(data, tick, diff)` whose timestamp is a `u64` tick, so
 //! that it composes with differential's own `join`, `reduce` and `consolidate`; where several
@@ -15,6 +15,7 @@ pub mod dedup;
 mod dues;
 pub mod expire;
 pub mod inflow;
+pub mod join_small;
 pub mod latest;
 pub mod reduce;
 pub mod seal;

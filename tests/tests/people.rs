@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use etalage_tests::{Ended, Http, Shop, http::eventually};
+use etalage_tests::{Ended, Http, Shop, etalage, http::eventually};
 use serde_json::{Value, json};
 
 /// Idle carts are abandoned at once, more or less.
@@ -276,7 +276,7 @@ fn a_store_without_a_server_is_erased_from_too() {
     shop.ended(&["verify"]).with_code(0);
     let nobody = shop.ended(&["erase", "nobody"]).with_code(0);
     assert!(nobody.out.contains(": 0 records"), "{nobody}");
-    let nowhere = Ended::of(shop.command(&["erase", WHO, "--data-dir", "/nowhere/at/all"]));
+    let nowhere = Ended::of(etalage(["erase", WHO, "--data-dir", "/nowhere/at/all"]));
     assert_eq!(nowhere.code, Some(3), "{nowhere}");
 }
 

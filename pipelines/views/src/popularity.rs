@@ -15,7 +15,7 @@ use differential_dataflow::{
     difference::{Abelian, Multiply},
 };
 use etalage_model::{Group, Key, Measures, Sym, Value};
-use etalage_operators::{Collection, seal::seal_sums};
+use etalage_operators::{Collection, join_small::join_small, seal::seal_sums};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -79,7 +79,7 @@ fn row(measures: &Measures, options: &ShopOptions) -> Row {
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Rc::clone(&parts.options);
-    let rows = scoped(parts, parts.windowed(), ["Popularity by item", "Places for popularity"]);
+    let rows = scoped(parts, parts.windowed(), "Popularity by scope");
     let publish = move |(scope, window, item): (Sym, u8, Sym), sum: Option<Sum>| {
         let value = sum.map(|Sum(measures)| Arc::new(row(&measures, &options)) as Value);
         (Key::new(&[scope, options.label(window), item]), value)
@@ -88,11 +88,11 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
 }
 
 /// What was counted per (scope, window, item): under event parts as it is, under item parts by a join
-/// with the places of the item, of arrangements that are called `names`.
+/// with the places of the item, by an operator called `name`.
 pub(crate) fn scoped<'scope, R>(
     parts: &Parts<'scope>,
     windowed: Windowed<'scope, R>,
-    names: [&'static str; 2],
+    name: &'static str,
 ) -> Collection<'scope, (Sym, u8, Sym), R>
 where
     R: ExchangeData + Abelian + Multiply<isize, Output = R>,
@@ -105,9 +105,8 @@ where
     if !scopes.has_item_parts() {
         return alone;
     }
-    let by_item = windowed.map(|(Cell { item, part }, window)| (item, (part, window))).arrange_by_key_named(names[0]);
-    let places = parts.places().arrange_by_key_named(names[1]);
-    let placed = by_item.join_core(places, move |item, (part, window), place| {
+    let by_item = windowed.map(|(Cell { item, part }, window)| (item, (part, window)));
+    let placed = join_small(by_item, parts.places(), parts.wiring(name), move |item, (part, window), place| {
         scopes.scope(part, place).map(|scope| (scope, *window, *item))
     });
     alone.concat(placed)

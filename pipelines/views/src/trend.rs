@@ -57,7 +57,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Rc::clone(&parts.options);
     // Joins count in `isize`, which has room for a rank wherever there are as many bits as in a tick.
     let ranks = parts.trends().inner.map(|(key, tick, rank)| (key, tick, rank as isize)).as_collection();
-    let rows = scoped(parts, ranks, ["Trends for scopes", "Places for trends"]);
+    let rows = scoped(parts, ranks, "Trends by scope");
     let half_lives = options.decay();
     let publish = move |(scope, half_life, item): (Sym, u8, Sym), rank: Option<isize>| {
         let one_at_us = |rank: isize| half_lives.one_at_us(usize::from(half_life), rank as i64);

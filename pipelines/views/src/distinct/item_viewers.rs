@@ -47,7 +47,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         Told::Looked(cell, at) => Some((cell, at)),
         _ => None,
     });
-    let names = ["Viewers by item", "Viewers by item", "Places for viewers"];
+    let names = ["Viewers by item", "Viewers by scope"];
     super::by_item(parts, latest, NAME, names, |viewers| Arc::new(Row { viewers }) as Value)
 }
 

@@ -29,13 +29,13 @@ fn by_item<'scope>(
     parts: &Parts<'scope>,
     latest: Collection<'scope, (Cell, u64)>,
     name: &'static str,
-    names: [&'static str; 3],
+    names: [&'static str; 2],
     value: fn(i64) -> Value,
 ) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Rc::clone(&parts.options);
-    let [expiry, arranged, places] = names;
+    let [expiry, by_scope] = names;
     let windowed = latest.expire(options.expiry(options.phase), parts.wiring(expiry), |cell: &Cell| cell.item);
-    let rows = popularity::scoped(parts, windowed, [arranged, places]);
+    let rows = popularity::scoped(parts, windowed, by_scope);
     let publish = move |(scope, window, item): (Sym, u8, Sym), people: Option<isize>| {
         (Key::new(&[scope, options.label(window), item]), people.map(|people| value(people as i64)))
     };

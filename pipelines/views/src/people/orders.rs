@@ -67,13 +67,48 @@ pub struct Owned {
     pub refunded: i64,
 }
 
+impl Owned {
+    /// True where more was bought than returned.
+    fn stands(&self) -> bool {
+        self.units > self.refunded
+    }
+}
+
+/// What is known of an item.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct OfItem {
+    orders: SmallMap<Transaction, Owned>,
+    is_bought: bool,
+    /// The latest purchase that stands.
+    since: Option<Micros>,
+}
+
+impl OfItem {
+    /// Adds to what is known of the item in an order; true where it is bought for the first time.
+    fn add(&mut self, id: Transaction, more: &Owned) -> bool {
+        let in_order = self.orders.entry(id);
+        let before = (in_order.stands(), in_order.at);
+        in_order.at = in_order.at.max(more.at);
+        in_order.units += more.units;
+        in_order.refunded += more.refunded;
+        if in_order.stands() {
+            self.since = self.since.max(in_order.at);
+        } else if before.0 && before.1 == self.since {
+            // Only the return of the latest purchase makes it necessary to look at all of them.
+            let standing = self.orders.iter().filter(|(_, owned)| owned.stands());
+            self.since = standing.filter_map(|(_, owned)| owned.at).max();
+        }
+        more.units > 0 && !std::mem::replace(&mut self.is_bought, true)
+    }
+}
+
 /// All orders of a person.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Orders {
     /// By transaction.
     pub orders: SmallMap<Transaction, Order>,
-    /// By item, by transaction.
-    pub items: SmallMap<Sym, SmallMap<Transaction, Owned>>,
+    /// By item.
+    pub items: SmallMap<Sym, OfItem>,
     /// Bought in all.
     pub bought: Sums,
     /// Returned in all, of whatever order.
@@ -113,18 +148,15 @@ impl Orders {
         let mut more = Order { name: name.into(), ..Order::default() };
         for item in &event.items {
             touch(self, item.item_id);
-            let owned = self.items.entry(item.item_id);
-            let was_bought = owned.iter().any(|(_, owned)| owned.units > 0);
-            let in_order = owned.entry(id);
-            if is_purchase {
-                in_order.at = in_order.at.max(Some(event.timestamp));
-                in_order.units += item.quantity;
-                self.distinct_items += i64::from(!was_bought);
+            let owned = if is_purchase {
                 more.bought.add(&Sums::of(item));
+                Owned { at: Some(event.timestamp), units: item.quantity, refunded: 0 }
             } else {
-                in_order.refunded += item.quantity;
                 more.refunded.add(&Sums::of(item));
-            }
+                Owned { at: None, units: 0, refunded: item.quantity }
+            };
+            let is_new = self.items.entry(item.item_id).add(id, &owned);
+            self.distinct_items += i64::from(is_new);
         }
         if is_purchase {
             self.bought.add(&more.bought);
@@ -161,16 +193,10 @@ impl Orders {
     /// Takes in all that `other` knows.
     pub fn merge(&mut self, other: &Orders, newest: usize) {
         for (item, orders) in other.items.iter() {
-            let owned = self.items.entry(*item);
-            let was_bought = owned.iter().any(|(_, owned)| owned.units > 0);
-            for (id, more) in orders.iter() {
-                let in_order = owned.entry(*id);
-                in_order.at = in_order.at.max(more.at);
-                in_order.units += more.units;
-                in_order.refunded += more.refunded;
+            let of_item = self.items.entry(*item);
+            for (id, more) in orders.orders.iter() {
+                self.distinct_items += i64::from(of_item.add(*id, more));
             }
-            let is_bought = owned.iter().any(|(_, owned)| owned.units > 0);
-            self.distinct_items += i64::from(is_bought) - i64::from(was_bought);
         }
         self.bought.add(&other.bought);
         self.refunded.add(&other.refunded);
@@ -189,8 +215,7 @@ impl Orders {
 
     /// When an item was last bought that was not returned.
     pub fn owned_since(&self, item: &Sym) -> Option<Micros> {
-        let orders = self.items.get(item)?;
-        orders.iter().filter(|(_, owned)| owned.units > owned.refunded).filter_map(|(_, owned)| owned.at).max()
+        self.items.get(item)?.since
     }
 }
 

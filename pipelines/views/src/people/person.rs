@@ -63,8 +63,8 @@ impl Rules {
 /// The summary of a person.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Person {
-    /// What was bought and returned.
-    pub orders: Orders,
+    /// What was bought and returned. Most visitors buy nothing: what they do not have is absent.
+    pub orders: Option<Box<Orders>>,
     /// What was looked at.
     pub recent: Recent,
     /// Views, searches, sessions.
@@ -74,9 +74,9 @@ pub struct Person {
     /// Brands.
     pub brands: Weights,
     /// Carts.
-    pub cart: Cart,
+    pub cart: Option<Box<Cart>>,
     looked: Cells,
-    bought: Cells,
+    bought: Option<Box<Cells>>,
     /// What may have changed since something was told: a bit per feature.
     #[serde(skip)]
     changed: u16,
@@ -103,14 +103,14 @@ fn bit(feature: Feature) -> u16 {
 impl Person {
     fn take_purchase(&mut self, event: &Event, rules: &Rules) {
         let told = &mut self.told.0;
-        self.orders.absorb(event, rules.people.purchases, |orders, item| {
+        self.orders.get_or_insert_default().absorb(event, rules.people.purchases, |orders, item| {
             if let Some(told) = told {
                 told.owned.push((item, orders.owned_since(&item)));
             }
         });
         self.changed |= bit(Feature::Value) | bit(Feature::Purchases) | bit(Feature::CustomerStatus);
         if event.kind == EventKind::Purchase {
-            self.cart.absorb(event, rules.people.max_cart_lines);
+            self.cart.get_or_insert_default().absorb(event, rules.people.max_cart_lines);
             self.changed |= bit(Feature::Cart);
         }
     }
@@ -129,14 +129,11 @@ impl Person {
     }
 
     fn count(&mut self, event: &Event, rules: &Rules) {
-        let (cells, wanted) = match event.kind {
-            EventKind::ViewItem => (&mut self.looked, rules.counts.0),
-            EventKind::Purchase => (&mut self.bought, rules.counts.1),
+        let cells = match event.kind {
+            EventKind::ViewItem if rules.counts.0 => &mut self.looked,
+            EventKind::Purchase if rules.counts.1 => &mut **self.bought.get_or_insert_default(),
             _ => return,
         };
-        if !wanted {
-            return;
-        }
         let mut parts = Vec::new();
         rules.scopes.event_parts(event, &mut parts);
         for item in &event.items {
@@ -150,11 +147,16 @@ impl Person {
     fn row(&mut self, feature: Feature, tick: Tick, rules: &Rules) -> Option<Profiled> {
         let told = self.told.0.as_mut()?;
         Some(match feature {
-            Feature::Value => Profiled::Value(Arc::new(value::row(&self.orders)?)),
-            Feature::Purchases => Profiled::Purchases(Arc::new(purchases::row(&self.orders)?)),
+            Feature::Value => Profiled::Value(Arc::new(value::row(self.orders.as_deref()?)?)),
+            Feature::Purchases => Profiled::Purchases(Arc::new(purchases::row(self.orders.as_deref()?)?)),
             Feature::RecentViews => Profiled::RecentViews(Arc::new(recent_views::row(&self.recent)?)),
-            Feature::CustomerStatus => Profiled::CustomerStatus(customer_status::row(self.orders.standing)),
-            Feature::Cart => Profiled::Cart(Arc::new(cart::row(self.cart.fold(rules.people.cart_idle_us).cart)?)),
+            Feature::CustomerStatus => {
+                Profiled::CustomerStatus(customer_status::row(self.orders.as_ref().map_or(0, |orders| orders.standing)))
+            }
+            Feature::Cart => {
+                let folded = self.cart.as_ref()?.fold(rules.people.cart_idle_us);
+                Profiled::Cart(Arc::new(cart::row(folded.cart)?))
+            }
             Feature::Activity => {
                 let phase_us = rules.pace.phase_us(hash64(told.profile.as_bytes()));
                 let counts = self.activity.look(phase_us, tick, &rules.pace);
@@ -195,7 +197,8 @@ impl Person {
 
     fn settle_idle(&mut self, rules: &Rules, tell: &mut dyn FnMut(Row, isize)) {
         let Some(told) = self.told.0.as_mut() else { return };
-        let folded = self.cart.fold(rules.people.cart_idle_us);
+        let Some(cart) = &self.cart else { return };
+        let folded = cart.fold(rules.people.cart_idle_us);
         let idle: Vec<Arc<Signal>> = cart_abandoned::signals(&folded).into_iter().map(Arc::new).collect();
         if idle != told.idle {
             let profile = &told.profile;
@@ -212,7 +215,7 @@ impl Person {
         owned.sort_by_key(|(item, _)| *item);
         owned.dedup_by_key(|(item, _)| *item);
         for (item, before) in owned {
-            let after = self.orders.owned_since(&item);
+            let after = self.orders.as_ref().and_then(|orders| orders.owned_since(&item));
             if before != after {
                 before.into_iter().for_each(|at| tell(Row::Owned(told.profile.clone(), item, at), -1));
                 after.into_iter().for_each(|at| tell(Row::Owned(told.profile.clone(), item, at), 1));
@@ -220,13 +223,16 @@ impl Person {
         }
     }
 
+    /// What is owned, and since when.
+    fn owned(&self) -> impl Iterator<Item = (Sym, Micros)> {
+        let items = self.orders.iter().flat_map(|orders| orders.items.iter().map(move |(item, _)| (orders, *item)));
+        items.filter_map(|(orders, item)| Some((item, orders.owned_since(&item)?)))
+    }
+
     /// Begins to tell: everything is news.
     fn begin(&mut self, owner: &Identifier, tell: &mut dyn FnMut(Row, isize)) {
         let profile = owner.profile_id();
-        for (item, _) in self.orders.items.iter() {
-            let at = self.orders.owned_since(item);
-            at.into_iter().for_each(|at| tell(Row::Owned(profile.clone(), *item, at), 1));
-        }
+        self.owned().for_each(|(item, at)| tell(Row::Owned(profile.clone(), item, at), 1));
         let (features, idle, owned) = (Default::default(), Vec::new(), Vec::new());
         self.told = Told(Some(Box::new(Telling { profile, features, idle, owned, affinity_due: None })));
         self.changed = u16::MAX;
@@ -263,7 +269,7 @@ impl Summary<Identifier> for Person {
                 self.changed |= bit(Feature::RecentViews);
             }
             EventKind::AddToCart | EventKind::RemoveFromCart => {
-                self.cart.absorb(event, rules.people.max_cart_lines);
+                self.cart.get_or_insert_default().absorb(event, rules.people.max_cart_lines);
                 self.changed |= bit(Feature::Cart);
             }
             _ => {}
@@ -276,14 +282,20 @@ impl Summary<Identifier> for Person {
 
     fn merge(&mut self, other: &Person, rules: &Rules) {
         let people = &rules.people;
-        self.orders.merge(&other.orders, people.purchases);
+        if let Some(orders) = &other.orders {
+            self.orders.get_or_insert_default().merge(orders, people.purchases);
+        }
         self.recent.merge(&other.recent, people.recent_views);
         self.activity.merge(&other.activity, &rules.pace);
         self.categories.merge(&other.categories);
         self.brands.merge(&other.brands);
-        self.cart.merge(&other.cart, people.max_cart_lines);
+        if let Some(cart) = &other.cart {
+            self.cart.get_or_insert_default().merge(cart, people.max_cart_lines);
+        }
         self.looked.merge(&other.looked, rules.horizon_us);
-        self.bought.merge(&other.bought, rules.horizon_us);
+        if let Some(bought) = &other.bought {
+            self.bought.get_or_insert_default().merge(bought, rules.horizon_us);
+        }
     }
 
     fn settle(&mut self, owner: &Identifier, tick: Tick, rules: &Rules, tell: &mut dyn FnMut(Row, isize)) {
@@ -303,7 +315,9 @@ impl Summary<Identifier> for Person {
         self.changed = 0;
         let buyer = self.told.0.as_ref().map_or(0, |told| hash128(told.profile.as_bytes()));
         self.looked.settle(|cell, at, diff| tell(Row::Looked(cell, at), diff));
-        self.bought.settle(|cell, at, diff| tell(Row::Bought(cell, buyer, at), diff));
+        if let Some(bought) = &mut self.bought {
+            bought.settle(|cell, at, diff| tell(Row::Bought(cell, buyer, at), diff));
+        }
     }
 
     fn withdraw(&mut self, _owner: &Identifier, _rules: &Rules, tell: &mut dyn FnMut(Row, isize)) {
@@ -312,13 +326,12 @@ impl Summary<Identifier> for Person {
         let profile = &told.profile;
         told.features.into_iter().flatten().for_each(|row| tell(Row::Profiled(profile.clone(), row), -1));
         told.idle.into_iter().for_each(|signal| tell(Row::Idle(profile.clone(), signal), -1));
-        for (item, _) in self.orders.items.iter() {
-            let at = self.orders.owned_since(item);
-            at.into_iter().for_each(|at| tell(Row::Owned(profile.clone(), *item, at), -1));
-        }
+        self.owned().for_each(|(item, at)| tell(Row::Owned(profile.clone(), item, at), -1));
         let buyer = hash128(profile.as_bytes());
         self.looked.withdraw(|cell, at, diff| tell(Row::Looked(cell, at), diff));
-        self.bought.withdraw(|cell, at, diff| tell(Row::Bought(cell, buyer, at), diff));
+        if let Some(bought) = &mut self.bought {
+            bought.withdraw(|cell, at, diff| tell(Row::Bought(cell, buyer, at), diff));
+        }
     }
 
     fn due(&self) -> Option<Tick> {

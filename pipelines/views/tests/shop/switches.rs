@@ -41,7 +41,7 @@ fn off(views: &[&str]) -> ShopOptions {
 /// Operators that hold what only some views need, and the views that need them.
 const NEEDED: &[(&str, &[&str])] = &[
     ("Windows by item", &[popularity::NAME]),
-    ("Popularity by item", &[popularity::NAME]),
+    ("Popularity by scope", &[popularity::NAME]),
     ("Windows by scope", &[totals::NAME]),
     ("Orders by scope", &[totals::NAME]),
     ("Items by scope", &[totals::NAME]),
@@ -49,7 +49,7 @@ const NEEDED: &[(&str, &[&str])] = &[
     ("Purchases by item", &[totals::NAME]),
     ("Bestsellers", &[bestsellers::NAME]),
     ("Trends by item", &[trend::NAME, trending::NAME]),
-    ("Trends for scopes", &[trend::NAME]),
+    ("Trends by scope", &[trend::NAME]),
     ("Trending", &[trending::NAME]),
     ("Orders by item", &[popularity::NAME, bestsellers::NAME, trend::NAME, trending::NAME]),
     ("Stock", &[sellable::NAME, bestsellers::NAME, trending::NAME]),
@@ -116,7 +116,7 @@ fn a_shop_without_half_lives_has_no_trends() {
 #[test]
 fn a_shop_without_item_scopes_has_no_places() {
     let (built, _) = operators(plain());
-    for operator in ["Places", "Statements", "Lines by item", "Purchases by item", "Popularity by item"] {
+    for operator in ["Places", "Statements", "Lines by item", "Purchases by item", "Popularity by scope"] {
         assert_eq!(built.get(operator), None, "{operator}");
     }
 }
