@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use clap::Args;
-use etalage_model::{KeyFields, Micros};
+use etalage_model::KeyFields;
 use etalage_serve::{ReadStore, StoreOptions};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     CliError, Out,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    runtime::{ClockMode, Pipeline, PipelineOptions, shop_options},
+    runtime::{ClockMode, Pipeline, PipelineOptions, shop_options, told},
 };
 
 pub(super) const ERASE_HELP: &str = "\
@@ -95,11 +95,7 @@ fn in_folder(config: &Config, id: &str) -> Result<Value, CliError> {
     let pipeline = Pipeline::start(config, dir, options)?;
     let receipt = pipeline.ready().map_err(CliError::from).and_then(|()| Ok(pipeline.door().erase(id)?));
     pipeline.stop();
-    let receipt = receipt?;
-    Ok(json!({
-        "receipt_id": receipt.receipt_id, "profile": receipt.profile, "as_of": Micros(receipt.as_of).to_string(),
-        "erased_at": receipt.erased_at.to_string(), "records": receipt.records, "quarantined": receipt.quarantined,
-    }))
+    Ok(told(&receipt?))
 }
 
 /// Prints the events behind a value.

@@ -24,7 +24,7 @@ use super::{
     SharedClock,
     backlog::Backlog,
     clock::{Clock, Reading},
-    erasure::{EraseError, Identify},
+    erasure::{self, EraseError, Identify},
     explain::{self, Explanation},
     origin::Origin,
     sequencer::{Command, Submission},
@@ -320,11 +320,7 @@ impl etalage_serve::Door for Door {
     }
 
     fn erase(&self, id: &str) -> Result<serde_json::Value, String> {
-        let receipt = Door::erase(self, id).map_err(|error| error.to_string())?;
-        Ok(serde_json::json!({
-            "receipt_id": receipt.receipt_id, "profile": receipt.profile, "as_of": Micros(receipt.as_of).to_string(),
-            "erased_at": receipt.erased_at.to_string(), "records": receipt.records, "quarantined": receipt.quarantined,
-        }))
+        Door::erase(self, id).map(|receipt| erasure::told(&receipt)).map_err(|error| error.to_string())
     }
 
     fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<serde_json::Value, String> {

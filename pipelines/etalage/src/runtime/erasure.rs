@@ -7,9 +7,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use etalage_model::{Event, EventKind, Message, Micros, Name, Quarantined, Record, Tick};
-use etalage_store::{Becomes, Receipt, StoreError};
+use etalage_model::{Event, EventKind, Group, Message, Micros, Name, Quarantined, Record, Tick};
+use etalage_store::{Becomes, Receipt, Receipts, StoreError};
 use etalage_views::people::{Identifier, Kind};
+use parking_lot::Mutex;
+
+use super::{StoredFrame, clock::Reading, quarantine::Item, sequencer::Sequencer};
 
 /// The identifiers of whoever a text stands for, as of what is published.
 pub type Identify = Arc<dyn Fn(&str) -> Vec<Identifier> + Send + Sync>;
@@ -95,6 +98,60 @@ impl Erasure {
         let records = self.gone.len() as u64;
         Receipt { receipt_id, profile: name, as_of, erased_at, records, quarantined }
     }
+}
+
+impl Sequencer {
+    /// Erases whoever `id` stands for: from the log, from the quarantine, from every view.
+    pub(super) fn erase(&mut self, id: &str) -> Result<Receipt, EraseError> {
+        let identify = self.shared.about.identify.clone().ok_or(EraseError::NoPeople)?;
+        if !self.groups.contains(&Group::Customer) {
+            return Err(EraseError::NoPeople);
+        }
+        if self.receipts.is_none() {
+            self.receipts = Some(Receipts::open(&self.dir)?);
+        }
+        // Who belongs together is known of what is published.
+        self.seal_all(None);
+        let erasure = Arc::new(Mutex::new(Erasure::of(identify(id))));
+        let rewritten = self.log.rewrite(&mut |record| erasure.lock().edit(record));
+        if let Err(error) = rewritten {
+            if !error.is_retryable() {
+                self.shared.set_failed(format!("the store failed: {error}"));
+            }
+            return Err(error.into());
+        }
+        let (gone, instead) = {
+            let erasure = erasure.lock();
+            (erasure.gone.clone(), erasure.instead.clone())
+        };
+        let tick = self.shared.clock.lock().mint(Reading::now());
+        for (records, diff) in [(gone, -1), (instead, 1)] {
+            if !records.is_empty() {
+                self.pass_on(StoredFrame { records, diff, ..StoredFrame::empty(tick) });
+            }
+        }
+        let (done, quarantined) = crossbeam_channel::bounded(1);
+        let keep = Arc::clone(&erasure);
+        let keep = Box::new(move |refused: &Quarantined| keep.lock().keeps(refused));
+        let over = || EraseError::Over("the quarantine's thread has ended".into());
+        self.quarantine.send(Item::Rewrite { keep, done }).map_err(|_| over())?;
+        let quarantined = quarantined.recv().map_err(|_| over())??;
+        let as_of = self.seal_all(None);
+        let receipts = self.receipts.as_mut().ok_or(EraseError::NoPeople)?;
+        let erased_at = Micros(Reading::now().wall_us);
+        let receipt = erasure.lock().receipt(receipts.name(id), as_of, erased_at, quarantined);
+        receipts.append(&receipt)?;
+        tracing::info!(receipt = receipt.receipt_id, records = receipt.records, "somebody was erased");
+        Ok(receipt)
+    }
+}
+
+/// A receipt as it is told to whoever asked.
+pub fn told(receipt: &Receipt) -> serde_json::Value {
+    serde_json::json!({
+        "receipt_id": receipt.receipt_id, "profile": receipt.profile, "as_of": Micros(receipt.as_of).to_string(),
+        "erased_at": receipt.erased_at.to_string(), "records": receipt.records, "quarantined": receipt.quarantined,
+    })
 }
 
 /// Whether `word` stands in `text` with nothing around it that could belong to a longer one.

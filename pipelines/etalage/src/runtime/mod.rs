@@ -45,7 +45,7 @@ pub use backlog::MAX_LAGGING_RECORDS;
 pub use clock::{Clock, ClockMode, Reading};
 pub use conductor::{MAX_PENDING_RECORDS, MAX_ROUND_LINES, MAX_ROUNDS_IN_FLIGHT};
 pub use door::Door;
-pub use erasure::{EraseError, Identify};
+pub use erasure::{EraseError, Identify, told};
 pub use options::shop_options;
 pub use origin::{KeepRefused, Origin, RefusedMessage, TopicMessage};
 

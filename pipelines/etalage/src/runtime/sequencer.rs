@@ -16,7 +16,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use etalage_model::{Binding, Group, Message, Micros, Outcome, Quarantined, Record, Rejected, Tick};
 use etalage_serve::NotStored;
 use etalage_store::{Fate, Frames, Log, Receipt, Receipts};
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
@@ -27,7 +26,7 @@ use super::{
     clock::{ClockMode, Reading},
     conductor::Signal,
     door::Shared,
-    erasure::{EraseError, Erasure},
+    erasure::EraseError,
     origin::{KeepRefused, Origin, RefusedMessage},
     quarantine::Item,
 };
@@ -367,50 +366,6 @@ impl Sequencer {
         Outcome::Refused(reason)
     }
 
-    /// Erases whoever `id` stands for: from the log, from the quarantine, from every view.
-    fn erase(&mut self, id: &str) -> Result<Receipt, EraseError> {
-        let identify = self.shared.about.identify.clone().ok_or(EraseError::NoPeople)?;
-        if !self.groups.contains(&Group::Customer) {
-            return Err(EraseError::NoPeople);
-        }
-        if self.receipts.is_none() {
-            self.receipts = Some(Receipts::open(&self.dir)?);
-        }
-        // Who belongs together is known of what is published.
-        self.seal_all(None);
-        let erasure = Arc::new(Mutex::new(Erasure::of(identify(id))));
-        let rewritten = self.log.rewrite(&mut |record| erasure.lock().edit(record));
-        if let Err(error) = rewritten {
-            if !error.is_retryable() {
-                self.shared.set_failed(format!("the store failed: {error}"));
-            }
-            return Err(error.into());
-        }
-        let (gone, instead) = {
-            let erasure = erasure.lock();
-            (erasure.gone.clone(), erasure.instead.clone())
-        };
-        let tick = self.shared.clock.lock().mint(Reading::now());
-        for (records, diff) in [(gone, -1), (instead, 1)] {
-            if !records.is_empty() {
-                self.pass_on(StoredFrame { records, diff, ..StoredFrame::empty(tick) });
-            }
-        }
-        let (done, quarantined) = crossbeam_channel::bounded(1);
-        let keep = Arc::clone(&erasure);
-        let keep = Box::new(move |refused: &Quarantined| keep.lock().keeps(refused));
-        let over = || EraseError::Over("the quarantine's thread has ended".into());
-        self.quarantine.send(Item::Rewrite { keep, done }).map_err(|_| over())?;
-        let quarantined = quarantined.recv().map_err(|_| over())??;
-        let as_of = self.seal_all(None);
-        let receipts = self.receipts.as_mut().ok_or(EraseError::NoPeople)?;
-        let erased_at = Micros(Reading::now().wall_us);
-        let receipt = erasure.lock().receipt(receipts.name(id), as_of, erased_at, quarantined);
-        receipts.append(&receipt)?;
-        tracing::info!(receipt = receipt.receipt_id, records = receipt.records, "somebody was erased");
-        Ok(receipt)
-    }
-
     fn flush_quarantine(&self) {
         let (done, flushed) = crossbeam_channel::bounded(1);
         if self.quarantine.send(Item::Flush(done)).is_ok() {
@@ -420,7 +375,7 @@ impl Sequencer {
     }
 
     /// Seals everything up to pipeline time, or `until`, and waits for it.
-    fn seal_all(&mut self, until: Option<Tick>) -> Tick {
+    pub(super) fn seal_all(&mut self, until: Option<Tick>) -> Tick {
         let tick = {
             let mut clock = self.shared.clock.lock();
             until.into_iter().for_each(|until| clock.accept(until));
@@ -439,7 +394,7 @@ impl Sequencer {
         tick
     }
 
-    fn pass_on(&self, frame: StoredFrame) {
+    pub(super) fn pass_on(&self, frame: StoredFrame) {
         let is_over = || self.shared.stopping.load(Ordering::SeqCst);
         // The dataflow must be able to take what came before while this waits. The frame itself is
         // not there yet, so its own tick is not complete, whatever it will complete.
