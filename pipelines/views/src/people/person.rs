@@ -10,7 +10,7 @@ use super::{
     Identifier, PeopleOptions, Seen,
     activity::{Activity, Pace},
     affinity::Weights,
-    cart::Cart,
+    cart::{Cart, Folded},
     cells::Cells,
     orders::Orders,
     recent::Recent,
@@ -143,8 +143,8 @@ impl Person {
         }
     }
 
-    /// The row of a feature, as of `tick`.
-    fn row(&mut self, feature: Feature, tick: Tick, rules: &Rules) -> Option<Profiled> {
+    /// The row of a feature, as of `tick`; `folded` is what the cart comes to.
+    fn row(&mut self, feature: Feature, folded: Option<&Folded>, tick: Tick, rules: &Rules) -> Option<Profiled> {
         let told = self.told.0.as_mut()?;
         Some(match feature {
             Feature::Value => Profiled::Value(Arc::new(value::row(self.orders.as_deref()?)?)),
@@ -153,10 +153,7 @@ impl Person {
             Feature::CustomerStatus => {
                 Profiled::CustomerStatus(customer_status::row(self.orders.as_ref().map_or(0, |orders| orders.standing)))
             }
-            Feature::Cart => {
-                let folded = self.cart.as_ref()?.fold(rules.people.cart_idle_us);
-                Profiled::Cart(Arc::new(cart::row(folded.cart)?))
-            }
+            Feature::Cart => Profiled::Cart(Arc::new(cart::row(folded?.cart.clone())?)),
             Feature::Activity => {
                 let phase_us = rules.pace.phase_us(hash64(told.profile.as_bytes()));
                 let counts = self.activity.look(phase_us, tick, &rules.pace);
@@ -173,7 +170,13 @@ impl Person {
         })
     }
 
-    fn settle_features(&mut self, tick: Tick, rules: &Rules, tell: &mut dyn FnMut(Row, isize)) {
+    fn settle_features(
+        &mut self,
+        folded: Option<&Folded>,
+        tick: Tick,
+        rules: &Rules,
+        tell: &mut dyn FnMut(Row, isize),
+    ) {
         let mut is_news = false;
         for feature in Feature::ALL {
             if feature == Feature::Snapshot && !is_news
@@ -181,7 +184,7 @@ impl Person {
             {
                 continue;
             }
-            let row = self.row(feature, tick, rules);
+            let row = self.row(feature, folded, tick, rules);
             let Some(told) = self.told.0.as_mut() else { return };
             let before = &mut told.features[feature as usize];
             if *before == row {
@@ -195,11 +198,9 @@ impl Person {
         }
     }
 
-    fn settle_idle(&mut self, rules: &Rules, tell: &mut dyn FnMut(Row, isize)) {
+    fn settle_idle(&mut self, folded: &Folded, tell: &mut dyn FnMut(Row, isize)) {
         let Some(told) = self.told.0.as_mut() else { return };
-        let Some(cart) = &self.cart else { return };
-        let folded = cart.fold(rules.people.cart_idle_us);
-        let idle: Vec<Arc<Signal>> = cart_abandoned::signals(&folded).into_iter().map(Arc::new).collect();
+        let idle: Vec<Arc<Signal>> = cart_abandoned::signals(folded).into_iter().map(Arc::new).collect();
         if idle != told.idle {
             let profile = &told.profile;
             told.idle.drain(..).for_each(|signal| tell(Row::Idle(profile.clone(), signal), -1));
@@ -307,10 +308,10 @@ impl Summary<Identifier> for Person {
                 self.changed |= if is_due(told.affinity_due) { bit(Feature::Affinity) } else { 0 };
             }
         }
-        self.settle_features(tick, rules, tell);
-        if self.changed & bit(Feature::Cart) != 0 {
-            self.settle_idle(rules, tell);
-        }
+        let changed_cart = self.cart.as_ref().filter(|_| self.changed & bit(Feature::Cart) != 0);
+        let folded = changed_cart.map(|cart| cart.fold(rules.people.cart_idle_us));
+        self.settle_features(folded.as_ref(), tick, rules, tell);
+        folded.iter().for_each(|folded| self.settle_idle(folded, tell));
         self.settle_owned(tell);
         self.changed = 0;
         let buyer = self.told.0.as_ref().map_or(0, |told| hash128(told.profile.as_bytes()));
