@@ -3,8 +3,8 @@
 //!
 //! - **Input** `((key, at), tick, weight)`: something of `key` happened at `at` (µs) and weighs so
 //!   much; weights may be negative and add up.
-//! - **Output** `((key, half-life), tick, diff)`: at every tick the accumulated output of (key,
-//!   half-life) is the *rank* of the key's sum, or 0 (no row) where the sum is not above 0.
+//! - **Output** `(key, tick, lanes)`: at every tick the accumulated output of a key has, in the lane of
+//!   each half-life, the *rank* of the key's sum, or 0 where the sum is not above 0.
 //! - **Time** is the tick. A key's rank changes when something of it arrives, is taken back, or is
 //!   let go: what happened within a half-life is let go together, 33 half-lives after its beginning
 //!   and at one of [`PHASES`] phases ([`HalfLives::leaves`]), so that no instant concerns all keys. When
@@ -48,6 +48,7 @@ use crate::{
     Collection, Tick,
     expire::PHASES,
     inflow::Inflow,
+    lanes::Lanes,
     shell::{Wiring, run},
     table::hash_of,
 };
@@ -148,7 +149,7 @@ pub trait Decay<'scope, K: ExchangeData + Hash> {
         half_lives: HalfLives,
         wiring: Wiring<'scope, DecayRow<K>>,
         phase_key: impl Fn(&K) -> P + 'static,
-    ) -> Collection<'scope, (K, u8), i64>;
+    ) -> Collection<'scope, K, Lanes<i64>>;
 }
 
 impl<'scope, K, I> Decay<'scope, K> for I
@@ -161,7 +162,7 @@ where
         half_lives: HalfLives,
         wiring: Wiring<'scope, DecayRow<K>>,
         phase_key: impl Fn(&K) -> P + 'static,
-    ) -> Collection<'scope, (K, u8), i64> {
+    ) -> Collection<'scope, K, Lanes<i64>> {
         let phase_key = std::rc::Rc::new(phase_key);
         let (by_data, by_row) = (std::rc::Rc::clone(&phase_key), std::rc::Rc::clone(&phase_key));
         let phases = half_lives.clone();

@@ -24,6 +24,14 @@ impl Dues {
         self.0.remove(&(tick, slot));
     }
 
+    /// `slot` was due at the first of these ticks, if at all, and is now at the other.
+    pub(crate) fn change(&mut self, slot: Slot, before: Option<Tick>, after: Option<Tick>) {
+        if before != after {
+            before.into_iter().for_each(|tick| self.remove(tick, slot));
+            after.into_iter().for_each(|tick| self.add(tick, slot));
+        }
+    }
+
     /// Takes the first slot that is due at `tick` or before.
     pub(crate) fn pop(&mut self, tick: Tick) -> Option<Slot> {
         self.first().filter(|first| *first <= tick)?;

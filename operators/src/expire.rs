@@ -2,8 +2,8 @@
 //! when the window has moved on.
 //!
 //! - **Input** `((key, at), tick, diff)`: something of `key` that happened at `at` (µs).
-//! - **Output** `((key, window), tick, diff)`: at every tick the accumulated output of (key,
-//!   window) is the sum of the input whose bucket ends after `tick - length`.
+//! - **Output** `(key, tick, lanes)`: at every tick the accumulated output of a key has, in the lane
+//!   of each window, the sum of the input whose bucket ends after `tick - length`.
 //! - **Time** is the tick. A bucket that ends at `end` leaves a window of length `W` at the tick
 //!   `end + W`, exactly, with or without further input.
 //! - **State bound**: per bucket that any window still holds, a row per key that had something in
@@ -38,6 +38,7 @@ use differential_dataflow::{ExchangeData, difference::Abelian};
 use crate::{
     Collection, Tick,
     inflow::Inflow,
+    lanes::Lanes,
     shell::{Wiring, run},
     table::hash_of,
 };
@@ -163,7 +164,7 @@ pub type ExpireRow<K, R> = (K, BucketRow<R>);
 
 /// Rolling windows over a collection of `(key, at)`, or an [`Inflow`] of it.
 pub trait Expire<'scope, K: ExchangeData + Hash, R: ExchangeData + Abelian> {
-    /// The sums of each key in each of `windows`, as differences; `phase_key` says which part of
+    /// The sums of each key in each of `windows`, as differences by window; `phase_key` says which part of
     /// a key decides its phase.
     ///
     /// ```
@@ -181,7 +182,7 @@ pub trait Expire<'scope, K: ExchangeData + Hash, R: ExchangeData + Abelian> {
         windows: Windows,
         wiring: Wiring<'scope, ExpireRow<K, R>>,
         phase_key: impl Fn(&K) -> P + 'static,
-    ) -> Collection<'scope, (K, u8), R>;
+    ) -> Collection<'scope, K, Lanes<R>>;
 }
 
 impl<'scope, K, R, I> Expire<'scope, K, R> for I
@@ -195,7 +196,7 @@ where
         windows: Windows,
         wiring: Wiring<'scope, ExpireRow<K, R>>,
         phase_key: impl Fn(&K) -> P + 'static,
-    ) -> Collection<'scope, (K, u8), R> {
+    ) -> Collection<'scope, K, Lanes<R>> {
         let phase_key = std::rc::Rc::new(phase_key);
         let (by_data, by_row) = (std::rc::Rc::clone(&phase_key), std::rc::Rc::clone(&phase_key));
         let phases = windows.clone();

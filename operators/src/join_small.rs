@@ -3,29 +3,34 @@
 //! - **Input** `((key, data), tick, R)` to be added up, and `((key, beside), tick, isize)`.
 //! - **Output** `(out, tick, R)`: for each datum and each thing beside its key what the function makes of
 //!   both, if anything, as often as both say.
-//! - **Time** is the tick; nothing happens by time alone.
-//! - **State bound**: the data of each key that are not zero, and what stands beside it.
-//! - **Late data**: anything may be retracted at any later tick.
+//! - **Time** is the tick. A datum is *let go* at the tick that the function `until` says: from then on it
+//!   is as if it had been joined for good. What was made of it is not taken back, which is for a window
+//!   downstream to do, and what comes of it late makes nothing.
+//! - **State bound**: the data of each key that are neither zero nor let go, and what stands beside it.
+//! - **Late data**: what is not let go may be retracted at any later tick.
 //! - **Cost**: a change of a datum looks at what stands beside its key, a change beside it at all its data.
 //!
 //! Differential's own `join` says the same for any number on both sides and at all times at once, and
 //! pays for it with sorted batches on both.
 
-use std::{hash::Hash, rc::Rc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry as Slotted},
+    hash::Hash,
+};
 
 use differential_dataflow::{
     ExchangeData,
     difference::{Abelian, Multiply},
 };
-use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::{
     Collection, Tick,
+    dues::Dues,
     inflow::Inflow,
     shell::{Core, Out, Wiring, run},
-    table::{Hint, Mix, Table},
+    table::{Hint, Table},
 };
 
 /// A key with its data and what stands beside it, as exported.
@@ -60,7 +65,7 @@ impl<K, D, B> Feed<K, D, B> {
     }
 }
 
-/// What `meet` makes of each datum and each of the few things beside its key.
+/// What `meet` makes of each datum and each of the few things beside its key, as long as `until` says.
 ///
 /// ```
 /// use differential_dataflow::input::Input;
@@ -69,7 +74,7 @@ impl<K, D, B> Feed<K, D, B> {
 /// timely::example(|scope| {
 ///     let views = scope.new_collection_from(vec![(7u32, "today".to_string())]).1;
 ///     let places = scope.new_collection_from(vec![(7u32, "shoes".to_string())]).1;
-///     join_small(views, places, Wiring::fresh("Views by category", scope), |_item, day, place| {
+///     join_small(views, places, Wiring::fresh("Views by category", scope), |_day| u64::MAX, |_item, day, place| {
 ///         Some((place.clone(), day.clone()))
 ///     });
 /// });
@@ -78,11 +83,12 @@ pub fn join_small<'scope, K, D, B, R, O>(
     data: Collection<'scope, (K, D), R>,
     beside: Collection<'scope, (K, B)>,
     wiring: Wiring<'scope, JoinRow<K, D, B, R>>,
+    until: impl Fn(&D) -> Tick + 'static,
     meet: impl Fn(&K, &D, &B) -> Option<O> + 'static,
 ) -> Collection<'scope, O, R>
 where
     K: ExchangeData + Hash,
-    D: ExchangeData + Hash,
+    D: ExchangeData,
     B: ExchangeData,
     R: ExchangeData + Abelian + Multiply<isize, Output = R>,
     O: Clone + 'static,
@@ -91,37 +97,46 @@ where
         Inflow::of(data, |(key, data), diff: &R| (Feed::Data(key.clone(), data.clone()), Much::Data(diff.clone())));
     let beside =
         Inflow::of(beside, |(key, beside), diff| (Feed::Beside(key.clone(), beside.clone()), Much::Beside(*diff)));
-    let core = JoinCore::new(Rc::new(meet));
+    let core = JoinCore::new(Box::new(until), Box::new(meet));
     run(data.and(beside), wiring, core, |feed| feed.key().clone(), |(key, ..)| key.clone())
 }
 
 /// A join with a few, without a dataflow.
 pub struct JoinCore<K, D, B, R, O> {
-    meet: Rc<Meet<K, D, B, O>>,
+    until: Box<dyn Fn(&D) -> Tick>,
+    meet: Box<Meet<K, D, B, O>>,
     keys: Table<K, Entry<D, B, R>>,
+    /// Each key with data at the tick at which the first of these is let go.
+    dues: Dues,
+    now: Tick,
 }
 
 #[derive(Clone)]
 struct Entry<D, B, R> {
-    data: HashMap<D, R, Mix>,
+    /// By the tick at which they are let go.
+    data: BTreeMap<(Tick, D), R>,
     beside: SmallVec<[(B, isize); 4]>,
 }
 
 impl<K, D, B, R, O> JoinCore<K, D, B, R, O>
 where
     K: ExchangeData + Hash,
-    D: ExchangeData + Hash,
+    D: ExchangeData,
     B: ExchangeData,
     R: ExchangeData + Abelian + Multiply<isize, Output = R>,
     O: Clone + 'static,
 {
     /// A core without keys.
-    pub fn new(meet: Rc<Meet<K, D, B, O>>) -> Self {
-        JoinCore { meet, keys: Table::default() }
+    pub fn new(until: Box<dyn Fn(&D) -> Tick>, meet: Box<Meet<K, D, B, O>>) -> Self {
+        JoinCore { until, meet, keys: Table::default(), dues: Dues::default(), now: 0 }
     }
 
     fn take(&mut self, hint: Hint, feed: Feed<K, D, B>, much: Much<R>, tick: Tick, out: &mut Out<O, R>) {
-        let fresh = || Entry { data: HashMap::default(), beside: SmallVec::new() };
+        let until = if let Feed::Data(_, data) = &feed { (self.until)(data) } else { Tick::MAX };
+        if until <= self.now {
+            return;
+        }
+        let fresh = || Entry { data: BTreeMap::new(), beside: SmallVec::new() };
         let slot = self.keys.find_or_insert_near(hint, feed.key(), fresh);
         let (key, entry) = self.keys.get_mut(slot);
         match (feed, much) {
@@ -130,14 +145,21 @@ where
                     let met = (self.meet)(key, &data, beside);
                     out.extend(met.map(|met| (met, tick, diff.clone().multiply(count))));
                 }
-                let sum = entry.data.entry(data.clone()).or_insert_with(R::zero);
-                sum.plus_equals(&diff);
-                if sum.is_zero() {
-                    entry.data.remove(&data);
+                let before = entry.due();
+                match entry.data.entry((until, data)) {
+                    Slotted::Vacant(vacant) => _ = vacant.insert(diff),
+                    Slotted::Occupied(mut occupied) => {
+                        occupied.get_mut().plus_equals(&diff);
+                        if occupied.get().is_zero() {
+                            occupied.remove();
+                        }
+                    }
                 }
+                let after = entry.due();
+                self.dues.change(slot, before, after);
             }
             (Feed::Beside(_, beside), Much::Beside(diff)) => {
-                for (data, sum) in &entry.data {
+                for ((_, data), sum) in &entry.data {
                     let met = (self.meet)(key, data, &beside);
                     out.extend(met.map(|met| (met, tick, sum.clone().multiply(&diff))));
                 }
@@ -153,16 +175,27 @@ where
             }
             (feed, much) => unreachable!("{feed:?} comes with a difference of its own, not {much:?}"),
         }
-        if entry.data.is_empty() && entry.beside.is_empty() {
+        if entry.is_empty() {
             self.keys.remove(slot);
         }
+    }
+}
+
+impl<D: Ord, B, R> Entry<D, B, R> {
+    /// The tick at which its first datum is let go, if ever.
+    fn due(&self) -> Option<Tick> {
+        self.data.first_key_value().map(|((until, _), _)| *until).filter(|until| *until < Tick::MAX)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.data.is_empty() && self.beside.is_empty()
     }
 }
 
 impl<K, D, B, R, O> Core for JoinCore<K, D, B, R, O>
 where
     K: ExchangeData + Hash,
-    D: ExchangeData + Hash,
+    D: ExchangeData,
     B: ExchangeData,
     R: ExchangeData + Abelian + Multiply<isize, Output = R>,
     O: Clone + 'static,
@@ -173,7 +206,21 @@ where
     type OutDiff = R;
     type Row = JoinRow<K, D, B, R>;
 
-    fn advance(&mut self, _tick: Tick, _out: &mut Out<O, R>) {}
+    /// Lets go of what is due. Nobody hears of it, so that there is no hurry, and [`Core::due`] says
+    /// nothing of it.
+    fn advance(&mut self, tick: Tick, _out: &mut Out<O, R>) {
+        self.now = tick;
+        while let Some(slot) = self.dues.pop(tick) {
+            let entry = self.keys.get_mut(slot).1;
+            while entry.due().is_some_and(|due| due <= tick) {
+                entry.data.pop_first();
+            }
+            self.dues.change(slot, None, entry.due());
+            if entry.is_empty() {
+                self.keys.remove(slot);
+            }
+        }
+    }
 
     fn absorb(&mut self, feed: Self::In, tick: Tick, much: Much<R>, out: &mut Out<O, R>) {
         self.take(Hint::NONE, feed, much, tick, out);
@@ -191,7 +238,10 @@ where
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        let row = |key, entry: Entry<D, B, R>| Some((key, entry.data.into_iter().collect(), entry.beside.into_vec()));
+        let row = |key, entry: Entry<D, B, R>| {
+            let data = entry.data.into_iter().map(|((_, data), sum)| (data, sum));
+            Some((key, data.collect(), entry.beside.into_vec()))
+        };
         self.keys.export_slice(max_rows, out, row)
     }
 

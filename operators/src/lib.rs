@@ -16,6 +16,7 @@ mod dues;
 pub mod expire;
 pub mod inflow;
 pub mod join_small;
+pub mod lanes;
 pub mod latest;
 pub mod reduce;
 pub mod seal;

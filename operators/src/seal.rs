@@ -2,7 +2,7 @@
 //! off as upserts, each key at most once.
 //!
 //! - **Input** `(key, tick, diff)` to be added up, or `((key, value), tick, ±1)` with at most one
-//!   value per key at every tick.
+//!   value per key at every tick; or amounts of members at places, see [`seal_placed`].
 //! - **Output** of [`Seal::cut`]`(upper)`: for every key whose value differs from that at the cut
 //!   before, its value after the last tick below `upper`, or `None`.
 //! - **Time**: the worker cuts at `upper` once the frontier of [`Sealing::passed`] has passed it.
@@ -10,6 +10,10 @@
 //! - **State bound**: one value per key, and the changes above the last cut; of [`Differences`] the
 //!   changes alone.
 //! - **Late data**: none can come below the frontier.
+
+mod placed;
+
+pub use placed::{KeyOf, Placed, Publish, seal_placed};
 
 use std::{cell::RefCell, collections::BTreeMap, hash::Hash, rc::Rc};
 

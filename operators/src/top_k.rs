@@ -1,16 +1,17 @@
 //! The first K open members of every group, by score.
 //!
 //! - **Input** one collection of three kinds of [`Feed`] about members `M`:
-//!   scores per axis `A` (a segment and a window, say), to be added up: the difference is how much;
+//!   scores per axis `A` (a segment, say), to be added up: the difference is how much in each lane (by
+//!   window, say);
 //!   places `B`: where the member stands (a category, say);
 //!   gates: open with a payload `P` (units available), or closed.
-//! - **Output** `(((A, B), list), tick, ±1)`: for each group, an axis at a place, the list of its
-//!   first K members that are open and have a score above 0, by (score descending, member
+//! - **Output** `(((A, B, lane), list), tick, ±1)`: for each group, an axis at a place, and lane the list
+//!   of its first K members that are open and have a score above 0, by (score descending, member
 //!   ascending), each with score and payload. A group with none has no row.
 //! - **Time** is the tick; nothing happens by time alone. At every tick the list is exact: a
 //!   member that closes leaves and its successor enters at that tick.
-//! - **State bound**: per (member, axis) a score, and a leaf in each of its groups, and as many
-//!   again that had a score before; per group a tree over its leaves and at most
+//! - **State bound**: per (member, axis) its scores, and a leaf in each list of its groups, and as many
+//!   again that had scores before; per group and lane a tree over its leaves and at most
 //!   [`BUFFER_FACTOR`] × K of them at hand.
 //! - **Late data**: every input may be retracted at any later tick.
 //!
@@ -26,6 +27,7 @@
 //! concern members far from the cut and write one score (`tree`); only the first K are in order
 //! (`list`). What comes out is made once a tick.
 
+mod groups;
 mod list;
 mod stage_one;
 mod stage_two;
@@ -38,6 +40,7 @@ use differential_dataflow::ExchangeData;
 use crate::{
     Collection,
     inflow::Inflow,
+    lanes::Lanes,
     shell::{Wiring, run},
 };
 
@@ -63,6 +66,8 @@ fn by_rank<M: Ord, P: Ord>(a: &Ranked<M, P>, b: &Ranked<M, P>) -> std::cmp::Orde
 pub struct TopKOptions<M, A, B, P> {
     /// How many members a list has at the most; at least 1.
     pub k: usize,
+    /// How many lanes scores have, each with lists of its own; at least 1.
+    pub lanes: usize,
     /// Places that every member has without being placed there.
     pub everywhere: Vec<B>,
     /// Whether an axis at a place makes a group.
@@ -78,6 +83,7 @@ impl<M, A, B: Clone, P: Clone> Clone for TopKOptions<M, A, B, P> {
     fn clone(&self) -> Self {
         TopKOptions {
             k: self.k,
+            lanes: self.lanes,
             everywhere: self.everywhere.clone(),
             is_group: Rc::clone(&self.is_group),
             without_gate: self.without_gate.clone(),
@@ -87,7 +93,7 @@ impl<M, A, B: Clone, P: Clone> Clone for TopKOptions<M, A, B, P> {
 }
 
 /// Stage 1's state of a member, as exported.
-pub type TopKRow<M, A, B, P> = (Feed<M, A, B, P>, i64);
+pub type TopKRow<M, A, B, P> = (Feed<M, A, B, P>, Lanes<i64>);
 
 /// Top-k over a collection of [`Feed`]s, or an [`Inflow`] of them.
 pub trait TopK<'scope, M, A, B, P>
@@ -102,18 +108,18 @@ where
     /// ```
     /// use std::rc::Rc;
     /// use differential_dataflow::input::Input;
-    /// use etalage_operators::{shell::Wiring, top_k::{Feed, TopK, TopKOptions}};
+    /// use etalage_operators::{lanes::Lanes, shell::Wiring, top_k::{Feed, TopK, TopKOptions}};
     ///
     /// timely::example(|scope| {
     ///     let item = |name: &str| name.to_string();
     ///     let feed = scope.new_collection_from_raw(vec![
-    ///         (Feed::Score((item("shoe"), 0u8)), 0, 7i64),
-    ///         (Feed::Place(item("shoe"), item("sport")), 0, 1),
-    ///         (Feed::Gate(item("shoe"), Some(3i64)), 0, 1),
+    ///         (Feed::Score((item("shoe"), 0u8)), 0, Lanes::of([7i64, 9])),
+    ///         (Feed::Place(item("shoe"), item("sport")), 0, Lanes::one(0, 1)),
+    ///         (Feed::Gate(item("shoe"), Some(3i64)), 0, Lanes::one(0, 1)),
     ///     ]).1;
     ///     let options = TopKOptions {
-    ///         k: 10, everywhere: vec![item("")], is_group: Rc::new(|_, _| true), without_gate: None,
-    ///         tie: |_| 0,
+    ///         k: 10, lanes: 2, everywhere: vec![item("")], is_group: Rc::new(|_, _| true),
+    ///         without_gate: None, tie: |_| 0,
     ///     };
     ///     feed.top_k(options, Wiring::fresh("TopK", scope));
     /// });
@@ -122,12 +128,12 @@ where
         self,
         options: TopKOptions<M, A, B, P>,
         wiring: Wiring<'scope, TopKRow<M, A, B, P>>,
-    ) -> Collection<'scope, ((A, B), Ranking<M, P>)>;
+    ) -> Collection<'scope, ((A, B, u8), Ranking<M, P>)>;
 }
 
 impl<'scope, M, A, B, P, I> TopK<'scope, M, A, B, P> for I
 where
-    I: Into<Inflow<'scope, Feed<M, A, B, P>, i64>>,
+    I: Into<Inflow<'scope, Feed<M, A, B, P>, Lanes<i64>>>,
     M: ExchangeData + Hash + Sync,
     A: ExchangeData + Hash,
     B: ExchangeData + Hash,
@@ -137,7 +143,7 @@ where
         self,
         options: TopKOptions<M, A, B, P>,
         wiring: Wiring<'scope, TopKRow<M, A, B, P>>,
-    ) -> Collection<'scope, ((A, B), Ranking<M, P>)> {
+    ) -> Collection<'scope, ((A, B, u8), Ranking<M, P>)> {
         let feed = self.into();
         let (scope, steps) = (feed.scope(), wiring.steps.clone());
         let (k, is_alone) = (options.k, scope.peers() == 1);

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeMap, hash::Hash};
 
-use differential_dataflow::ExchangeData;
+use differential_dataflow::{ExchangeData, difference::IsZero};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::HalfLives;
 use crate::{
     Tick,
+    lanes::Lanes,
     shell::{Core, Out},
     table::{Hint, Slot, Table},
 };
@@ -119,11 +120,11 @@ fn touch(state: &mut State, slot: Slot, touched: &mut Vec<Slot>) {
 impl<K: ExchangeData + Hash> Core for DecayCore<K> {
     type In = (K, u64);
     type InDiff = i64;
-    type Out = (K, u8);
-    type OutDiff = i64;
+    type Out = K;
+    type OutDiff = Lanes<i64>;
     type Row = DecayRow<K>;
 
-    fn advance(&mut self, tick: Tick, _out: &mut Out<(K, u8), i64>) {
+    fn advance(&mut self, tick: Tick, _out: &mut Out<K, Lanes<i64>>) {
         self.now = self.now.max(tick);
         while let Some(entry) = self.leaving.first_entry().filter(|entry| *entry.key() <= self.now) {
             let slots = entry.remove();
@@ -132,11 +133,11 @@ impl<K: ExchangeData + Hash> Core for DecayCore<K> {
         }
     }
 
-    fn absorb(&mut self, data: (K, u64), _tick: Tick, weight: i64, _out: &mut Out<(K, u8), i64>) {
+    fn absorb(&mut self, data: (K, u64), _tick: Tick, weight: i64, _out: &mut Out<K, Lanes<i64>>) {
         self.take(Hint::NONE, data, weight);
     }
 
-    fn absorb_all(&mut self, updates: &mut Vec<((K, u64), i64)>, _tick: Tick, _out: &mut Out<(K, u8), i64>) {
+    fn absorb_all(&mut self, updates: &mut Vec<((K, u64), i64)>, _tick: Tick, _out: &mut Out<K, Lanes<i64>>) {
         let newest = |state: &State| state.sums.last().map_or(0, |sum| sum.number);
         let hints = self.keys.look_ahead(updates.iter().map(|((key, _), _)| key), newest);
         for ((data, weight), hint) in updates.drain(..).zip(hints) {
@@ -144,20 +145,18 @@ impl<K: ExchangeData + Hash> Core for DecayCore<K> {
         }
     }
 
-    fn settle(&mut self, tick: Tick, out: &mut Out<(K, u8), i64>) {
+    fn settle(&mut self, tick: Tick, out: &mut Out<K, Lanes<i64>>) {
         for slot in std::mem::take(&mut self.touched) {
             let (key, state) = self.keys.get_mut(slot);
             state.touched = false;
             let mut sums = state.sums.as_slice();
-            for (which, before) in state.ranks.iter_mut().enumerate() {
+            let lanes = Lanes::of(state.ranks.iter_mut().enumerate().map(|(which, before)| {
                 let (own, others) = sums.split_at(sums.partition_point(|sum| usize::from(sum.which) == which));
                 sums = others;
                 let rank = self.half_lives.rank(which, own);
-                if rank != *before {
-                    out.push(((key.clone(), which as u8), tick, rank - *before));
-                    *before = rank;
-                }
-            }
+                rank - std::mem::replace(before, rank)
+            }));
+            out.extend((!lanes.is_zero()).then(|| (key.clone(), tick, lanes)));
             if state.sums.is_empty() {
                 self.keys.remove(slot);
             }
@@ -180,7 +179,7 @@ impl<K: ExchangeData + Hash> Core for DecayCore<K> {
     }
 
     /// Sums come back as they were; the ranks that they make are emitted at `tick`.
-    fn import(&mut self, (key, sums): Self::Row, _tick: Tick, _out: &mut Out<(K, u8), i64>) {
+    fn import(&mut self, (key, sums): Self::Row, _tick: Tick, _out: &mut Out<K, Lanes<i64>>) {
         let kept = self.half_lives.len();
         let sums: Vec<Sum> = sums.into_iter().filter(|sum| usize::from(sum.which) < kept).collect();
         self.add(Hint::NONE, &key, &sums);

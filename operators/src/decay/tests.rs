@@ -13,6 +13,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::lanes::by_lane;
 use crate::testing::{Build, Drive, Snapshot, Updates};
 
 /// A key of the tests; its phase is decided by the whole key.
@@ -93,5 +94,5 @@ type Built = Arc<Build<(Key, u64), i64, DecayRow<Key>, (Key, u8), i64>>;
 /// The operator.
 fn decay(half_lives: &HalfLives) -> Built {
     let half_lives = half_lives.clone();
-    Arc::new(move |input, wiring| input.decay(half_lives.clone(), wiring, |key| *key))
+    Arc::new(move |input, wiring| by_lane(input.decay(half_lives.clone(), wiring, |key| *key)))
 }

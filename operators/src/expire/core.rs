@@ -6,7 +6,7 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
-use differential_dataflow::{ExchangeData, difference::Abelian};
+use differential_dataflow::{ExchangeData, difference::{Abelian, IsZero}};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Tick,
+    lanes::Lanes,
     shell::{Core, Out},
     table::{Hint, Idle, Slot, Table},
 };
@@ -241,11 +242,11 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
 impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R> {
     type In = (K, u64);
     type InDiff = R;
-    type Out = (K, u8);
-    type OutDiff = R;
+    type Out = K;
+    type OutDiff = Lanes<R>;
     type Row = ExpireRow<K, R>;
 
-    fn advance(&mut self, tick: Tick, _out: &mut Out<(K, u8), R>) {
+    fn advance(&mut self, tick: Tick, _out: &mut Out<K, Lanes<R>>) {
         let before = self.now;
         self.now = before.max(tick);
         for level in 0..self.levels.len() {
@@ -262,28 +263,25 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
         }
     }
 
-    fn absorb(&mut self, data: (K, u64), _tick: Tick, diff: R, _out: &mut Out<(K, u8), R>) {
+    fn absorb(&mut self, data: (K, u64), _tick: Tick, diff: R, _out: &mut Out<K, Lanes<R>>) {
         self.take(Hint::NONE, data, diff);
     }
 
-    fn absorb_all(&mut self, updates: &mut Vec<((K, u64), R)>, _tick: Tick, _out: &mut Out<(K, u8), R>) {
+    fn absorb_all(&mut self, updates: &mut Vec<((K, u64), R)>, _tick: Tick, _out: &mut Out<K, Lanes<R>>) {
         let hints = self.keys.look_ahead(updates.iter().map(|((key, _), _)| key), |known| known.until);
         for ((data, diff), hint) in updates.drain(..).zip(hints) {
             self.take(hint, data, diff);
         }
     }
 
-    fn settle(&mut self, tick: Tick, out: &mut Out<(K, u8), R>) {
+    fn settle(&mut self, tick: Tick, out: &mut Out<K, Lanes<R>>) {
         let slots = std::mem::take(&mut self.changes.slots);
         let mut sums = self.changes.sums.drain(..);
         for slot in &slots {
             let (key, known) = self.keys.get_mut(*slot);
             known.change = None;
-            for (window, sum) in sums.by_ref().take(self.changes.windows).enumerate() {
-                if !sum.is_zero() {
-                    out.push(((key.clone(), window as u8), tick, sum));
-                }
-            }
+            let lanes = Lanes::of(sums.by_ref().take(self.changes.windows));
+            out.extend((!lanes.is_zero()).then(|| (key.clone(), tick, lanes)));
         }
         drop(sums);
         slots.iter().for_each(|slot| self.forget_if_idle(*slot));
@@ -324,7 +322,7 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> Core for ExpireCore<K, R
     }
 
     /// Rows come back as they were; what they add to each window is emitted at `tick`.
-    fn import(&mut self, (key, row): Self::Row, _tick: Tick, _out: &mut Out<(K, u8), R>) {
+    fn import(&mut self, (key, row): Self::Row, _tick: Tick, _out: &mut Out<K, Lanes<R>>) {
         let phase_us = (self.phase_of)(&key);
         let slot = self.keys.find_or_insert(&key, Known::default);
         let finest = usize::from(row.level).min(self.levels.len() - 1);

@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use proptest::prelude::*;
 
 use super::*;
+use crate::lanes::by_lane;
 use crate::testing::{Build, Drive, Snapshot, Updates, add};
 
 /// A key of the tests; its phase is decided by the whole key unless a test says otherwise.
@@ -96,7 +97,7 @@ fn expire(windows: &Windows) -> Built {
 /// The operator, with phases by `phase_key`.
 fn expire_by(windows: &Windows, phase_key: fn(Key) -> Key) -> Built {
     let windows = windows.clone();
-    Arc::new(move |input, wiring| input.expire(windows.clone(), wiring, move |key| phase_key(*key)))
+    Arc::new(move |input, wiring| by_lane(input.expire(windows.clone(), wiring, move |key| phase_key(*key))))
 }
 
 impl History {

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use proptest::prelude::*;
 
 use super::*;
+use crate::lanes::by_lane;
 use crate::{
     expire::{Expire, Phase, Windows},
     shell::EXPORT_SLICE_ROWS,
@@ -164,7 +165,7 @@ fn counted(windows: &Windows) -> Arc<Build<(Key, u64), isize, Row, (Key, u8), is
         let scope = input.scope();
         let latest = input.latest(windows.horizon_us(), wiring, |key| key / 2);
         let pairs = latest.map(|(key, at)| (key / 2, at));
-        pairs.expire(windows.clone(), Wiring::fresh("Windows", scope), |pair| *pair)
+        by_lane(pairs.expire(windows.clone(), Wiring::fresh("Windows", scope), |pair| *pair))
     })
 }
 

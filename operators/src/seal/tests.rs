@@ -1,5 +1,7 @@
 //! Sealed batches against a plain accumulation.
 
+mod placed;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

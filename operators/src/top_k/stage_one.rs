@@ -4,21 +4,27 @@
 
 use std::hash::Hash;
 
-use differential_dataflow::ExchangeData;
+use differential_dataflow::{ExchangeData, difference::{IsZero, Semigroup}};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::{Ranking, TopKOptions, TopKRow, by_rank, list::List, tree::OUT};
+use super::{
+    Ranking, TopKOptions, TopKRow, by_rank,
+    groups::{Groups, Seat, Settled},
+    tree::OUT,
+};
 use crate::{
     Tick, differences,
+    lanes::{Lanes, MAX_LANES},
     shell::{Core, Out},
     table::{Hint, Idle, Slot, Table},
 };
 
-/// One of the three kinds of input; its difference says how often, or how much.
+/// One of the three kinds of input. The difference of scores says how much in each lane; that of places
+/// and gates says how often, in lane 0.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Feed<M, A, B, P> {
-    /// The difference is added to the member's score on this axis.
+    /// The difference is added to the member's scores on this axis.
     Score((M, A)),
     /// The member stands at this place.
     Place(M, B),
@@ -40,20 +46,20 @@ impl<M, A, B, P> Feed<M, A, B, P> {
     }
 }
 
-/// A member's score on one axis, and its leaf in every group of that axis.
+/// A member's scores on one axis, and its leaf in every group of that axis.
 #[derive(Clone)]
 struct Cell {
-    score: i64,
+    scores: Lanes<i64>,
     member: Slot,
     is_open: bool,
-    /// Group, and leaf within it. Mostly the group of all members, and that of one place.
+    /// Group, and leaf within its lists. Mostly the group of all members, and that of one place.
     leaves: SmallVec<[(Slot, u32); 2]>,
 }
 
 impl Cell {
-    /// The score by which it stands in its groups.
-    fn ranked(&self) -> i64 {
-        if self.is_open { self.score.max(OUT) } else { OUT }
+    /// The score by which it stands in the lists of a lane.
+    fn ranked(&self, lane: u8) -> i64 {
+        if self.is_open { self.scores.get(lane).map_or(OUT, |score| *score.max(&OUT)) } else { OUT }
     }
 }
 
@@ -70,37 +76,6 @@ struct Member<B, P> {
     is_regated: bool,
 }
 
-/// A member in a list, with the payload of its gate at hand. A list orders it by the member alone.
-#[derive(Clone)]
-struct Seat<M, P> {
-    member: M,
-    open: Option<P>,
-}
-
-impl<M: Ord, P> Ord for Seat<M, P> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.member.cmp(&other.member)
-    }
-}
-impl<M: Ord, P> PartialOrd for Seat<M, P> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl<M: Eq, P> PartialEq for Seat<M, P> {
-    fn eq(&self, other: &Self) -> bool {
-        self.member == other.member
-    }
-}
-impl<M: Eq, P> Eq for Seat<M, P> {}
-
-/// The candidates that were emitted for a group.
-#[derive(Clone)]
-struct Group<M, P> {
-    emitted: Ranking<M, P>,
-    touched: bool,
-}
-
 /// Stage 1 without a dataflow.
 pub struct StageOne<M, A, B, P> {
     options: TopKOptions<M, A, B, P>,
@@ -108,12 +83,10 @@ pub struct StageOne<M, A, B, P> {
     /// Cells without a score.
     idle: Idle,
     members: Table<M, Member<B, P>>,
-    groups: Table<(A, B), Group<M, P>>,
-    /// The order of each group, by the group's slot.
-    lists: Vec<List<Seat<M, P>>>,
-    /// Members whose gates changed in this tick, and groups whose candidates may be others.
+    groups: Table<(A, B), ()>,
+    lists: Groups<M, P>,
+    /// Members whose gates changed in this tick.
     regated: Vec<Slot>,
-    touched: Vec<Slot>,
     /// True where no other worker has members: whole lists go out, and not what changes in them.
     is_alone: bool,
 }
@@ -128,12 +101,13 @@ where
     /// A stage without members.
     ///
     /// # Panics
-    /// Where lists are to have no member at all.
+    /// Where lists are to have no member at all, or there are no lanes, or more than [`MAX_LANES`].
     pub fn new(options: TopKOptions<M, A, B, P>, is_alone: bool) -> Self {
         assert!(options.k > 0, "a list has room for a member");
+        assert!((1..=MAX_LANES).contains(&options.lanes), "there are lanes, and a byte counts them");
         let (cells, members, groups) = (Table::default(), Table::default(), Table::default());
-        let (idle, lists, regated, touched) = (Idle::default(), Vec::new(), Vec::new(), Vec::new());
-        StageOne { options, cells, idle, members, groups, lists, regated, touched, is_alone }
+        let (idle, lists, regated) = (Idle::default(), Groups::new(options.k, options.lanes), Vec::new());
+        StageOne { options, cells, idle, members, groups, lists, regated, is_alone }
     }
 
     /// How many cells, members and groups are held.
@@ -150,36 +124,32 @@ where
     }
 
     fn group(&mut self, group: &(A, B)) -> Slot {
-        let slot = self.groups.find_or_insert(group, || Group { emitted: Ranking::default(), touched: false });
-        if self.lists.len() <= slot as usize {
-            self.lists.push(List::new(self.options.k));
-        }
+        let slot = self.groups.find_or_insert(group, || ());
+        self.lists.make_room(slot);
         slot
     }
 
     /// Takes one update; `hint` is of its cell, or its member.
-    fn take(&mut self, hint: Hint, feed: Feed<M, A, B, P>, diff: i64) {
+    fn take(&mut self, hint: Hint, feed: Feed<M, A, B, P>, diff: &Lanes<i64>) {
+        let times = diff.get(0).copied().unwrap_or(0);
         match feed {
-            Feed::Score(key) => self.add_score(hint, key, diff),
-            Feed::Place(member, place) => self.place(hint, &member, place, diff),
-            Feed::Gate(member, gate) => self.gate(hint, &member, gate, diff),
+            Feed::Score(key) => self.add_scores(hint, &key, diff),
+            Feed::Place(member, place) => self.place(hint, &member, place, times),
+            Feed::Gate(member, gate) => self.gate(hint, &member, gate, times),
         }
     }
 
-    fn add_score(&mut self, hint: Hint, key: (M, A), diff: i64) {
-        let cell = self.cells.find_near(hint, &key).unwrap_or_else(|| self.new_cell(&key));
+    fn add_scores(&mut self, hint: Hint, key: &(M, A), diff: &Lanes<i64>) {
+        let cell = self.cells.find_near(hint, key).unwrap_or_else(|| self.new_cell(key));
         let state = self.cells.get_mut(cell).1;
-        let before = state.ranked();
-        state.score += diff;
-        let (score, is_idle) = (state.ranked(), state.score == 0);
-        if score != before {
-            for (group, leaf) in &state.leaves {
-                if self.lists[*group as usize].set(*leaf, score) {
-                    touch(&mut self.groups, &mut self.touched, *group);
-                }
+        state.scores.plus_equals(diff);
+        if state.is_open {
+            for (lane, _) in diff.iter() {
+                let score = state.ranked(lane);
+                state.leaves.iter().for_each(|(group, leaf)| self.lists.set(*group, lane, *leaf, score));
             }
         }
-        if is_idle {
+        if state.scores.is_zero() {
             self.idle.add(cell);
         }
     }
@@ -190,7 +160,7 @@ where
         let placed = state.places.iter().filter(|(_, count)| *count > 0).map(|(place, _)| place);
         let places: Vec<B> = self.options.everywhere.iter().chain(placed).cloned().collect();
         let is_open = state.open.is_some();
-        let fresh = || Cell { score: 0, member, is_open, leaves: SmallVec::new() };
+        let fresh = || Cell { scores: Lanes::default(), member, is_open, leaves: SmallVec::new() };
         let cell = self.cells.find_or_insert(key, fresh);
         self.members.get_mut(member).1.cells.push(cell);
         for place in places {
@@ -209,10 +179,10 @@ where
         let state = self.cells.get_mut(cell).1;
         let tie = (self.options.tie)(&member);
         let open = self.members.get(state.member).1.open.clone();
-        let leaf = self.lists[group as usize].add(Seat { member, open }, tie);
+        let leaf = self.lists.add(group, &Seat { member, open }, tie);
         state.leaves.push((group, leaf));
-        if self.lists[group as usize].set(leaf, state.ranked()) {
-            touch(&mut self.groups, &mut self.touched, group);
+        for (lane, _) in state.scores.iter() {
+            self.lists.set(group, lane, leaf, state.ranked(lane));
         }
     }
 
@@ -223,19 +193,15 @@ where
         let state = self.cells.get_mut(cell).1;
         let Some(at) = state.leaves.iter().position(|(other, _)| *other == group) else { return };
         let (_, leaf) = state.leaves.swap_remove(at);
-        if self.lists[group as usize].remove(leaf) {
-            touch(&mut self.groups, &mut self.touched, group);
-        }
-        self.drop_if_empty(group);
+        self.lists.remove(group, leaf);
+        self.drop_if_unused(group);
     }
 
     fn remove_cell(&mut self, cell: Slot) {
         let (_, state) = self.cells.remove(cell);
         for (group, leaf) in state.leaves {
-            if self.lists[group as usize].remove(leaf) {
-                touch(&mut self.groups, &mut self.touched, group);
-            }
-            self.drop_if_empty(group);
+            self.lists.remove(group, leaf);
+            self.drop_if_unused(group);
         }
         let member = self.members.get_mut(state.member).1;
         member.cells.retain(|other| *other != cell);
@@ -244,11 +210,10 @@ where
 
     /// A group that nobody is in and nothing was emitted for needs no slot. One that still has
     /// candidates out goes when its tick is settled.
-    fn drop_if_empty(&mut self, group: Slot) {
-        let state = self.groups.get(group).1;
-        if self.lists[group as usize].is_empty() && state.emitted.is_empty() && !state.touched {
+    fn drop_if_unused(&mut self, group: Slot) {
+        if self.groups.is_live(group) && self.lists.is_unused(group) {
             self.groups.remove(group);
-            self.lists[group as usize] = List::new(self.options.k);
+            self.lists.clear(group);
         }
     }
 
@@ -309,13 +274,8 @@ where
             for cell in &state.cells {
                 let cell = self.cells.get_mut(*cell).1;
                 cell.is_open = open.is_some();
-                let score = cell.ranked();
                 for (group, leaf) in &cell.leaves {
-                    let list = &mut self.lists[*group as usize];
-                    list.change_member(*leaf, |seat| seat.open.clone_from(&open));
-                    if list.set(*leaf, score) || list.is_listed(*leaf) {
-                        touch(&mut self.groups, &mut self.touched, *group);
-                    }
+                    self.lists.regate(*group, *leaf, &open, |lane| cell.ranked(lane));
                 }
             }
         }
@@ -325,29 +285,10 @@ where
     /// Forgets the cells that have been without a score for longest.
     fn forget_idle(&mut self) {
         while let Some(cell) = self.idle.pop(self.cells.len()) {
-            if self.cells.peek(cell).is_some_and(|cell| cell.score == 0) {
+            if self.cells.peek(cell).is_some_and(|cell| cell.scores.is_zero()) {
                 self.remove_cell(cell);
             }
         }
-    }
-
-    /// The candidates of a group as they are now.
-    fn candidates(&self, group: Slot) -> Ranking<M, P> {
-        let ranked = |(seat, score): (&Seat<M, P>, i64)| {
-            (seat.member.clone(), score, seat.open.clone().expect("a listed member is open"))
-        };
-        self.lists[group as usize].first().map(ranked).collect()
-    }
-}
-
-fn touch<A, B, M, P>(groups: &mut Table<(A, B), Group<M, P>>, touched: &mut Vec<Slot>, group: Slot)
-where
-    (A, B): Hash + Eq + Clone,
-    Group<M, P>: Clone,
-{
-    let state = groups.get_mut(group).1;
-    if !std::mem::replace(&mut state.touched, true) {
-        touched.push(group);
     }
 }
 
@@ -359,21 +300,21 @@ where
     P: ExchangeData + Sync,
 {
     type In = Feed<M, A, B, P>;
-    type InDiff = i64;
-    type Out = ((A, B), Ranking<M, P>);
+    type InDiff = Lanes<i64>;
+    type Out = ((A, B, u8), Ranking<M, P>);
     type OutDiff = isize;
     type Row = TopKRow<M, A, B, P>;
 
     fn advance(&mut self, _tick: Tick, _out: &mut Out<Self::Out, isize>) {}
 
-    fn absorb(&mut self, feed: Self::In, _tick: Tick, diff: i64, _out: &mut Out<Self::Out, isize>) {
-        self.take(Hint::NONE, feed, diff);
+    fn absorb(&mut self, feed: Self::In, _tick: Tick, diff: Lanes<i64>, _out: &mut Out<Self::Out, isize>) {
+        self.take(Hint::NONE, feed, &diff);
     }
 
-    fn absorb_all(&mut self, updates: &mut Vec<(Self::In, i64)>, _tick: Tick, _out: &mut Out<Self::Out, isize>) {
+    fn absorb_all(&mut self, updates: &mut Vec<(Self::In, Lanes<i64>)>, _tick: Tick, _out: &mut Out<Self::Out, isize>) {
         let scored = updates.iter().filter_map(|(feed, _)| feed.cell());
         let others = updates.iter().filter(|(feed, _)| feed.cell().is_none()).map(|(feed, _)| feed.member());
-        let peek = |(group, leaf): &(Slot, u32)| self.lists[*group as usize].peek(*leaf);
+        let peek = |(group, leaf): &(Slot, u32)| self.lists.peek(*group, 0, *leaf);
         let leaves = |cell: &Cell| match cell.is_open {
             true => cell.leaves.iter().fold(0, |read, leaf| read ^ peek(leaf)),
             false => 0,
@@ -382,7 +323,7 @@ where
         let mut members = self.members.look_ahead(others, |member| member.cells.len() as u64).into_iter();
         for (feed, diff) in updates.drain(..) {
             let hint = if feed.cell().is_some() { cells.next() } else { members.next() };
-            self.take(hint.unwrap_or(Hint::NONE), feed, diff);
+            self.take(hint.unwrap_or(Hint::NONE), feed, &diff);
         }
     }
 
@@ -391,24 +332,24 @@ where
             self.regate(member);
         }
         self.forget_idle();
-        for group in std::mem::take(&mut self.touched) {
-            let now = self.candidates(group);
-            let (key, state) = self.groups.get_mut(group);
-            state.touched = false;
-            if state.emitted != now {
-                let before = std::mem::replace(&mut state.emitted, now);
-                let (gone, new) = match self.is_alone {
-                    true => (before, Ranking::clone(&state.emitted)),
-                    false => {
-                        let (gone, new) = differences(&before, &state.emitted, by_rank);
-                        (gone.into(), new.into())
-                    }
-                };
-                out.extend((!gone.is_empty()).then(|| ((key.clone(), gone), tick, -1)));
-                out.extend((!new.is_empty()).then(|| ((key.clone(), new), tick, 1)));
+        let settled = self.lists.settle();
+        for Settled { group, lane, before, now } in &settled {
+            if before == now {
+                continue;
             }
-            self.drop_if_empty(group);
+            let (axis, place) = self.groups.get(*group).0;
+            let key = (axis.clone(), place.clone(), *lane);
+            let (gone, new) = match self.is_alone {
+                true => (Ranking::clone(before), Ranking::clone(now)),
+                false => {
+                    let (gone, new) = differences(before, now, by_rank);
+                    (gone.into(), new.into())
+                }
+            };
+            out.extend((!gone.is_empty()).then(|| (((key.clone()), gone), tick, -1)));
+            out.extend((!new.is_empty()).then(|| ((key, new), tick, 1)));
         }
+        settled.iter().for_each(|settled| self.drop_if_unused(settled.group));
     }
 
     /// Groups are not exported: they follow from members and scores.
@@ -420,15 +361,16 @@ where
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
         if !self
             .cells
-            .export_slice(max_rows, out, |key, cell| (cell.score != 0).then(|| (Feed::Score(key), cell.score)))
+            .export_slice(max_rows, out, |key, cell| (!cell.scores.is_zero()).then(|| (Feed::Score(key), cell.scores)))
         {
             return false;
         }
         let mut members = Vec::new();
         let done = self.members.export_slice(max_rows, &mut members, |member, state| Some((member, state)));
         for (member, state) in members {
-            out.extend(state.places.into_iter().map(|(place, count)| (Feed::Place(member.clone(), place), count)));
-            out.extend(state.gates.into_iter().map(|(gate, count)| (Feed::Gate(member.clone(), gate), count)));
+            let places = state.places.into_iter().map(|(place, count)| (Feed::Place(member.clone(), place), count));
+            let gates = state.gates.into_iter().map(|(gate, count)| (Feed::Gate(member.clone(), gate), count));
+            out.extend(places.chain(gates).map(|(feed, count)| (feed, Lanes::one(0, count))));
         }
         done
     }

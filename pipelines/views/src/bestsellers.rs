@@ -13,6 +13,7 @@ use etalage_model::{Group, Key, Sym, Value, ViewValue};
 use etalage_operators::{
     Collection,
     inflow::Inflow,
+    lanes::Lanes,
     seal::seal_values,
     top_k::{Feed, Ranking, TopK, TopKOptions},
 };
@@ -21,7 +22,6 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     View,
-    lines::Cell,
     options::UnknownStock,
     oracle::{History, json},
     parts::{Parts, Published, Sealable},
@@ -46,6 +46,9 @@ pub const VIEW: View = View {
     build,
     oracle,
 };
+
+/// Whose sets there are: event part, item part, and window or half-life.
+pub(crate) type Set = (Part, Part, u8);
 
 /// Items with score and what is available of each.
 pub(crate) type Items = Ranking<Sym, Option<i64>>;
@@ -75,9 +78,6 @@ fn entries<S: Serializer>(items: &Items, serializer: S) -> Result<S::Ok, S::Erro
     serializer.collect_seq(items.iter().map(entry))
 }
 
-/// An event part and a window or half-life: what a set's scores are added up by.
-pub(crate) type Axis = (Part, u8);
-
 /// The items of a published set, in its order.
 pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
     value.as_any().downcast_ref::<Row>().into_iter().flat_map(|row| row.items.iter().map(|(item_id, ..)| *item_id))
@@ -85,9 +85,9 @@ pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Rc::clone(&parts.options);
-    let scores = parts.scores(|Cell { item, part }, window| Feed::Score((*item, (*part, window))));
-    let sets = sets(parts, scores, "Bestsellers");
-    let publish = move |((part, window), place): (Axis, Part), list: Option<Items>| {
+    let scores = parts.scores(|cell| Feed::Score((*cell).into()));
+    let sets = sets(parts, scores, options.windows.len(), "Bestsellers");
+    let publish = move |(part, place, window): Set, list: Option<Items>| {
         let scope = options.scopes.scope(&part, &place).expect("a group is a scope");
         let value = list.map(|items| Arc::new(Row { items }) as Value);
         (Key::new(&[scope, options.label(window)]), value)
@@ -95,28 +95,31 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     Box::new(Published { sealing: seal_values(sets, NAME, |group| *group), publish: Box::new(publish) })
 }
 
-/// The first K sellable items of each scope by `scores`, which must be of items by [`Axis`].
+/// The first K sellable items of each scope by `scores`, which must be of items by event part, in so many
+/// lanes.
 pub(crate) fn sets<'scope>(
     parts: &Parts<'scope>,
-    scores: Inflow<'scope, Feed<Sym, Axis, Part, Option<i64>>, i64>,
+    scores: Inflow<'scope, Feed<Sym, Part, Part, Option<i64>>, Lanes<i64>>,
+    lanes: usize,
     name: &'static str,
-) -> Collection<'scope, ((Axis, Part), Items)> {
+) -> Collection<'scope, (Set, Items)> {
     let options = &parts.options;
     let scopes = options.scopes.clone();
     let top_k = TopKOptions {
         k: options.k,
+        lanes,
         everywhere: vec![no_part()],
-        is_group: Rc::new(move |(part, _): &Axis, place: &Part| scopes.is_scope(part, place)),
+        is_group: Rc::new(move |part: &Part, place: &Part| scopes.is_scope(part, place)),
         without_gate: options.without_gate(),
         tie: |item: &Sym| item.prefix(),
     };
     let places = options
         .scopes
         .has_item_parts()
-        .then(|| Inflow::of(parts.places(), |(item, place), diff: &isize| (Feed::Place(*item, *place), *diff as i64)));
+        .then(|| Inflow::of(parts.places(), |(item, place), diff: &isize| (Feed::Place(*item, *place), Lanes::one(0, *diff as i64))));
     let ungated = options.ungated;
     let gates = Inflow::of(parts.stock(), move |(item, stock), diff: &isize| {
-        (Feed::Gate(*item, (stock.sellable || ungated).then_some(stock.available)), *diff as i64)
+        (Feed::Gate(*item, (stock.sellable || ungated).then_some(stock.available)), Lanes::one(0, *diff as i64))
     });
     let feed = places.into_iter().fold(scores.and(gates), Inflow::and);
     feed.top_k(top_k, parts.wiring(name))

@@ -14,6 +14,12 @@ pub struct Cell {
     pub part: Part,
 }
 
+impl From<Cell> for (Sym, Part) {
+    fn from(cell: Cell) -> (Sym, Part) {
+        (cell.item, cell.part)
+    }
+}
+
 /// A transaction, by a hash of its id.
 pub type Transaction = u128;
 

@@ -6,18 +6,25 @@ use std::{
     sync::Arc,
 };
 
-use differential_dataflow::{AsCollection, ExchangeData, VecCollection, difference::Abelian};
+use differential_dataflow::{
+    AsCollection, ExchangeData, VecCollection,
+    difference::{Abelian, Semigroup},
+};
 use etalage_model::{CatalogueEntry, Group, Key, Record, Sym, Tick, Value};
 use etalage_operators::{
     Collection,
     decay::Decay,
     expire::Expire,
     inflow::Inflow,
+    lanes::Lanes,
     latest::Latest,
-    seal::{Seal, Sealing},
+    seal::{Publish, Seal, Sealing, seal_placed},
     shell::{Steps, Wiring},
 };
-use timely::dataflow::{Scope, Stream, operators::vec::Map};
+use timely::dataflow::{
+    Scope, Stream,
+    operators::{generic::operator, vec::Map},
+};
 
 use crate::{
     attributes,
@@ -25,15 +32,15 @@ use crate::{
     measures::{Sum, Weighed},
     options::ShopOptions,
     people::People,
-    scope::Part,
+    scope::{Part, no_part},
     sellable::{self, ItemAt, Stock},
 };
 
 /// The dataflow's input: records that arrived together.
 pub type Batch = Arc<Vec<Record>>;
 
-/// Sums per cell and window.
-pub type Windowed<'scope, R> = Collection<'scope, (Cell, u8), R>;
+/// Sums per cell, by window or half-life.
+pub type InLanes<'scope, R> = Collection<'scope, Cell, Lanes<R>>;
 
 /// The shared parts of a group's views in one dataflow.
 pub struct Parts<'scope> {
@@ -44,8 +51,8 @@ pub struct Parts<'scope> {
     batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
     purchases: OnceCell<Collection<'scope, ((Cell, Transaction), u64)>>,
     orders: OnceCell<Collection<'scope, ((Cell, Transaction), u64)>>,
-    windowed: OnceCell<Windowed<'scope, Sum>>,
-    trends: OnceCell<Windowed<'scope, i64>>,
+    windowed: OnceCell<InLanes<'scope, Sum>>,
+    trends: OnceCell<InLanes<'scope, i64>>,
     catalogue: OnceCell<Collection<'scope, (Sym, CatalogueEntry)>>,
     places: OnceCell<Collection<'scope, (Sym, Part)>>,
     units: OnceCell<Collection<'scope, (ItemAt, i64)>>,
@@ -159,33 +166,72 @@ impl<'scope> Parts<'scope> {
     }
 
     /// All measures per cell and window.
-    pub fn windowed(&self) -> Windowed<'scope, Sum> {
+    pub fn windowed(&self) -> InLanes<'scope, Sum> {
         self.windowed.get_or_init(|| self.expire("Windows by item")).clone()
     }
 
-    /// What `take` makes of each item's score by part and window. The scores are those of all measures
-    /// where another view keeps them anyway, else of windows over scores alone, which are a sixth of
-    /// the size.
-    pub fn scores<D: 'static>(&self, take: impl Fn(&Cell, u8) -> D + 'static) -> Inflow<'scope, D, i64> {
+    /// What `take` makes of each item's scores by part. The scores are those of all measures where
+    /// another view keeps them anyway, else of windows over scores alone, which are smaller.
+    pub fn scores<D: 'static>(&self, take: impl Fn(&Cell) -> D + 'static) -> Inflow<'scope, D, Lanes<i64>> {
         if !self.options.is_on(crate::popularity::NAME) {
-            return Inflow::of(self.expire("Scores by item"), move |(cell, window), score| {
-                (take(cell, *window), *score)
-            });
+            return Inflow::of(self.expire("Scores by item"), move |cell, scores: &Lanes<i64>| (take(cell), scores.clone()));
         }
         let weights = self.options.weights;
-        Inflow::of(self.windowed(), move |(cell, window), Sum(measures)| (take(cell, *window), weights.score(measures)))
+        Inflow::of(self.windowed(), move |cell, sums: &Lanes<Sum>| {
+            (take(cell), sums.map(|sum| weights.score(&sum.measures())))
+        })
     }
 
-    fn expire<R: Weighed>(&self, name: &'static str) -> Windowed<'scope, R> {
+    fn expire<R: Weighed>(&self, name: &'static str) -> InLanes<'scope, R> {
         let windows = self.options.expiry(self.options.phase);
         self.counted().expire(windows, self.wiring(name), |cell: &Cell| cell.item)
     }
 
     /// The rank of each cell's score by half-life: the difference is the rank.
-    pub fn trends(&self) -> Windowed<'scope, i64> {
+    pub fn trends(&self) -> InLanes<'scope, i64> {
         let build =
             || self.counted().decay(self.options.decay(), self.wiring("Trends by item"), |cell: &Cell| cell.item);
         self.trends.get_or_init(build).clone()
+    }
+
+    /// Seals what there is of each cell in all scopes of its item: keys are (scope, label, item).
+    pub fn by_scope<R: ExchangeData + Semigroup>(
+        &self,
+        amounts: InLanes<'scope, R>,
+        view: &str,
+        label: impl Fn(u8) -> Sym + 'static,
+        value: impl Fn(u8, &R) -> Value + 'static,
+    ) -> Box<dyn Sealable<'scope> + 'scope> {
+        let scopes = self.options.scopes.clone();
+        let key = move |item: &Sym, part: &Part, place: &Part, lane| {
+            scopes.scope(part, place).map(|scope| Key::new(&[scope, label(lane), *item]))
+        };
+        let publish = Publish { everywhere: no_part(), key: Box::new(key), value: Box::new(value) };
+        let sealing = seal_placed(amounts, self.places_in_scopes(), view, publish);
+        Box::new(Published { sealing, publish: Box::new(|key, value| (key, value)) })
+    }
+
+    /// Seals what there is of each scope: keys are (scope, window).
+    pub fn by_window<R: ExchangeData + Semigroup>(
+        &self,
+        amounts: Collection<'scope, Sym, Lanes<R>>,
+        view: &str,
+        value: impl Fn(&R) -> Value + 'static,
+    ) -> Box<dyn Sealable<'scope> + 'scope> {
+        let options = Rc::clone(&self.options);
+        let publish = Publish {
+            everywhere: (),
+            key: Box::new(move |scope: &Sym, _: &(), _: &(), window| Some(Key::new(&[*scope, options.label(window)]))),
+            value: Box::new(move |_, amount: &R| value(amount)),
+        };
+        let nowhere = operator::empty(self.scope()).as_collection();
+        let sealing = seal_placed(amounts.map(|scope| (scope, ())), nowhere, view, publish);
+        Box::new(Published { sealing, publish: Box::new(|key, value| (key, value)) })
+    }
+
+    /// The places of items, if some scope has an item half.
+    fn places_in_scopes(&self) -> Collection<'scope, (Sym, Part)> {
+        if self.options.scopes.has_item_parts() { self.places() } else { operator::empty(self.scope()).as_collection() }
     }
 
     /// The catalogue entry in force of each item.

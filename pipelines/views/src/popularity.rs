@@ -10,24 +10,17 @@
 
 use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
-use differential_dataflow::{
-    ExchangeData,
-    difference::{Abelian, Multiply},
-};
 use etalage_model::{Group, Key, Measures, Sym, Value};
-use etalage_operators::{Collection, join_small::join_small, seal::seal_sums};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
     View,
-    lines::Cell,
     measures::Sum,
     options::ShopOptions,
     oracle::{self, History, json},
-    parts::{Parts, Published, Sealable, Windowed},
+    parts::{Parts, Sealable},
     row_schema,
-    scope::no_part,
     totals::published_micros,
 };
 
@@ -79,37 +72,9 @@ fn row(measures: &Measures, options: &ShopOptions) -> Row {
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Rc::clone(&parts.options);
-    let rows = scoped(parts, parts.windowed(), "Popularity by scope");
-    let publish = move |(scope, window, item): (Sym, u8, Sym), sum: Option<Sum>| {
-        let value = sum.map(|Sum(measures)| Arc::new(row(&measures, &options)) as Value);
-        (Key::new(&[scope, options.label(window), item]), value)
-    };
-    Box::new(Published { sealing: seal_sums(rows, NAME, |(_, _, item)| *item), publish: Box::new(publish) })
-}
-
-/// What was counted per (scope, window, item): under event parts as it is, under item parts by a join
-/// with the places of the item, by an operator called `name`.
-pub(crate) fn scoped<'scope, R>(
-    parts: &Parts<'scope>,
-    windowed: Windowed<'scope, R>,
-    name: &'static str,
-) -> Collection<'scope, (Sym, u8, Sym), R>
-where
-    R: ExchangeData + Abelian + Multiply<isize, Output = R>,
-{
-    let scopes = parts.options.scopes.clone();
-    let alone = windowed.clone().flat_map({
-        let scopes = scopes.clone();
-        move |(cell, window)| scopes.scope(&cell.part, &no_part()).map(|scope| (scope, window, cell.item))
-    });
-    if !scopes.has_item_parts() {
-        return alone;
-    }
-    let by_item = windowed.map(|(Cell { item, part }, window)| (item, (part, window)));
-    let placed = join_small(by_item, parts.places(), parts.wiring(name), move |item, (part, window), place| {
-        scopes.scope(part, place).map(|scope| (scope, *window, *item))
-    });
-    alone.concat(placed)
+    let labels = Rc::clone(&options);
+    let value = move |_, sum: &Sum| Arc::new(row(&sum.measures(), &options)) as Value;
+    parts.by_scope(parts.windowed(), NAME, move |window| labels.label(window), value)
 }
 
 /// The rows of every (scope, window, item), plainly: used by the oracles of this view and of sets.

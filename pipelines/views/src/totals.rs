@@ -16,20 +16,20 @@
 //! ```
 
 use std::{
-    collections::BTreeMap,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet, HashMap},
     rc::Rc,
     sync::Arc,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use differential_dataflow::AsCollection;
+use differential_dataflow::{AsCollection, difference::Semigroup};
 use etalage_model::{Group, Key, Measures, Sym, Value};
 use etalage_operators::{
     Collection,
     expire::{Expire, Phase, Windows},
+    join_small::join_small,
     latest::Latest,
-    seal::seal_sums,
+    table::Mix,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -41,7 +41,7 @@ use crate::{
     measures::Sum,
     options::ShopOptions,
     oracle::{self, History, json},
-    parts::{Parts, Published, Sealable},
+    parts::{Parts, Sealable},
     row_schema,
     scope::no_part,
 };
@@ -109,8 +109,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Rc::clone(&parts.options);
     let windows = options.expiry(Phase::Aligned);
     let horizon_us = windows.horizon_us();
-    let names = ["Purchases by item", "Purchases by item", "Places for purchases"];
-    let sold = scoped(parts, parts.purchases(), names);
+    let sold = scoped(parts, parts.purchases(), "Purchases by scope");
     let orders = sold.clone().map(|(scope, order, _item, at)| ((scope, order), at)).latest(
         horizon_us,
         parts.wiring("Orders by scope"),
@@ -125,7 +124,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         move |scope: Sym, at, tick, diff: isize| {
             let mut times = Measures::default();
             times.combine(&measures, diff as i64);
-            ((scope, at), tick, Sum(times))
+            ((scope, at), tick, Sum::of(&times))
         }
     };
     let order = count(Measures { orders: 1, ..Default::default() });
@@ -137,14 +136,10 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         parts.wiring("Windows by scope"),
         |scope: &Sym| *scope,
     );
-    let publish = move |(scope, window): (Sym, u8), sum: Option<Sum>| {
-        let value = sum.map(|Sum(measures)| Arc::new(row(&measures, &options)) as Value);
-        (Key::new(&[scope, options.label(window)]), value)
-    };
-    Box::new(Published { sealing: seal_sums(rows, NAME, |(scope, _)| *scope), publish: Box::new(publish) })
+    parts.by_window(rows, NAME, move |sum| Arc::new(row(&sum.measures(), &options)) as Value)
 }
 
-/// The middle of the bucket is as good as any instant within it; its last one is always there.
+/// The last instant of the bucket: as good as any within it, and always there.
 fn bucketed(windows: &Windows, at: u64) -> u64 {
     windows.bucket_end(shortest(windows), 0, at) - 1
 }
@@ -154,49 +149,35 @@ fn shortest(windows: &Windows) -> usize {
     (0..windows.len()).min_by_key(|window| windows.bucket_us(*window)).unwrap_or(0)
 }
 
-/// A single window as long as the longest, to let go of what no window needs any more.
-fn longest(options: &ShopOptions) -> Windows {
-    let length_us = options.windows.iter().map(|window| window.length_us).max().unwrap_or(options.bucket_us);
-    Windows::new(
-        &[length_us + options.expiry(Phase::Aligned).coarsest_us()],
-        options.bucket_us,
-        u64::MAX,
-        Phase::Aligned,
-    )
-}
-
 /// What adds up, per scope and time.
 fn lines<'scope>(parts: &Parts<'scope>, windows: &Windows) -> Collection<'scope, (Sym, u64), Sum> {
-    let scopes = parts.options.scopes.clone();
-    let by_event = {
-        let scopes = scopes.clone();
-        parts.found(move |batch| {
-            let lines = crate::lines::lines(batch, &scopes, |measures| *measures);
-            let scoped = lines.into_iter().filter_map(|((cell, at), measures)| {
-                scopes.scope(&cell.part, &no_part()).map(|scope| ((scope, at), Sum(measures)))
-            });
-            scoped.collect()
-        })
-    };
-    if !scopes.has_item_parts() {
+    let (scopes, buckets) = (parts.options.scopes.clone(), windows.clone());
+    let by_event = parts.found(move |batch| {
+        let mut sums: HashMap<(Sym, u64), Sum, Mix> = HashMap::default();
+        for ((cell, at), sum) in crate::lines::lines(batch, &scopes, Sum::of) {
+            if let Some(scope) = scopes.scope(&cell.part, &no_part()) {
+                sums.entry((scope, bucketed(&buckets, at))).or_default().plus_equals(&sum);
+            }
+        }
+        sums.into_iter().collect()
+    });
+    if !parts.options.scopes.has_item_parts() {
         return by_event;
     }
-    let windows = windows.clone();
-    let by_item = {
-        let scopes = scopes.clone();
-        parts.found(move |batch| {
-            let lines = crate::lines::lines(batch, &scopes, |measures| Sum(*measures));
-            lines.into_iter().map(|((cell, at), sum)| (((cell, bucketed(&windows, at)), at), sum)).collect()
-        })
-    };
-    let live = by_item
-        .expire(longest(&parts.options), parts.wiring("Lines by item"), |(cell, _): &(Cell, u64)| cell.item)
-        .map(|((cell, at), _)| (cell.item, (cell.part, at)))
-        .arrange_by_key_named("Lines by item");
-    let places = parts.places().arrange_by_key_named("Places for totals");
-    let placed =
-        live.join_core(places, move |_item, (part, at), place| scopes.scope(part, place).map(|scope| (scope, *at)));
-    by_event.concat(placed)
+    let (scopes, buckets) = (parts.options.scopes.clone(), windows.clone());
+    let by_item = parts.found(move |batch| {
+        let lines = crate::lines::lines(batch, &scopes, Sum::of).into_iter();
+        lines.map(|((cell, at), sum)| ((cell.item, (cell.part, bucketed(&buckets, at))), sum)).collect()
+    });
+    let (scopes, horizon_us) = (parts.options.scopes.clone(), windows.horizon_us());
+    let by_place = join_small(
+        by_item,
+        parts.places(),
+        parts.wiring("Lines by scope"),
+        move |(_, at)| at + horizon_us,
+        move |_item, (part, at), place| scopes.scope(part, place).map(|scope| (scope, *at)),
+    );
+    by_event.concat(by_place)
 }
 
 /// What of `found` happened in which scope: (scope, by whom or what, item, at), as often as there are
@@ -204,7 +185,7 @@ fn lines<'scope>(parts: &Parts<'scope>, windows: &Windows) -> Collection<'scope,
 pub(crate) fn scoped<'scope>(
     parts: &Parts<'scope>,
     found: Collection<'scope, ((Cell, u128), u64)>,
-    [live, arranged, places]: [&'static str; 3],
+    name: &'static str,
 ) -> Collection<'scope, (Sym, u128, Sym, u64)> {
     let scopes = parts.options.scopes.clone();
     let alone = found.clone().flat_map({
@@ -215,15 +196,15 @@ pub(crate) fn scoped<'scope>(
         return alone;
     }
     let windows = parts.options.expiry(Phase::Aligned);
-    let live = found
-        .map(move |((cell, by), at)| ((cell, by, bucketed(&windows, at)), at))
-        .expire(longest(&parts.options), parts.wiring(live), |(cell, ..): &(Cell, u128, u64)| cell.item)
-        .map(|((cell, by, at), _)| (cell.item, (cell.part, by, at)))
-        .arrange_by_key_named(arranged);
-    let places = parts.places().arrange_by_key_named(places);
-    let placed = live.join_core(places, move |item, (part, by, at), place| {
-        scopes.scope(part, place).map(|scope| (scope, *by, *item, *at))
-    });
+    let horizon_us = windows.horizon_us();
+    let by_item = found.map(move |((cell, by), at)| (cell.item, (cell.part, by, bucketed(&windows, at))));
+    let placed = join_small(
+        by_item,
+        parts.places(),
+        parts.wiring(name),
+        move |(_, _, at)| at + horizon_us,
+        move |item, (part, by, at), place| scopes.scope(part, place).map(|scope| (scope, *by, *item, *at)),
+    );
     alone.concat(placed)
 }
 

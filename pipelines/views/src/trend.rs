@@ -14,18 +14,15 @@
 
 use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
-use differential_dataflow::AsCollection;
 use etalage_model::{Group, Key, Measures, Sym, Value};
-use etalage_operators::{decay::Sum, seal::seal_sums};
+use etalage_operators::decay::Sum;
 use schemars::JsonSchema;
 use serde::Serialize;
-use timely::dataflow::operators::vec::Map;
 
 use crate::{
     View,
     oracle::{self, History, json},
-    parts::{Parts, Published, Sealable},
-    popularity::scoped,
+    parts::{Parts, Sealable},
     row_schema,
 };
 
@@ -55,16 +52,12 @@ struct Row {
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Rc::clone(&parts.options);
-    // Joins count in `isize`, which has room for a rank wherever there are as many bits as in a tick.
-    let ranks = parts.trends().inner.map(|(key, tick, rank)| (key, tick, rank as isize)).as_collection();
-    let rows = scoped(parts, ranks, "Trends by scope");
     let half_lives = options.decay();
-    let publish = move |(scope, half_life, item): (Sym, u8, Sym), rank: Option<isize>| {
-        let one_at_us = |rank: isize| half_lives.one_at_us(usize::from(half_life), rank as i64);
-        let value = rank.map(|rank| Arc::new(Row { one_at_us: one_at_us(rank) }) as Value);
-        (Key::new(&[scope, options.half_life_label(half_life), item]), value)
+    let value = move |half_life: u8, rank: &i64| {
+        let one_at_us = half_lives.one_at_us(usize::from(half_life), *rank);
+        Arc::new(Row { one_at_us }) as Value
     };
-    Box::new(Published { sealing: seal_sums(rows, NAME, |(_, _, item)| *item), publish: Box::new(publish) })
+    parts.by_scope(parts.trends(), NAME, move |half_life| options.half_life_label(half_life), value)
 }
 
 /// The rank of every (scope, half-life, item) that has one, plainly: used by the oracles of this view and

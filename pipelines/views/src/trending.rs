@@ -10,18 +10,16 @@
 use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use etalage_model::{Group, Key, Sym, Value, ViewValue};
-use etalage_operators::{decay::HalfLives, inflow::Inflow, seal::seal_values, top_k::Feed};
+use etalage_operators::{decay::HalfLives, inflow::Inflow, lanes::Lanes, seal::seal_values, top_k::Feed};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
     View,
-    bestsellers::{Axis, Items, plain_sets, sets},
-    lines::Cell,
+    bestsellers::{Items, Set, plain_sets, sets},
     oracle::{History, json},
     parts::{Parts, Published, Sealable},
     row_schema,
-    scope::Part,
     trend::plain_ranks,
 };
 
@@ -71,11 +69,9 @@ pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let (options, half_lives) = (Rc::clone(&parts.options), parts.options.decay());
-    let ranks = Inflow::of(parts.trends(), |(Cell { item, part }, half_life), rank| {
-        (Feed::Score((*item, (*part, *half_life))), *rank)
-    });
-    let sets = sets(parts, ranks, "Trending");
-    let publish = move |((part, half_life), place): (Axis, Part), list: Option<Items>| {
+    let ranks = Inflow::of(parts.trends(), |cell, ranks: &Lanes<i64>| (Feed::Score((*cell).into()), ranks.clone()));
+    let sets = sets(parts, ranks, options.half_lives.len(), "Trending");
+    let publish = move |(part, place, half_life): Set, list: Option<Items>| {
         let scope = options.scopes.scope(&part, &place).expect("a group is a scope");
         let value = list.map(|items| Arc::new(row(&half_lives, half_life, &items)) as Value);
         (Key::new(&[scope, options.half_life_label(half_life)]), value)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{super::*, Change, EVERYWHERE, History, Listed, Lists, Member, Payload, top_k};
+use super::{super::*, Change, EVERYWHERE, History, Listed, Lists, Member, Payload, laned, top_k};
 use crate::{
     Tick,
     shell::Core,
@@ -175,14 +175,15 @@ fn stage() -> StageOne<Member, u8, u8, Payload> {
 fn apply(core: &mut StageOne<Member, u8, u8, Payload>, changes: &[(Change, Tick, i64)]) -> Vec<((u8, u8), Member)> {
     let mut out = Vec::new();
     for (change, tick, diff) in changes {
-        core.absorb(change.clone(), *tick, *diff, &mut out);
+        let (change, diff) = laned(change, *diff);
+        core.absorb(change, *tick, diff, &mut out);
     }
     core.settle(changes[0].1, &mut out);
     let mut rows: Vec<_> = out
         .into_iter()
-        .flat_map(|((group, candidates), _, diff)| {
+        .flat_map(|(((axis, place, _), candidates), _, diff)| {
             assert_eq!(diff, 1);
-            candidates.iter().map(|(member, _, _)| (group, *member)).collect::<Vec<_>>()
+            candidates.iter().map(|(member, _, _)| ((axis, place), *member)).collect::<Vec<_>>()
         })
         .collect();
     rows.sort();
@@ -205,7 +206,8 @@ fn a_member_of_whom_everything_was_taken_back_takes_no_room() {
     assert_eq!(core.held(), (1, 1, 2));
     let mut out = Vec::new();
     for (change, _, diff) in changes {
-        core.absorb(change, 2, -diff, &mut out);
+        let (change, diff) = laned(&change, -diff);
+        core.absorb(change, 2, diff, &mut out);
     }
     core.settle(2, &mut out);
     assert_eq!((out.len(), core.held()), (2, (0, 0, 0)));

@@ -47,8 +47,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         Told::Bought(cell, _, at) => Some((cell, at)),
         _ => None,
     });
-    let names = ["Buyers by item", "Buyers by scope of item"];
-    super::by_item(parts, latest, NAME, names, |buyers| Arc::new(Row { buyers }) as Value)
+    super::by_item(parts, latest, NAME, "Buyers by item", |buyers| Arc::new(Row { buyers }) as Value)
 }
 
 fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {

@@ -47,8 +47,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         Told::Looked(cell, at) => Some((cell, at)),
         _ => None,
     });
-    let names = ["Viewers by item", "Viewers by scope"];
-    super::by_item(parts, latest, NAME, names, |viewers| Arc::new(Row { viewers }) as Value)
+    super::by_item(parts, latest, NAME, "Viewers by item", |viewers| Arc::new(Row { viewers }) as Value)
 }
 
 fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {

@@ -13,15 +13,14 @@ use std::{
     rc::Rc,
 };
 
-use etalage_model::{EventKind, Key, Sym, Value};
-use etalage_operators::{Collection, expire::Expire, expire::Phase, seal::seal_sums};
+use etalage_model::{EventKind, Sym, Value};
+use etalage_operators::{Collection, expire::Expire, expire::Phase};
 
 use crate::{
     lines::Cell,
     oracle::{self, History},
-    parts::{Parts, Published, Sealable},
+    parts::{Parts, Sealable},
     people::{Identifier, plain},
-    popularity,
 };
 
 /// How many people per scope, window and item, of the latest time per person and cell.
@@ -29,17 +28,12 @@ fn by_item<'scope>(
     parts: &Parts<'scope>,
     latest: Collection<'scope, (Cell, u64)>,
     name: &'static str,
-    names: [&'static str; 2],
+    expiry: &'static str,
     value: fn(i64) -> Value,
 ) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Rc::clone(&parts.options);
-    let [expiry, by_scope] = names;
     let windowed = latest.expire(options.expiry(options.phase), parts.wiring(expiry), |cell: &Cell| cell.item);
-    let rows = popularity::scoped(parts, windowed, by_scope);
-    let publish = move |(scope, window, item): (Sym, u8, Sym), people: Option<isize>| {
-        (Key::new(&[scope, options.label(window), item]), people.map(|people| value(people as i64)))
-    };
-    Box::new(Published { sealing: seal_sums(rows, name, |(_, _, item)| *item), publish: Box::new(publish) })
+    parts.by_scope(windowed, name, move |window| options.label(window), move |_, people: &isize| value(*people as i64))
 }
 
 /// Distinct people per scope, window and item, plainly.

@@ -12,7 +12,6 @@ use etalage_model::{EventKind, Group, Key, Sym, Value};
 use etalage_operators::{
     expire::{Expire, Phase},
     latest::Latest,
-    seal::seal_sums,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -20,7 +19,7 @@ use serde::Serialize;
 use crate::{
     View,
     oracle::{History, json},
-    parts::{Parts, Published, Sealable},
+    parts::{Parts, Sealable},
     people::rows::{BOUGHT, Row as Told},
     row_schema, totals,
 };
@@ -54,18 +53,13 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         Told::Bought(cell, buyer, at) => Some(((cell, buyer), at)),
         _ => None,
     });
-    let names = ["Bought by item", "Bought by item", "Places for buyers by scope"];
-    let by_scope = totals::scoped(parts, bought, names).map(|(scope, buyer, _item, at)| ((scope, buyer), at));
+    let by_scope = totals::scoped(parts, bought, "Bought by scope").map(|(scope, buyer, _item, at)| ((scope, buyer), at));
     let latest = by_scope.latest(windows.horizon_us(), parts.wiring("Buyers by scope"), |(_, buyer)| *buyer);
     let rows =
         latest
             .map(|((scope, _), at)| (scope, at))
             .expire(windows, parts.wiring("Windows of buyers"), |scope: &Sym| *scope);
-    let publish = move |(scope, window): (Sym, u8), buyers: Option<isize>| {
-        let value = buyers.map(|buyers| Arc::new(Row { buyers: buyers as i64 }) as Value);
-        (Key::new(&[scope, options.label(window)]), value)
-    };
-    Box::new(Published { sealing: seal_sums(rows, NAME, |(scope, _)| *scope), publish: Box::new(publish) })
+    parts.by_window(rows, NAME, |buyers: &isize| Arc::new(Row { buyers: *buyers as i64 }) as Value)
 }
 
 fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
