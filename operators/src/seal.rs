@@ -18,6 +18,7 @@ pub use placed::{KeyOf, Placed, Publish, seal_placed};
 use std::{cell::RefCell, collections::BTreeMap, hash::Hash, rc::Rc};
 
 use differential_dataflow::{ExchangeData, difference::Semigroup};
+use hashbrown::HashTable;
 use smallvec::SmallVec;
 use timely::{
     container::CapacityContainerBuilder,
@@ -62,19 +63,19 @@ pub trait Seal {
 
 /// Sums by key. A sum of zero is no value.
 pub struct Sums<K, R> {
-    pending: BTreeMap<Tick, Vec<(K, R)>>,
+    pending: Pending<(K, R)>,
     sums: Table<K, Summed<R>>,
 }
 
 /// Values by key.
 pub struct Values<K, V> {
-    pending: BTreeMap<Tick, Vec<((K, V), isize)>>,
+    pending: Pending<((K, V), isize)>,
     values: Table<K, Counted<V>>,
 }
 
 /// Values by key, of which none is kept: the input takes back exactly what it has given before.
 pub struct Differences<K, V> {
-    pending: BTreeMap<Tick, Vec<((K, V), isize)>>,
+    pending: Pending<((K, V), isize)>,
     /// How many keys have a value.
     keys: usize,
 }
@@ -104,10 +105,10 @@ where
     R: ExchangeData + Semigroup,
     P: Hash,
 {
-    let seal = Rc::new(RefCell::new(Sums { pending: BTreeMap::new(), sums: Table::default() }));
+    let seal = Rc::new(RefCell::new(Sums { pending: Pending::default(), sums: Table::default() }));
     let gather = Rc::clone(&seal);
     let passed = sink(input, name, route, move |key, tick, diff| {
-        gather.borrow_mut().pending.entry(tick).or_default().push((key, diff));
+        gather.borrow_mut().pending.push(tick, (key, diff));
     });
     Sealing { seal, passed }
 }
@@ -123,14 +124,14 @@ where
     V: ExchangeData,
     P: Hash,
 {
-    let seal = Rc::new(RefCell::new(Values { pending: BTreeMap::new(), values: Table::default() }));
+    let seal = Rc::new(RefCell::new(Values { pending: Pending::default(), values: Table::default() }));
     let gather = Rc::clone(&seal);
     let passed = sink(
         input,
         name,
         move |(key, _)| route(key),
         move |pair, tick, diff| {
-            gather.borrow_mut().pending.entry(tick).or_default().push((pair, diff));
+            gather.borrow_mut().pending.push(tick, (pair, diff));
         },
     );
     Sealing { seal, passed }
@@ -148,14 +149,14 @@ where
     V: ExchangeData,
     P: Hash,
 {
-    let seal = Rc::new(RefCell::new(Differences { pending: BTreeMap::new(), keys: 0 }));
+    let seal = Rc::new(RefCell::new(Differences { pending: Pending::default(), keys: 0 }));
     let gather = Rc::clone(&seal);
     let passed = sink(
         input,
         name,
         move |(key, _)| route(key),
         move |pair, tick, diff| {
-            gather.borrow_mut().pending.entry(tick).or_default().push((pair, diff));
+            gather.borrow_mut().pending.push(tick, (pair, diff));
         },
     );
     Sealing { seal, passed }
@@ -176,13 +177,38 @@ fn sink<'scope, D: ExchangeData, R: ExchangeData, P: Hash>(
     })
 }
 
-/// Takes what is below `upper` out of `pending`, tick by tick.
-fn below<D>(pending: &mut BTreeMap<Tick, Vec<D>>, upper: Tick) -> Vec<D> {
-    let above = pending.split_off(&upper);
-    let mut ticks = std::mem::replace(pending, above).into_values();
-    let mut all = ticks.next().unwrap_or_default();
-    ticks.for_each(|mut tick| all.append(&mut tick));
-    all
+/// Changes by tick, until they are cut off.
+struct Pending<D> {
+    by_tick: BTreeMap<Tick, Vec<D>>,
+    /// What was cut off last, emptied: as much mostly comes again.
+    spare: Vec<D>,
+}
+
+impl<D> Default for Pending<D> {
+    fn default() -> Self {
+        Pending { by_tick: BTreeMap::new(), spare: Vec::new() }
+    }
+}
+
+impl<D> Pending<D> {
+    fn push(&mut self, tick: Tick, change: D) {
+        self.by_tick.entry(tick).or_insert_with(|| std::mem::take(&mut self.spare)).push(change);
+    }
+
+    /// Takes what is below `upper`, tick by tick.
+    fn take_below(&mut self, upper: Tick) -> Vec<D> {
+        let above = self.by_tick.split_off(&upper);
+        let mut ticks = std::mem::replace(&mut self.by_tick, above).into_values();
+        let mut all = ticks.next().unwrap_or_default();
+        ticks.for_each(|mut tick| all.append(&mut tick));
+        all
+    }
+
+    /// Gives back the room of what was taken.
+    fn reuse(&mut self, emptied: Vec<D>) {
+        debug_assert!(emptied.is_empty());
+        self.spare = emptied;
+    }
 }
 
 impl<K: ExchangeData + Hash, R: ExchangeData + Semigroup> Seal for Sums<K, R> {
@@ -191,9 +217,9 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Semigroup> Seal for Sums<K, R> {
 
     fn cut(&mut self, upper: Tick) -> Upserts<K, R> {
         let mut touched: Vec<(Slot, Option<R>)> = Vec::new();
-        let changes = below(&mut self.pending, upper);
+        let mut changes = self.pending.take_below(upper);
         let hints = self.sums.look_ahead(changes.iter().map(|(key, _)| key), |state| u64::from(state.touched));
-        for ((key, diff), hint) in changes.into_iter().zip(hints) {
+        for ((key, diff), hint) in changes.drain(..).zip(hints) {
             let slot = self.sums.find_or_insert_near(hint, &key, || Summed { sum: None, touched: false });
             let state = self.sums.get_mut(slot).1;
             if !std::mem::replace(&mut state.touched, true) {
@@ -204,6 +230,7 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Semigroup> Seal for Sums<K, R> {
                 None => state.sum = Some(diff),
             }
         }
+        self.pending.reuse(changes);
         let mut sealed = Vec::with_capacity(touched.len());
         for (slot, before) in touched {
             let (key, state) = self.sums.get_mut(slot);
@@ -231,9 +258,9 @@ impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Values<K, V> {
 
     fn cut(&mut self, upper: Tick) -> Upserts<K, V> {
         let mut touched: Vec<(Slot, bool)> = Vec::new();
-        let changes = below(&mut self.pending, upper);
+        let mut changes = self.pending.take_below(upper);
         let hints = self.values.look_ahead(changes.iter().map(|((key, _), _)| key), |state| u64::from(state.touched));
-        for (((key, value), diff), hint) in changes.into_iter().zip(hints) {
+        for (((key, value), diff), hint) in changes.drain(..).zip(hints) {
             let slot =
                 self.values.find_or_insert_near(hint, &key, || Counted { counts: SmallVec::new(), touched: false });
             let state = self.values.get_mut(slot).1;
@@ -246,6 +273,7 @@ impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Values<K, V> {
                 None => state.counts.push((value, diff)),
             }
         }
+        self.pending.reuse(changes);
         let mut sealed = Vec::with_capacity(touched.len());
         for (slot, had_one) in touched {
             let (key, state) = self.values.get_mut(slot);
@@ -274,17 +302,25 @@ impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Differences<K, V> {
     type Value = V;
 
     fn cut(&mut self, upper: Tick) -> Upserts<K, V> {
-        let mut changed: Table<K, SmallVec<[(V, isize); 2]>> = Table::default();
-        for ((key, value), diff) in below(&mut self.pending, upper) {
-            let slot = changed.find_or_insert(&key, SmallVec::new);
-            let counts = changed.get_mut(slot).1;
+        let mut changes = self.pending.take_below(upper);
+        // Most keys come twice: what was there, and what is there now.
+        let mut changed: Vec<(K, SmallVec<[(V, isize); 2]>)> = Vec::with_capacity(changes.len() / 2 + 1);
+        let mut places: HashTable<usize> = HashTable::with_capacity(changes.len() / 2 + 1);
+        for ((key, value), diff) in changes.drain(..) {
+            let found = places.entry(hash_of(&key), |at| changed[*at].0 == key, |at| hash_of(&changed[*at].0));
+            let at = *found.or_insert(changed.len()).get();
+            if at == changed.len() {
+                changed.push((key, SmallVec::new()));
+            }
+            let counts = &mut changed[at].1;
             match counts.iter_mut().find(|(other, _)| *other == value) {
                 Some((_, count)) => *count += diff,
                 None => counts.push((value, diff)),
             }
         }
+        self.pending.reuse(changes);
         let mut sealed = Vec::with_capacity(changed.len());
-        for (key, mut counts) in changed.into_entries() {
+        for (key, mut counts) in changed {
             counts.retain(|(_, count)| *count != 0);
             let news = counts.iter().filter(|(_, count)| *count == 1).count();
             let olds = counts.iter().filter(|(_, count)| *count == -1).count();

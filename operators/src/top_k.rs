@@ -33,9 +33,10 @@ mod stage_one;
 mod stage_two;
 mod tree;
 
-use std::{hash::Hash, rc::Rc, sync::Arc};
+use std::{hash::Hash, ops::Deref, rc::Rc, sync::Arc};
 
 use differential_dataflow::ExchangeData;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Collection,
@@ -54,8 +55,38 @@ pub const BUFFER_FACTOR: usize = 6;
 pub type Ranked<M, P> = (M, i64, P);
 
 /// A list, best first. Lists are shared: of a list that is taken back and one that is kept no copy is
-/// made.
-pub type Ranking<M, P> = Arc<[Ranked<M, P>]>;
+/// made, and that they are the same is seen without looking at their members.
+#[derive(Clone, Debug, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(bound(serialize = "M: Serialize, P: Serialize", deserialize = "M: Deserialize<'de>, P: Deserialize<'de>"))]
+pub struct Ranking<M, P>(Arc<[Ranked<M, P>]>);
+
+impl<M, P> Default for Ranking<M, P> {
+    fn default() -> Self {
+        Ranking(Arc::new([]))
+    }
+}
+impl<M: PartialEq, P: PartialEq> PartialEq for Ranking<M, P> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+impl<M: Eq, P: Eq> Eq for Ranking<M, P> {}
+impl<M, P> Deref for Ranking<M, P> {
+    type Target = [Ranked<M, P>];
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+impl<M, P> FromIterator<Ranked<M, P>> for Ranking<M, P> {
+    fn from_iter<I: IntoIterator<Item = Ranked<M, P>>>(ranked: I) -> Self {
+        Ranking(ranked.into_iter().collect())
+    }
+}
+impl<M, P> From<Vec<Ranked<M, P>>> for Ranking<M, P> {
+    fn from(ranked: Vec<Ranked<M, P>>) -> Self {
+        Ranking(ranked.into())
+    }
+}
 
 /// Score descending, then member ascending; where a payload is another, that decides last.
 fn by_rank<M: Ord, P: Ord>(a: &Ranked<M, P>, b: &Ranked<M, P>) -> std::cmp::Ordering {

@@ -29,7 +29,7 @@ use timely::{
     },
 };
 
-use super::{Seal, Sealing, Upserts, below};
+use super::{Pending, Seal, Sealing, Upserts};
 use crate::{
     Collection, Tick,
     lanes::Lanes,
@@ -52,12 +52,14 @@ pub struct Publish<M, A, B, R, K, V> {
 /// Amounts by member, axis and lane, and places by member.
 pub struct Placed<M, A, B, R, K, V> {
     publish: Publish<M, A, B, R, K, V>,
-    amounts: BTreeMap<Tick, Vec<((M, A), Lanes<R>)>>,
-    moves: BTreeMap<Tick, Vec<((M, B), isize)>>,
+    amounts: Pending<((M, A), Lanes<R>)>,
+    moves: Pending<((M, B), isize)>,
     cells: Table<(M, A), Cell<R>>,
     members: Table<M, Member<B>>,
     /// How many keys have a value.
     keys: usize,
+    /// How many upserts the last cut had: as many mostly come again.
+    told: usize,
 }
 
 /// The amounts of a member on one axis.
@@ -103,12 +105,12 @@ where
                 let mut seal = gather.borrow_mut();
                 amounts.for_each(|_, batch| {
                     for (cell, tick, diff) in batch.drain(..) {
-                        seal.amounts.entry(tick).or_default().push((cell.into(), diff));
+                        seal.amounts.push(tick, (cell.into(), diff));
                     }
                 });
                 places.for_each(|_, batch| {
                     for (place, tick, diff) in batch.drain(..) {
-                        seal.moves.entry(tick).or_default().push((place, diff));
+                        seal.moves.push(tick, (place, diff));
                     }
                 });
             }
@@ -125,8 +127,8 @@ where
     V: Clone,
 {
     fn new(publish: Publish<M, A, B, R, K, V>) -> Self {
-        let (amounts, moves) = (BTreeMap::new(), BTreeMap::new());
-        Placed { publish, amounts, moves, cells: Table::default(), members: Table::default(), keys: 0 }
+        let (amounts, moves) = (Pending::default(), Pending::default());
+        Placed { publish, amounts, moves, cells: Table::default(), members: Table::default(), keys: 0, told: 0 }
     }
 
     /// How many cells and members are held.
@@ -142,10 +144,10 @@ where
 
     /// Adds what has come below `upper`; gives the cells that it concerns, with what they had before.
     fn add_up(&mut self, upper: Tick) -> Vec<(Slot, Lanes<R>)> {
-        let changes = below(&mut self.amounts, upper);
+        let mut changes = self.amounts.take_below(upper);
         let hints = self.cells.look_ahead(changes.iter().map(|(key, _)| key), |cell| u64::from(cell.is_touched));
         let mut touched = Vec::with_capacity(changes.len());
-        for ((key, diff), hint) in changes.into_iter().zip(hints) {
+        for ((key, diff), hint) in changes.drain(..).zip(hints) {
             let slot = self.cells.find_near(hint, &key).unwrap_or_else(|| self.new_cell(&key));
             let cell = self.cells.get_mut(slot).1;
             if !std::mem::replace(&mut cell.is_touched, true) {
@@ -153,6 +155,7 @@ where
             }
             cell.amounts.plus_equals(&diff);
         }
+        self.amounts.reuse(changes);
         touched
     }
 
@@ -167,7 +170,7 @@ where
     /// Moves the members of which that has come below `upper`; gives them with where they stood before.
     fn move_members(&mut self, upper: Tick) -> Vec<(Slot, SmallVec<[(B, isize); 3]>)> {
         let mut moved = Vec::new();
-        for ((member, place), diff) in below(&mut self.moves, upper) {
+        for ((member, place), diff) in self.moves.take_below(upper) {
             if place == self.publish.everywhere {
                 continue;
             }
@@ -261,7 +264,7 @@ where
     fn cut(&mut self, upper: Tick) -> Upserts<K, V> {
         let touched = self.add_up(upper);
         let moved = self.move_members(upper);
-        let mut out = Vec::with_capacity(4 * touched.len());
+        let mut out = Vec::with_capacity(self.told + self.told / 8);
         let mut before_of_moved: BTreeMap<Slot, &Lanes<R>> = BTreeMap::new();
         for (slot, before) in &touched {
             let cell = self.cells.get_mut(*slot).1;
@@ -282,6 +285,7 @@ where
         }
         touched.iter().for_each(|(slot, _)| self.drop_if_empty(*slot));
         moved.iter().for_each(|(member, _)| self.forget_if_unknown(*member));
+        self.told = out.len();
         out
     }
 

@@ -1,6 +1,6 @@
 //! Stage 2, partitioned by group: merges the candidates of all workers, at most K of each.
 
-use std::{hash::Hash, sync::Arc};
+use std::hash::Hash;
 
 use differential_dataflow::ExchangeData;
 
@@ -69,7 +69,7 @@ impl<G: ExchangeData + Hash, M: ExchangeData + Sync, P: ExchangeData + Sync> Cor
             let live = state.rows.iter().filter(|(_, count)| *count > 0).map(|(row, _)| row);
             let now: Ranking<M, P> = live.take(self.k).cloned().collect();
             if now != state.emitted {
-                let before = std::mem::replace(&mut state.emitted, Arc::clone(&now));
+                let before = std::mem::replace(&mut state.emitted, now.clone());
                 if !before.is_empty() {
                     out.push(((group.clone(), before), tick, -1));
                 }
@@ -93,7 +93,7 @@ impl<G: ExchangeData + Hash, M: ExchangeData + Sync, P: ExchangeData + Sync> Cor
 
     fn import(&mut self, (group, rows): Self::Row, tick: Tick, out: &mut Out<Self::Out, isize>) {
         for (row, count) in rows {
-            self.absorb((group.clone(), Arc::new([row])), tick, count, out);
+            self.absorb((group.clone(), vec![row].into()), tick, count, out);
         }
     }
 }

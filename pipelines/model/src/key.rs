@@ -17,101 +17,104 @@ use crate::{Name, Sym, hash::hash64};
 pub const MAX_KEY_FIELDS: usize = 3;
 
 /// A view's key: up to three texts, ordered field by field.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    fields: [Field; MAX_KEY_FIELDS],
-}
-
-/// A field of a key: interned where it is of a vocabulary, shared where it names a person.
 #[derive(Clone)]
-enum Field {
-    Vocabulary(Option<Sym>),
-    Person(Name),
+pub struct Key(Fields);
+
+/// The fields of a key: interned where they are of a vocabulary, shared where they name a person. There
+/// are many keys, most of vocabularies alone: this keeps them small.
+#[derive(Clone)]
+enum Fields {
+    Vocabulary([Option<Sym>; MAX_KEY_FIELDS]),
+    Person(Name, [Option<Sym>; MAX_KEY_FIELDS - 1]),
+    Names(Arc<[Name]>),
 }
 
-/// The field of a key that has none there.
-const NO_FIELD: Field = Field::Vocabulary(None);
+/// A field of a key.
+enum Field<'a> {
+    Vocabulary(Sym),
+    Person(&'a Name),
+}
 
-impl Field {
-    fn text(&self) -> Option<&str> {
+impl<'a> Field<'a> {
+    fn text(self) -> &'a str {
         match self {
-            Field::Vocabulary(sym) => sym.map(Sym::as_str),
-            Field::Person(name) => Some(name),
+            Field::Vocabulary(sym) => sym.as_str(),
+            Field::Person(name) => name,
         }
     }
 }
 
-impl PartialEq for Field {
-    fn eq(&self, other: &Field) -> bool {
-        match (self, other) {
-            (Field::Vocabulary(one), Field::Vocabulary(other)) => one == other,
-            _ => self.text() == other.text(),
+impl PartialEq for Key {
+    fn eq(&self, other: &Key) -> bool {
+        match (&self.0, &other.0) {
+            (Fields::Vocabulary(one), Fields::Vocabulary(other)) => one == other,
+            _ => self.texts().eq(other.texts()),
         }
     }
 }
-impl Eq for Field {}
-impl PartialOrd for Field {
-    fn partial_cmp(&self, other: &Field) -> Option<Ordering> {
+impl Eq for Key {}
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Key) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
-impl Ord for Field {
-    fn cmp(&self, other: &Field) -> Ordering {
-        match (self, other) {
-            (Field::Vocabulary(one), Field::Vocabulary(other)) => one.cmp(other),
-            _ => self.text().cmp(&other.text()),
+impl Ord for Key {
+    fn cmp(&self, other: &Key) -> Ordering {
+        match (&self.0, &other.0) {
+            (Fields::Vocabulary(one), Fields::Vocabulary(other)) => one.cmp(other),
+            _ => self.texts().cmp(other.texts()),
         }
     }
 }
-impl Hash for Field {
+impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let hash = match self {
-            Field::Vocabulary(sym) => sym.map_or(0, Sym::stable_hash),
-            Field::Person(name) => hash64(name.as_bytes()),
-        };
-        state.write_u64(hash);
+        for at in 0..MAX_KEY_FIELDS {
+            state.write_u64(match self.at(at) {
+                Some(Field::Vocabulary(sym)) => sym.stable_hash(),
+                Some(Field::Person(name)) => hash64(name.as_bytes()),
+                None => 0,
+            });
+        }
     }
 }
 
 impl Key {
     /// The key of these fields, at most [`MAX_KEY_FIELDS`].
     pub fn new(fields: &[Sym]) -> Key {
-        let mut key = Key { fields: [NO_FIELD; MAX_KEY_FIELDS] };
-        for (place, field) in key.fields.iter_mut().zip(fields) {
-            *place = Field::Vocabulary(Some(*field));
-        }
-        key
+        Key(Fields::Vocabulary(std::array::from_fn(|at| fields.get(at).copied())))
     }
 
     /// The key of a person, and of what `more` says.
     pub fn of_person(person: Name, more: &[Sym]) -> Key {
-        let mut key = Key { fields: [NO_FIELD; MAX_KEY_FIELDS] };
-        key.fields[0] = Field::Person(person);
-        for (place, field) in key.fields[1..].iter_mut().zip(more) {
-            *place = Field::Vocabulary(Some(*field));
-        }
-        key
+        Key(Fields::Person(person, std::array::from_fn(|at| more.get(at).copied())))
     }
 
-    /// The key of texts that are not interned.
+    /// The key of texts that are not interned, at most [`MAX_KEY_FIELDS`].
     pub fn of_names(names: &[Name]) -> Key {
-        let mut key = Key { fields: [NO_FIELD; MAX_KEY_FIELDS] };
-        for (place, name) in key.fields.iter_mut().zip(names) {
-            *place = Field::Person(name.clone());
-        }
-        key
+        Key(Fields::Names(names.iter().take(MAX_KEY_FIELDS).cloned().collect()))
     }
 
     /// The texts of the fields, in order.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().map_while(Field::text)
+        (0..MAX_KEY_FIELDS).map_while(|at| self.at(at).map(Field::text))
     }
 
     /// Field `at`, if the key has it and it is of a vocabulary.
     pub fn field(&self, at: usize) -> Option<Sym> {
-        match self.fields.get(at)? {
-            Field::Vocabulary(sym) => *sym,
+        match self.at(at)? {
+            Field::Vocabulary(sym) => Some(sym),
             Field::Person(_) => None,
+        }
+    }
+
+    fn at(&self, at: usize) -> Option<Field<'_>> {
+        match &self.0 {
+            Fields::Vocabulary(fields) => fields.get(at).copied().flatten().map(Field::Vocabulary),
+            Fields::Person(person, more) => match at.checked_sub(1) {
+                None => Some(Field::Person(person)),
+                Some(at) => more.get(at).copied().flatten().map(Field::Vocabulary),
+            },
+            Fields::Names(names) => names.get(at).map(Field::Person),
         }
     }
 
@@ -151,7 +154,7 @@ pub trait KeyText {
 
 impl KeyText for Key {
     fn text(&self, at: usize) -> Option<&str> {
-        self.fields.get(at)?.text()
+        self.at(at).map(Field::text)
     }
 }
 

@@ -14,7 +14,7 @@ use etalage_operators::{
     Collection,
     inflow::Inflow,
     lanes::Lanes,
-    seal::seal_values,
+    seal::seal_differences,
     top_k::{Feed, Ranking, TopK, TopKOptions},
 };
 use schemars::JsonSchema;
@@ -92,7 +92,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         let value = list.map(|items| Arc::new(Row { items }) as Value);
         (Key::new(&[scope, options.label(window)]), value)
     };
-    Box::new(Published { sealing: seal_values(sets, NAME, |group| *group), publish: Box::new(publish) })
+    Box::new(Published { sealing: seal_differences(sets, NAME, |set| *set), publish: Box::new(publish) })
 }
 
 /// The first K sellable items of each scope by `scores`, which must be of items by event part, in so many

@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, rc::Rc, sync::Arc};
 
 use etalage_model::{Group, Key, Sym, Value, ViewValue};
-use etalage_operators::{decay::HalfLives, inflow::Inflow, lanes::Lanes, seal::seal_values, top_k::Feed};
+use etalage_operators::{decay::HalfLives, inflow::Inflow, lanes::Lanes, seal::seal_differences, top_k::Feed};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -76,7 +76,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         let value = list.map(|items| Arc::new(row(&half_lives, half_life, &items)) as Value);
         (Key::new(&[scope, options.half_life_label(half_life)]), value)
     };
-    Box::new(Published { sealing: seal_values(sets, NAME, |group| *group), publish: Box::new(publish) })
+    Box::new(Published { sealing: seal_differences(sets, NAME, |set| *set), publish: Box::new(publish) })
 }
 
 fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {
