@@ -61,6 +61,10 @@ pub trait Summary<Id>: Clone + Debug + Default + Serialize + DeserializeOwned + 
     fn settle(&mut self, owner: &Id, tick: Tick, rules: &Self::Rules, tell: &mut dyn FnMut(Self::Row, isize));
     /// Takes back everything that it has told. Facts may have been taken in since.
     fn withdraw(&mut self, owner: &Id, rules: &Self::Rules, tell: &mut dyn FnMut(Self::Row, isize));
+    /// Reads what taking in a fact will need, so that it is at hand then.
+    fn peek(&self) -> u64 {
+        0
+    }
     /// The next tick at which it may have something to tell by time alone: above the last at which it
     /// was settled.
     fn due(&self) -> Option<Tick> {

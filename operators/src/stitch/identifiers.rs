@@ -220,8 +220,10 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Identifiers<Id, S> {
     /// The updates are those of an instant.
     fn absorb_all(&mut self, updates: &mut Vec<(Self::In, isize)>, tick: Tick, out: &mut Out<Self::Out, isize>) {
         let begin = self.facts.len();
-        for (feed, diff) in updates.drain(..) {
-            let slot = self.keys.find_or_insert(feed.id(), Entry::default);
+        let peek = |entry: &Entry<Id, S>| entry.summary.as_ref().map_or(0, |summary| summary.peek());
+        let hints = self.keys.look_ahead(updates.iter().map(|(feed, _)| feed.id()), peek);
+        for ((feed, diff), hint) in updates.drain(..).zip(hints) {
+            let slot = self.keys.find_or_insert_near(hint, feed.id(), Entry::default);
             let entry = self.touch(slot);
             match feed {
                 Feed::Fact(_, fact) => {

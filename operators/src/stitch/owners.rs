@@ -9,7 +9,7 @@ use crate::{
     Tick,
     dues::Dues,
     shell::{Core, Out},
-    table::{Slot, Table},
+    table::{Hint, Slot, Table},
 };
 
 /// Merged summaries by owner and generation.
@@ -44,6 +44,23 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Owners<Id, S> {
         }
         entry
     }
+
+    fn take(&mut self, hint: Hint, (place, part): (Place<Id>, Part<S::Fact, Whole<S>>)) {
+        let fresh = || Entry { summary: None, members: 0, due: None, touched: false };
+        let slot = self.keys.find_or_insert_near(hint, &place, fresh);
+        let rules = Rc::clone(&self.rules);
+        let entry = self.touch(slot);
+        match part {
+            Part::Fact(fact) => entry.summary.get_or_insert_default().absorb(&fact, &rules),
+            Part::Comes(Whole(summary)) => {
+                entry.members += 1;
+                if let Some(summary) = summary {
+                    entry.summary.get_or_insert_default().merge(&summary, &rules);
+                }
+            }
+            Part::Goes => entry.members -= 1,
+        }
+    }
 }
 
 impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Owners<Id, S> {
@@ -60,20 +77,15 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Owners<Id, S> {
         }
     }
 
-    fn absorb(&mut self, (place, part): Self::In, _tick: Tick, _diff: isize, _out: &mut Out<S::Row, isize>) {
-        let fresh = || Entry { summary: None, members: 0, due: None, touched: false };
-        let slot = self.keys.find_or_insert(&place, fresh);
-        let rules = Rc::clone(&self.rules);
-        let entry = self.touch(slot);
-        match part {
-            Part::Fact(fact) => entry.summary.get_or_insert_default().absorb(&fact, &rules),
-            Part::Comes(Whole(summary)) => {
-                entry.members += 1;
-                if let Some(summary) = summary {
-                    entry.summary.get_or_insert_default().merge(&summary, &rules);
-                }
-            }
-            Part::Goes => entry.members -= 1,
+    fn absorb(&mut self, update: Self::In, _tick: Tick, _diff: isize, _out: &mut Out<S::Row, isize>) {
+        self.take(Hint::NONE, update);
+    }
+
+    fn absorb_all(&mut self, updates: &mut Vec<(Self::In, isize)>, _tick: Tick, _out: &mut Out<S::Row, isize>) {
+        let peek = |entry: &Entry<S>| entry.summary.as_ref().map_or(0, |summary| summary.peek());
+        let hints = self.keys.look_ahead(updates.iter().map(|((place, _), _)| place), peek);
+        for ((update, _), hint) in updates.drain(..).zip(hints) {
+            self.take(hint, update);
         }
     }
 

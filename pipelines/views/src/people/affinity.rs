@@ -4,9 +4,15 @@
 //! half-life since the epoch, so that weights of all times add up and shares do not change by time
 //! alone. An event is forgotten after [`LIVES`] half-lives.
 //!
+//! **Order**: between two half-lives nothing but an event changes which label comes before which. Of
+//! somebody with many labels their order is kept, so that an event costs no more than of anybody else.
+//!
 //! **State bound**: per label a sum for each half-life in which something happened.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use etalage_model::{Sym, Tick};
 use serde::{Deserialize, Serialize};
@@ -40,9 +46,36 @@ static POWERS: std::sync::LazyLock<[i64; PLACES as usize]> = std::sync::LazyLock
 /// Sums by half-life since the epoch, in order.
 type Lives = SmallVec<[(u64, i64); 2]>;
 
+/// From so many labels on their order is kept. Few in tests, so that all of them see it.
+const MIN_RANKED: usize = if cfg!(test) { 3 } else { 24 };
+
 /// Weights by label.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Weights(SmallMap<Sym, Lives>);
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Weights {
+    labels: SmallMap<Sym, Lives>,
+    #[serde(skip)]
+    ranked: Option<Box<Ranked>>,
+}
+
+impl Clone for Weights {
+    /// A copy makes its order when it needs one.
+    fn clone(&self) -> Self {
+        Weights { labels: self.labels.clone(), ranked: None }
+    }
+}
+
+/// The order of many labels, as long as the same half-lives count.
+#[derive(Debug)]
+struct Ranked {
+    /// The first half-life that counts.
+    landmark: u64,
+    /// The first of those that count in which something happened.
+    oldest: Option<u64>,
+    /// Labels with a sum above 0, the greatest first.
+    order: BTreeSet<(Reverse<i128>, Sym)>,
+    /// Of all sums in that order.
+    total: i128,
+}
 
 /// A label with its share of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +92,11 @@ fn placed(at: u64, weight: i64, half_life_us: u64) -> (u64, i64) {
     (at / half_life_us, weight.saturating_mul(POWERS[place as usize]))
 }
 
+/// The first half-life that counts at `tick`.
+fn landmark(tick: Tick, half_life_us: u64) -> u64 {
+    (tick / half_life_us).saturating_sub(LIVES)
+}
+
 /// The tick at which what happened in a half-life is forgotten.
 fn ends(life: u64, half_life_us: u64) -> Tick {
     (life + LIVES + 1) * half_life_us
@@ -68,37 +106,80 @@ impl Weights {
     /// Something of weight `weight` happened.
     pub fn take(&mut self, label: Sym, at: u64, weight: i64, half_life_us: u64) {
         let (life, weight) = placed(at, weight, half_life_us);
-        add(self.0.entry(label), life, weight);
+        let lives = self.labels.entry(label);
+        match &mut self.ranked {
+            None => add(lives, life, weight),
+            Some(ranked) => {
+                ranked.remove(label, lives);
+                add(lives, life, weight);
+                ranked.insert(label, lives);
+            }
+        }
     }
 
     /// Takes in all that `other` knows.
     pub fn merge(&mut self, other: &Weights) {
-        for (label, lives) in other.0.iter() {
-            let entry = self.0.entry(*label);
+        self.ranked = None;
+        for (label, lives) in other.labels.iter() {
+            let entry = self.labels.entry(*label);
             lives.iter().for_each(|(life, weight)| add(entry, *life, *weight));
         }
     }
 
     /// The labels of the greatest weights at `tick`, the greatest first; and when that changes by time
     /// alone.
-    pub fn top(&self, most: usize, tick: Tick, half_life_us: u64) -> (Vec<Share>, Option<Tick>) {
-        let mut sums = Vec::with_capacity(self.0.len());
-        let mut due = None;
-        for (label, lives) in self.0.iter() {
-            let live = lives.iter().filter(|(life, _)| ends(*life, half_life_us) > tick);
-            let first = live.clone().map(|(life, _)| *life).next();
-            due = due.into_iter().chain(first.map(|life| ends(life, half_life_us))).min();
-            sums.extend(first.map(|_| (*label, live)));
+    pub fn top(&mut self, most: usize, tick: Tick, half_life_us: u64) -> (Vec<Share>, Option<Tick>) {
+        let landmark = landmark(tick, half_life_us);
+        if self.labels.len() < MIN_RANKED {
+            let oldest = self.labels.iter().filter_map(|(_, lives)| oldest(lives, landmark)).min();
+            let mut sums: Vec<(Reverse<i128>, Sym)> =
+                self.labels.iter().map(|(label, lives)| (Reverse(exact(lives, landmark)), *label)).collect();
+            sums.retain(|(sum, _)| sum.0 > 0);
+            sums.sort_unstable();
+            let total = sums.iter().map(|(sum, _)| sum.0).sum();
+            return (shares(&sums, most, total), oldest.map(|life| ends(life, half_life_us)));
         }
-        let landmark = (tick / half_life_us).saturating_sub(LIVES);
-        let sum = |(label, live): (Sym, _)| (label, exact(live, landmark));
-        (shares(sums.into_iter().map(sum), most), due)
+        let ranked = self.ranked.take().filter(|ranked| ranked.landmark == landmark);
+        let ranked = ranked.unwrap_or_else(|| Box::new(Ranked::of(&self.labels, landmark)));
+        let due = ranked.oldest.map(|life| ends(life, half_life_us));
+        let ranked = self.ranked.insert(ranked);
+        (shares(&ranked.order, most, ranked.total), due)
     }
 }
 
-/// The weights of all lives as a sum: each counts twice what the one before it counts.
-fn exact<'a>(lives: impl Iterator<Item = &'a (u64, i64)>, landmark: u64) -> i128 {
-    lives.map(|(life, weight)| i128::from(*weight) << lives_since(landmark, *life)).sum()
+impl Ranked {
+    fn of(labels: &SmallMap<Sym, Lives>, landmark: u64) -> Ranked {
+        let mut ranked = Ranked { landmark, oldest: None, order: BTreeSet::new(), total: 0 };
+        labels.iter().for_each(|(label, lives)| ranked.insert(*label, lives));
+        ranked
+    }
+
+    fn insert(&mut self, label: Sym, lives: &Lives) {
+        self.oldest = self.oldest.into_iter().chain(oldest(lives, self.landmark)).min();
+        let sum = exact(lives, self.landmark);
+        if sum > 0 {
+            self.order.insert((Reverse(sum), label));
+            self.total += sum;
+        }
+    }
+
+    fn remove(&mut self, label: Sym, lives: &Lives) {
+        let sum = exact(lives, self.landmark);
+        if self.order.remove(&(Reverse(sum), label)) {
+            self.total -= sum;
+        }
+    }
+}
+
+/// The first half-life that counts in which something happened.
+fn oldest(lives: &Lives, landmark: u64) -> Option<u64> {
+    lives.iter().map(|(life, _)| *life).find(|life| *life >= landmark)
+}
+
+/// The weights of all half-lives that count as a sum: each counts twice what the one before it counts.
+fn exact(lives: &Lives, landmark: u64) -> i128 {
+    let live = lives.iter().filter(|(life, _)| *life >= landmark);
+    live.map(|(life, weight)| i128::from(*weight) << lives_since(landmark, *life)).sum()
 }
 
 /// How many half-lives lie between the landmark and one that still counts. (One that is ahead of its
@@ -114,29 +195,35 @@ fn add(lives: &mut Lives, life: u64, weight: i64) {
     }
 }
 
-fn shares(sums: impl Iterator<Item = (Sym, i128)>, most: usize) -> Vec<Share> {
-    let mut sums: Vec<(Sym, i128)> = sums.filter(|(_, sum)| *sum > 0).collect();
-    let total: i128 = sums.iter().map(|(_, sum)| sum).sum();
-    sums.sort_unstable_by(|(one, a), (other, b)| b.cmp(a).then_with(|| one.cmp(other)));
-    let share = |(label, sum): &(Sym, i128)| Share { label: *label, share_ppm: (sum * 1_000_000 / total) as i64 };
-    sums.iter().take(most).map(share).collect()
+/// The first of `sums`, which are in order, each with its part of `total`.
+fn shares<'a>(sums: impl IntoIterator<Item = &'a (Reverse<i128>, Sym)>, most: usize, total: i128) -> Vec<Share> {
+    let share = |(sum, label): &(Reverse<i128>, Sym)| {
+        Share { label: *label, share_ppm: (sum.0 * 1_000_000 / total) as i64 }
+    };
+    sums.into_iter().take(most).map(share).collect()
 }
 
 /// The same of all that ever happened, plainly: label, time, weight.
 pub fn plain_top(happened: &[(Sym, u64, i64)], most: usize, tick: Tick, half_life_us: u64) -> Vec<Share> {
     let mut sums: BTreeMap<Sym, i128> = BTreeMap::new();
-    let landmark = (tick / half_life_us).saturating_sub(LIVES);
+    let landmark = landmark(tick, half_life_us);
     for (label, at, weight) in happened {
         let (life, weight) = placed(*at, *weight, half_life_us);
         if ends(life, half_life_us) > tick {
             *sums.entry(*label).or_default() += i128::from(weight) << lives_since(landmark, life);
         }
     }
-    shares(sums.into_iter(), most)
+    let mut sums: Vec<(Reverse<i128>, Sym)> = sums.into_iter().map(|(label, sum)| (Reverse(sum), label)).collect();
+    sums.retain(|(sum, _)| sum.0 > 0);
+    sums.sort();
+    let total = sums.iter().map(|(sum, _)| sum.0).sum();
+    shares(&sums, most, total)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -150,5 +237,26 @@ mod tests {
         let half = |label| Share { label, share_ppm: 500_000 };
         assert_eq!(weights.top(5, 1_100, 100), (vec![half(other), half(label)], Some(4_300)));
         assert_eq!(weights.top(5, 4_300, 100).0, [Share { label: other, share_ppm: 1_000_000 }]);
+    }
+
+    proptest! {
+        /// Few labels or many, kept in order or not, late and early: it is always what a sort says.
+        #[test]
+        fn the_greatest_are_those_of_a_sort(
+            happened in prop::collection::vec((0u8..9, 0u64..5_000, -2i64..6, 0u64..60), 1..80),
+        ) {
+            let (mut weights, mut tick, mut plain) = (Weights::default(), 3_000, Vec::new());
+            for (label, at, weight, later) in happened {
+                tick += later;
+                let label = Sym::new(&format!("label {label}"));
+                weights.take(label, at, weight, 100);
+                plain.push((label, at, weight));
+                let (found, due) = weights.top(4, tick, 100);
+                prop_assert_eq!(&found, &plain_top(&plain, 4, tick, 100));
+                prop_assert_eq!(&weights.clone().top(4, tick, 100), &(found, due));
+                let ends = plain.iter().map(|(_, at, _)| ends(at / 100, 100)).filter(|ends| *ends > tick);
+                prop_assert_eq!(due, ends.min());
+            }
+        }
     }
 }

@@ -335,6 +335,11 @@ impl Summary<Identifier> for Person {
         }
     }
 
+    fn peek(&self) -> u64 {
+        let told = self.told.0.as_ref().map_or(0, |told| told.owned.len());
+        self.recent.items().next().map_or(0, |(_, at)| at.0) ^ told as u64
+    }
+
     fn due(&self) -> Option<Tick> {
         let affinity = self.told.0.as_ref().and_then(|told| told.affinity_due);
         self.activity.due().into_iter().chain(affinity).min()
