@@ -113,15 +113,18 @@ struct Both {
 }
 
 impl Both {
-    fn seal(&mut self, worker: &mut Worker, records: Arc<Vec<Record>>, tick: Tick) {
-        for dataflow in &mut self.groups {
-            dataflow.send(Arc::clone(&records), tick);
-            dataflow.advance(tick + 1);
+    /// Hands over batches, one each `span_us` of pipeline time, and cuts them off together.
+    fn seal(&mut self, worker: &mut Worker, step: &[Arc<Vec<Record>>], tick: &mut Tick, span_us: u64) {
+        for records in step {
+            *tick += span_us;
+            self.groups.iter_mut().for_each(|dataflow| dataflow.send(Arc::clone(records), *tick));
         }
-        while !self.groups.iter().all(|dataflow| dataflow.has_passed(tick + 1)) {
+        let upper = *tick + 1;
+        self.groups.iter_mut().for_each(|dataflow| dataflow.advance(upper));
+        while !self.groups.iter().all(|dataflow| dataflow.has_passed(upper)) {
             worker.step();
         }
-        let cuts = self.groups.iter_mut().flat_map(|dataflow| dataflow.cut(tick + 1));
+        let cuts = self.groups.iter_mut().flat_map(|dataflow| dataflow.cut(upper));
         self.upserts += cuts.map(|batch| batch.upserts.len()).sum::<usize>();
     }
 }
@@ -133,8 +136,7 @@ fn measure(worker: &mut Worker, options: &Options) -> Measured {
     let mut workload = Workload::new(options);
     let mut tick = START_US;
     for opening in workload.opening(options) {
-        tick += 1;
-        both.seal(worker, Arc::new(opening), tick);
+        both.seal(worker, &[Arc::new(opening)], &mut tick, 1);
     }
     let per_tick =
         if options.rate > 0 { options.rate * options.tick_us / 1_000_000 } else { options.tick_events }.max(1);
@@ -148,22 +150,27 @@ fn measure(worker: &mut Worker, options: &Options) -> Measured {
         if options.rate > 0 { batches.by_ref().collect() } else { Default::default() };
     (both.upserts, tick) = (0, tick.next_multiple_of(span_us));
     let (mut busy, mut cpu_s) = (Duration::ZERO, 0.0);
-    let began = Instant::now();
-    for at in 0..ticks {
-        let Some(records) = ahead.pop_front().or_else(|| batches.next()) else { break };
-        let opens_us = at * options.tick_us;
-        while options.rate > 0 && began.elapsed() < Duration::from_micros(opens_us + options.tick_us) {
+    let (began, tick_time) = (Instant::now(), Duration::from_micros(options.tick_us));
+    let mut at = 0;
+    while at < ticks {
+        let first = at;
+        while options.rate > 0 && began.elapsed() < tick_time * (first + 1) as u32 {
             std::hint::spin_loop();
         }
-        tick += span_us;
+        // As the service does: whatever has come since the last cut is one step.
+        let complete = began.elapsed().as_micros() as u64 / options.tick_us;
+        let end = if options.rate > 0 { complete.clamp(first + 1, ticks) } else { first + 1 };
+        let due = || ahead.pop_front().or_else(|| batches.next());
+        let step: Vec<Arc<Vec<Record>>> = std::iter::from_fn(due).take((end - first) as usize).collect();
         let (started, cpu) = (Instant::now(), report::thread_cpu_s());
-        both.seal(worker, Arc::clone(&records), tick);
+        both.seal(worker, &step, &mut tick, span_us);
         busy += started.elapsed();
         cpu_s += report::thread_cpu_s() - cpu;
-        if options.rate > 0 && at >= warm_up {
-            let done_us = began.elapsed().as_micros() as u64;
-            for (place, record) in records.iter().enumerate() {
-                let latency_us = done_us - (opens_us + place as u64 * options.tick_us / per_tick);
+        at = end;
+        let done_us = began.elapsed().as_micros() as u64;
+        for (batch, number) in step.iter().zip(first..).filter(|(_, number)| options.rate > 0 && *number >= warm_up) {
+            for (place, record) in batch.iter().enumerate() {
+                let latency_us = done_us - (number * options.tick_us + place as u64 * options.tick_us / per_tick);
                 histograms[0].1.saturating_record(latency_us);
                 if !is_heavy(record) {
                     histograms[1].1.saturating_record(latency_us);
