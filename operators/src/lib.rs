@@ -10,6 +10,7 @@
 //!
 //! No operator reads a clock, draws a random number or does I/O: time is an input.
 
+mod chunked;
 pub mod decay;
 pub mod dedup;
 mod dues;

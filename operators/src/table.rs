@@ -11,7 +11,8 @@
 //! look-ups that follow then find what they need at hand.
 //!
 //! The index is divided into [`SHARDS`] that grow by themselves, since it reads every key when it
-//! grows: one of a hundred thousand keys stopped its worker for 8 ms. Slots are merely copied then.
+//! grows: one of a hundred thousand keys stopped its worker for 8 ms. Slots stay where they are when
+//! there are more of them.
 //!
 //! A key that comes and goes costs far more than one that stays: whoever forgets keys may let them
 //! wait in an [`Idle`] first.
@@ -24,6 +25,8 @@ use std::{
 };
 
 use hashbrown::HashTable;
+
+use crate::chunked::Chunked;
 
 /// A slot's number.
 pub type Slot = u32;
@@ -51,7 +54,7 @@ pub struct Table<K, S> {
 /// Slots by hash of their key.
 struct Index([HashTable<Slot>; SHARDS]);
 
-type Slots<K, S> = Vec<Option<(K, S)>>;
+type Slots<K, S> = Chunked<Option<(K, S)>>;
 
 impl Index {
     fn with_room_for(keys: usize) -> Self {
@@ -105,7 +108,7 @@ struct Walk<K, S> {
 
 impl<K, S> Default for Table<K, S> {
     fn default() -> Self {
-        Table { index: Index::with_room_for(0), slots: Vec::new(), free: Vec::new(), walk: None }
+        Table { index: Index::with_room_for(0), slots: Slots::default(), free: Vec::new(), walk: None }
     }
 }
 
@@ -223,11 +226,6 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
     /// Keys and states, in the order of slots.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &S)> {
         self.slots.iter().flatten().map(|(key, state)| (key, state))
-    }
-
-    /// Keys and states, in the order of slots, the table being done with.
-    pub fn into_entries(self) -> impl Iterator<Item = (K, S)> {
-        self.slots.into_iter().flatten()
     }
 
     /// Begins an export of all that stands here now.

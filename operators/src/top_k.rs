@@ -82,8 +82,8 @@ impl<M, P> FromIterator<Ranked<M, P>> for Ranking<M, P> {
         Ranking(ranked.into_iter().collect())
     }
 }
-impl<M, P> From<Vec<Ranked<M, P>>> for Ranking<M, P> {
-    fn from(ranked: Vec<Ranked<M, P>>) -> Self {
+impl<M, P, T: Into<Arc<[Ranked<M, P>]>>> From<T> for Ranking<M, P> {
+    fn from(ranked: T) -> Self {
         Ranking(ranked.into())
     }
 }

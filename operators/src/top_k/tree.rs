@@ -11,6 +11,8 @@
 
 use std::{cmp::Ordering, collections::BinaryHeap};
 
+use crate::chunked::Chunked;
+
 /// How many children a block has: a cache line or two of scores.
 const FAN: usize = 16;
 
@@ -24,9 +26,9 @@ pub(super) const OUT: i64 = 0;
 /// Leaves with a score and a member each; greater score first, then lesser member. Members with
 /// different ties are ordered by these, so that mostly no member has to be fetched.
 pub(super) struct Tree<M> {
-    scores: Vec<i64>,
-    ties: Vec<u64>,
-    members: Vec<M>,
+    scores: Chunked<i64>,
+    ties: Chunked<u64>,
+    members: Chunked<M>,
     /// `bounds[level][block]`. None where the group is small.
     bounds: Vec<Vec<Bound>>,
     free: Vec<u32>,
@@ -48,9 +50,9 @@ const NOBODY: u32 = u32::MAX;
 impl<M: Ord + Clone> Tree<M> {
     pub(super) fn new() -> Self {
         Tree {
-            scores: Vec::new(),
-            ties: Vec::new(),
-            members: Vec::new(),
+            scores: Chunked::default(),
+            ties: Chunked::default(),
+            members: Chunked::default(),
             bounds: Vec::new(),
             free: Vec::new(),
             #[cfg(test)]
