@@ -31,7 +31,7 @@ const BRANDS: usize = 1_000;
 const LATE_SHARE: f64 = 0.01;
 const MAX_LATE_US: u64 = 2_000_000;
 /// Events of a tick while customers of before are made.
-const OPENING_TICK: u64 = 10_000;
+const OPENING_TICK: usize = 10_000;
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -135,8 +135,9 @@ fn measure(worker: &mut Worker, options: &Options) -> Measured {
     let mut both = Both { groups, upserts: 0 };
     let mut workload = Workload::new(options);
     let mut tick = START_US;
-    for opening in workload.opening(options) {
-        both.seal(worker, &[Arc::new(opening)], &mut tick, 1);
+    let gone: Vec<u64> = (options.active..options.customers.max(options.active)).collect();
+    for gone in gone.chunks(OPENING_TICK) {
+        both.seal(worker, &[Arc::new(workload.opening(gone))], &mut tick, 1);
     }
     let per_tick =
         if options.rate > 0 { options.rate * options.tick_us / 1_000_000 } else { options.tick_events }.max(1);
@@ -232,15 +233,9 @@ impl Workload {
         }
     }
 
-    /// A view by each customer that is not active any more, in batches.
-    fn opening(&mut self, options: &Options) -> Vec<Vec<Record>> {
-        let gone = options.active..options.customers.max(options.active);
-        let gone: Vec<u64> = gone.collect();
-        let batch = |customers: &[u64]| {
-            let seen = customers.iter().map(|customer| self.event(EventKind::ViewItem, *customer, START_US));
-            seen.collect::<Vec<_>>()
-        };
-        gone.chunks(OPENING_TICK as usize).map(batch).collect()
+    /// A view by each of these customers, who are not active any more.
+    fn opening(&mut self, gone: &[u64]) -> Vec<Record> {
+        gone.iter().map(|customer| self.event(EventKind::ViewItem, *customer, START_US)).collect()
     }
 
     fn next(&mut self) -> Record {

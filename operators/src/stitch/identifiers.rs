@@ -42,13 +42,26 @@ struct Entry<Id, S> {
     summary: Option<Box<S>>,
     /// Facts in the summary.
     facts: i64,
-    /// Where it belongs, with counts: at most one, of count 1, outside a step.
-    places: SmallVec<[(Place<Id>, isize); 1]>,
-    /// The owner that has been handed the summary.
-    handed: Option<Place<Id>>,
+    /// Most stand by themselves.
+    linked: Option<Box<Linked<Id>>>,
     /// When it is to be looked at, at the latest.
     due: Option<Tick>,
     touched: bool,
+}
+
+/// Where an identifier belongs.
+#[derive(Clone)]
+struct Linked<Id> {
+    /// With counts: at most one, of count 1, outside a step.
+    places: SmallVec<[(Place<Id>, isize); 1]>,
+    /// The owner that has been handed the summary.
+    handed: Option<Place<Id>>,
+}
+
+impl<Id> Default for Linked<Id> {
+    fn default() -> Self {
+        Linked { places: SmallVec::new(), handed: None }
+    }
 }
 
 /// What an instant retracts of one identifier.
@@ -64,8 +77,7 @@ struct Retracted<F> {
 
 impl<Id, S> Default for Entry<Id, S> {
     fn default() -> Self {
-        let places = SmallVec::new();
-        Entry { summary: None, facts: 0, places, handed: None, due: None, touched: false }
+        Entry { summary: None, facts: 0, linked: None, due: None, touched: false }
     }
 }
 
@@ -123,7 +135,7 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Identifiers<Id, S> {
             let entry = self.keys.get_mut(slot).1;
             entry.facts += 1;
             entry.summary.get_or_insert_default().absorb(&fact, &self.rules);
-            if let Some(owner) = entry.handed.as_ref().filter(|owner| entry.place() == Some(owner)) {
+            if let Some(owner) = entry.handed().filter(|owner| entry.place() == Some(owner)) {
                 out.push((Err((owner.clone(), Part::Fact(fact))), tick, 1));
             }
         }
@@ -133,24 +145,27 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Identifiers<Id, S> {
     fn settle_one(&mut self, slot: Slot, tick: Tick, out: &mut Out<Either<Id, S>, isize>) {
         let (id, entry) = self.keys.get_mut(slot);
         entry.touched = false;
-        entry.places.retain(|(_, count)| *count != 0);
-        debug_assert!(entry.places.len() <= 1, "an identifier has one place");
-        let place = entry.place().cloned();
-        if entry.handed != place {
-            if let Some(owner) = entry.handed.take() {
-                out.push((Err((owner, Part::Goes)), tick, 1));
-            }
-            if let Some(owner) = &place {
-                if let Some(summary) = &mut entry.summary {
-                    summary.withdraw(id, &self.rules, &mut |row, diff| out.push((Ok(row), tick, diff)));
+        if let Some(linked) = &mut entry.linked {
+            linked.places.retain(|(_, count)| *count != 0);
+            debug_assert!(linked.places.len() <= 1, "an identifier has one place");
+            let place = linked.place().cloned();
+            if linked.handed != place {
+                if let Some(owner) = linked.handed.take() {
+                    out.push((Err((owner, Part::Goes)), tick, 1));
                 }
-                let whole = Whole(entry.summary.as_ref().map(|summary| Arc::new(S::clone(summary))));
-                out.push((Err((owner.clone(), Part::Comes(whole))), tick, 1));
+                if let Some(owner) = &place {
+                    if let Some(summary) = &mut entry.summary {
+                        summary.withdraw(id, &self.rules, &mut |row, diff| out.push((Ok(row), tick, diff)));
+                    }
+                    let whole = Whole(entry.summary.as_ref().map(|summary| Arc::new(S::clone(summary))));
+                    out.push((Err((owner.clone(), Part::Comes(whole))), tick, 1));
+                }
+                linked.handed = place;
             }
-            entry.handed = place;
-        }
-        if entry.handed.is_some() {
-            return;
+            if linked.handed.is_some() {
+                return;
+            }
+            entry.linked = None;
         }
         match &mut entry.summary {
             Some(summary) => {
@@ -193,10 +208,20 @@ impl<F: Ord> Retracted<F> {
     }
 }
 
-impl<Id: PartialEq, S> Entry<Id, S> {
+impl<Id> Linked<Id> {
     /// Where it belongs.
     fn place(&self) -> Option<&Place<Id>> {
         self.places.iter().find(|(_, count)| *count > 0).map(|(place, _)| place)
+    }
+}
+
+impl<Id, S> Entry<Id, S> {
+    fn place(&self) -> Option<&Place<Id>> {
+        self.linked.as_ref()?.place()
+    }
+
+    fn handed(&self) -> Option<&Place<Id>> {
+        self.linked.as_ref()?.handed.as_ref()
     }
 }
 
@@ -230,10 +255,13 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Identifiers<Id, S> {
                     let facts = if diff > 0 { &mut self.facts } else { &mut self.retracted };
                     facts.extend(std::iter::repeat_n((slot, fact), diff.unsigned_abs()));
                 }
-                Feed::Place(_, place) => match entry.places.iter_mut().find(|(other, _)| *other == place) {
-                    Some((_, count)) => *count += diff,
-                    None => entry.places.push((place, diff)),
-                },
+                Feed::Place(_, place) => {
+                    let places = &mut entry.linked.get_or_insert_default().places;
+                    match places.iter_mut().find(|(other, _)| *other == place) {
+                        Some((_, count)) => *count += diff,
+                        None => places.push((place, diff)),
+                    }
+                }
             }
         }
         if !self.retracted.is_empty() {
@@ -245,7 +273,7 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Identifiers<Id, S> {
         for slot in self.emptied.drain(..) {
             let entry = self.keys.get(slot).1;
             debug_assert!(
-                entry.handed.is_none() || entry.handed.as_ref() != entry.place(),
+                entry.handed().is_none() || entry.handed() != entry.place(),
                 "an identifier whose facts are retracted leaves its place"
             );
         }

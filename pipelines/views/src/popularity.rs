@@ -3,7 +3,7 @@
 //! - **Input** views, carts, purchases and refunds, by line.
 //! - **Output** (scope, window, item) → measures and score. A key without anything has no row.
 //! - **Time**: an event counts while its bucket ends after the tick less the window.
-//! - **State bound**: one row per item, event part and bucket; one per key.
+//! - **State bound**: one row per item, event part and bucket; per item and event part its sums by window.
 //!
 //! A scope with an item half follows the item: when its category changes, its rows leave the old
 //! scope and enter the new one in the same tick.

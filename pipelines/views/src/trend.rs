@@ -7,8 +7,8 @@
 //!   only when something happens to the item. An item whose score is not above 0 has no row.
 //! - **Time**: an order counts at its latest time. What happened is let go after 33 half-lives, when
 //!   less than one part in 2^32 of it is left ([`etalage_operators::decay`]).
-//! - **State bound**: per item, event part and half-life a sum for each half-life that counts; one row
-//!   per key.
+//! - **State bound**: per item, event part and half-life a sum for each half-life that counts, and a
+//!   rank.
 //!
 //! Scopes with an item half follow the item, as in `item.popularity`.
 

@@ -14,6 +14,8 @@ use etalage_model::{Event, EventKind, Micros, Tick};
 use etalage_operators::expire::{Phase, Windows};
 use serde::{Deserialize, Serialize};
 
+use super::small_map::make_room;
+
 /// How much the newest event may be ahead of pipeline time.
 const SLACK_US: u64 = 24 * 3_600_000_000;
 
@@ -120,6 +122,7 @@ impl Activity {
             (first, last) = (first.min(*start), last.max(*stop));
             end += 1;
         }
+        make_room(&mut self.sessions);
         self.sessions.splice(begin..end, [(first, last)]);
     }
 

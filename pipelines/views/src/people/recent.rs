@@ -6,6 +6,8 @@
 use etalage_model::{Event, Micros, Sym};
 use serde::{Deserialize, Serialize};
 
+use super::small_map::make_room;
+
 /// When an item was looked at: timestamp, messageId.
 type Look = (Micros, Box<str>);
 
@@ -41,6 +43,7 @@ impl Recent {
         };
         let place = self.0.partition_point(newer);
         if place < most {
+            make_room(&mut self.0);
             self.0.insert(place, ((look.0, look.1.into()), item));
             self.0.truncate(most);
         }

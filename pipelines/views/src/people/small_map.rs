@@ -58,8 +58,7 @@ impl<K: Ord, V> SmallMap<K, V> {
         match self {
             SmallMap::Listed(list) => {
                 let at = list.binary_search_by(|(other, _)| other.cmp(&key)).unwrap_or_else(|at| {
-                    // Most have one or two: a list grows by as much as it needs.
-                    list.reserve_exact(1 + list.len() / 2);
+                    make_room(list);
                     list.insert(at, (key, V::default()));
                     at
                 });
@@ -83,6 +82,14 @@ impl<K: Ord, V> SmallMap<K, V> {
             SmallMap::Listed(list) => list.retain(|(key, value)| keep(key, value)),
             SmallMap::Tree(tree) => tree.retain(|key, value| keep(key, value)),
         }
+    }
+}
+
+/// Makes room for one more. Most people have one or two of anything, so that lists of theirs grow by half
+/// of what they are, and not to four at first and twice as much then.
+pub(super) fn make_room<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(1 + list.len() / 2);
     }
 }
 
