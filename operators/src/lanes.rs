@@ -79,9 +79,9 @@ impl<R: Semigroup + PartialEq> Lanes<R> {
     /// The lanes in which `after` differs from this, in order, each with what is in it then.
     pub fn changes<'a>(&'a self, after: &'a Self) -> impl Iterator<Item = (u8, Option<&'a R>)> {
         let changes = Both { own: &self.0, other: &after.0, next: 0 };
-        changes.filter(|(_, _, own, other)| own != other).flat_map(|(first, last, _, other)| {
-            (first..=last).map(move |lane| (lane, other))
-        })
+        changes
+            .filter(|(_, _, own, other)| own != other)
+            .flat_map(|(first, last, _, other)| (first..=last).map(move |lane| (lane, other)))
     }
 
     /// Appends lanes above all that are here.
@@ -115,7 +115,8 @@ impl<'a, R> Iterator for Both<'a, R> {
         }
         let runs = [self.own.first(), self.other.first()];
         let first = runs.into_iter().flatten().map(|run| self.next.max(run.first.into())).min()?;
-        let reaches = |run: &Run<R>| if u16::from(run.first) > first { u16::from(run.first) - 1 } else { run.last.into() };
+        let reaches =
+            |run: &Run<R>| if u16::from(run.first) > first { u16::from(run.first) - 1 } else { run.last.into() };
         let last = runs.into_iter().flatten().map(reaches).min()?;
         self.next = last + 1;
         let [own, other] = runs.map(|run| run.filter(|run| u16::from(run.first) <= first).map(|run| &run.amount));

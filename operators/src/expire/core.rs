@@ -6,7 +6,10 @@ use std::{
     ops::Bound::{Excluded, Unbounded},
 };
 
-use differential_dataflow::{ExchangeData, difference::{Abelian, IsZero}};
+use differential_dataflow::{
+    ExchangeData,
+    difference::{Abelian, IsZero},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{

@@ -49,7 +49,9 @@ fn kept(input: &Updates<In>, tick: Tick) -> Snapshot<Met> {
         let with = |side: &In| if let Ok((key, held)) = side { (*held == data).then_some(*key) } else { None };
         for (key, count) in state.iter().filter_map(|(side, count)| Some((with(side)?, count))) {
             for (side, times) in &state {
-                if let Err((other, beside)) = side && *other == key {
+                if let Err((other, beside)) = side
+                    && *other == key
+                {
                     met.extend(meet(key, data, *beside).map(|met| (met, count * times)));
                 }
             }

@@ -279,7 +279,9 @@ where
             let member = self.members.get_mut(*member).1;
             member.has_moved = false;
             for slot in member.cells.clone() {
-                let before = before_of_moved.get(&slot).map_or_else(|| self.cells.get(slot).1.amounts.clone(), |before| (*before).clone());
+                let before = before_of_moved
+                    .get(&slot)
+                    .map_or_else(|| self.cells.get(slot).1.amounts.clone(), |before| (*before).clone());
                 self.tell_move(slot, &before, stood, &mut out);
             }
         }

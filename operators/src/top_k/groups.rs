@@ -122,9 +122,8 @@ impl<M: Ord + Clone, P: Ord + Clone> Groups<M, P> {
 
     /// True where nobody is in a group and nothing is out for it, nor yet to be settled.
     pub(super) fn is_unused(&self, group: Slot) -> bool {
-        let is_unused = |listed: &Listed<M, P>| {
-            listed.list.is_empty() && listed.emitted.is_empty() && !listed.is_touched
-        };
+        let is_unused =
+            |listed: &Listed<M, P>| listed.list.is_empty() && listed.emitted.is_empty() && !listed.is_touched;
         self.lists[self.of(group)].iter().all(is_unused)
     }
 

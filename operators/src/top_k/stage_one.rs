@@ -4,7 +4,10 @@
 
 use std::hash::Hash;
 
-use differential_dataflow::{ExchangeData, difference::{IsZero, Semigroup}};
+use differential_dataflow::{
+    ExchangeData,
+    difference::{IsZero, Semigroup},
+};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 

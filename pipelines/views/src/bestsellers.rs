@@ -113,10 +113,11 @@ pub(crate) fn sets<'scope>(
         without_gate: options.without_gate(),
         tie: |item: &Sym| item.prefix(),
     };
-    let places = options
-        .scopes
-        .has_item_parts()
-        .then(|| Inflow::of(parts.places(), |(item, place), diff: &isize| (Feed::Place(*item, *place), Lanes::one(0, *diff as i64))));
+    let places = options.scopes.has_item_parts().then(|| {
+        Inflow::of(parts.places(), |(item, place), diff: &isize| {
+            (Feed::Place(*item, *place), Lanes::one(0, *diff as i64))
+        })
+    });
     let ungated = options.ungated;
     let gates = Inflow::of(parts.stock(), move |(item, stock), diff: &isize| {
         (Feed::Gate(*item, (stock.sellable || ungated).then_some(stock.available)), Lanes::one(0, *diff as i64))

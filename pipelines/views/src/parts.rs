@@ -174,7 +174,9 @@ impl<'scope> Parts<'scope> {
     /// another view keeps them anyway, else of windows over scores alone, which are smaller.
     pub fn scores<D: 'static>(&self, take: impl Fn(&Cell) -> D + 'static) -> Inflow<'scope, D, Lanes<i64>> {
         if !self.options.is_on(crate::popularity::NAME) {
-            return Inflow::of(self.expire("Scores by item"), move |cell, scores: &Lanes<i64>| (take(cell), scores.clone()));
+            return Inflow::of(self.expire("Scores by item"), move |cell, scores: &Lanes<i64>| {
+                (take(cell), scores.clone())
+            });
         }
         let weights = self.options.weights;
         Inflow::of(self.windowed(), move |cell, sums: &Lanes<Sum>| {

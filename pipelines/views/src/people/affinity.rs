@@ -197,9 +197,8 @@ fn add(lives: &mut Lives, life: u64, weight: i64) {
 
 /// The first of `sums`, which are in order, each with its part of `total`.
 fn shares<'a>(sums: impl IntoIterator<Item = &'a (Reverse<i128>, Sym)>, most: usize, total: i128) -> Vec<Share> {
-    let share = |(sum, label): &(Reverse<i128>, Sym)| {
-        Share { label: *label, share_ppm: (sum.0 * 1_000_000 / total) as i64 }
-    };
+    let share =
+        |(sum, label): &(Reverse<i128>, Sym)| Share { label: *label, share_ppm: (sum.0 * 1_000_000 / total) as i64 };
     sums.into_iter().take(most).map(share).collect()
 }
 
