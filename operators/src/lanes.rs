@@ -7,15 +7,9 @@
 //!
 //! **Form**: runs ascend, do not overlap, are not zero, and neighbours differ: equal lanes are equal bytes.
 
-use differential_dataflow::{
-    AsCollection, ExchangeData,
-    difference::{Abelian, IsZero, Monoid, Multiply, Semigroup},
-};
+use differential_dataflow::difference::{Abelian, IsZero, Monoid, Multiply, Semigroup};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use timely::dataflow::operators::vec::Map;
-
-use crate::Collection;
 
 /// The most lanes that there are.
 pub const MAX_LANES: usize = 256;
@@ -178,19 +172,6 @@ impl<R: Semigroup + PartialEq + Multiply<isize, Output = R>> Multiply<isize> for
     fn multiply(self, factor: &isize) -> Lanes<R> {
         self.map(|amount| amount.clone().multiply(factor))
     }
-}
-
-/// The same collection with a row of its own for each lane.
-pub fn by_lane<'scope, K, R>(collection: Collection<'scope, K, Lanes<R>>) -> Collection<'scope, (K, u8), R>
-where
-    K: Clone + 'static,
-    R: ExchangeData + Semigroup,
-{
-    let rows = |(key, tick, lanes): (K, crate::Tick, Lanes<R>)| {
-        let row = |(lane, amount): (u8, &R)| ((key.clone(), lane), tick, amount.clone());
-        lanes.iter().map(row).collect::<SmallVec<[_; 4]>>()
-    };
-    collection.inner.flat_map(rows).as_collection()
 }
 
 #[cfg(test)]

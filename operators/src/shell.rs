@@ -16,8 +16,8 @@
 //! ([`Steps`]), all input of a step is taken as of its last tick, and so is what falls due in it.
 //! The output accumulates to the same at the end of every step, whatever it is in between.
 //! **Imports** must all come before the first data; they count from the tick they carry. `expire`,
-//! `decay`, `upsert`, `reduce`, `top_k` and `stitch` emit what their rows make, as if it had just
-//! arrived; `latest`, `dedup` and `timers` are silent. So of two that follow each other either the
+//! `decay`, `upsert`, `reduce`, `join_small`, `top_k` and `stitch` emit what their rows make, as if it had
+//! just arrived; `latest` and `dedup` are silent, and so is `timers` but for what is due already. So of two that follow each other either the
 //! first is imported or the second, unless the first is silent.
 //! **State bound**: input above the frontier, plus what the core says of itself.
 

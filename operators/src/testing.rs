@@ -20,14 +20,16 @@ use std::{
 };
 
 use differential_dataflow::{
-    ExchangeData,
+    AsCollection, ExchangeData,
     difference::{IsZero, Semigroup},
     input::Input,
 };
-use timely::{Config, worker::Worker};
+use smallvec::SmallVec;
+use timely::{Config, dataflow::operators::vec::Map, worker::Worker};
 
 use crate::{
     Collection, Tick,
+    lanes::Lanes,
     shell::{Exports, Steps, Wiring},
     table::hash_of,
 };
@@ -341,4 +343,17 @@ impl RoundTrip {
         second.seed += 1;
         (first.out, second.run(build).out)
     }
+}
+
+/// The same collection with a row of its own for each lane.
+pub(crate) fn by_lane<'scope, K, R>(collection: Collection<'scope, K, Lanes<R>>) -> Collection<'scope, (K, u8), R>
+where
+    K: Clone + 'static,
+    R: ExchangeData + Semigroup,
+{
+    let rows = |(key, tick, lanes): (K, Tick, Lanes<R>)| {
+        let row = |(lane, amount): (u8, &R)| ((key.clone(), lane), tick, amount.clone());
+        lanes.iter().map(row).collect::<SmallVec<[_; 4]>>()
+    };
+    collection.inner.flat_map(rows).as_collection()
 }

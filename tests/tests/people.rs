@@ -144,6 +144,12 @@ fn views_of_both_groups_are_read_at_one_tick() {
         let of_person = week.map_or(0, |week| week["views"].as_i64().expect("views"));
         assert_eq!(of_item, of_person, "{read}");
     }
+    until("both count all of it", || {
+        let read = http.json("/v1/read?get=item.popularity:global/7d/boot&get=profile.activity:anon:v");
+        let windows = read["entries"][1]["value"]["windows"].as_array().cloned().unwrap_or_default();
+        let of_person = windows.iter().find(|window| window["window"] == "7d").map(|window| window["views"].clone());
+        (&read["entries"][0]["value"]["views"], of_person) == (&json!(40), Some(json!(40)))
+    });
 }
 
 #[test]

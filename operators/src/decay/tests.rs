@@ -13,7 +13,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::lanes::by_lane;
+use crate::testing::by_lane;
 use crate::testing::{Build, Drive, Snapshot, Updates};
 
 /// A key of the tests; its phase is decided by the whole key.

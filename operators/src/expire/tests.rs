@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::lanes::by_lane;
+use crate::testing::by_lane;
 use crate::testing::{Build, Drive, Snapshot, Updates, add};
 
 /// A key of the tests; its phase is decided by the whole key unless a test says otherwise.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::lanes::by_lane;
+use crate::testing::by_lane;
 use crate::{
     expire::{Expire, Phase, Windows},
     shell::EXPORT_SLICE_ROWS,

@@ -349,8 +349,8 @@ where
                     (gone.into(), new.into())
                 }
             };
-            out.extend((!gone.is_empty()).then(|| (((key.clone()), gone), tick, -1)));
-            out.extend((!new.is_empty()).then(|| ((key, new), tick, 1)));
+            out.extend((!gone.is_empty()).then(|| ((key.clone(), gone), tick, -1)));
+            out.extend((!new.is_empty()).then_some(((key, new), tick, 1)));
         }
         settled.iter().for_each(|settled| self.drop_if_unused(settled.group));
     }

@@ -3,6 +3,15 @@
 use etalage_model::{InputKind, KeyFields, Outcome, Quarantined, Record, Rejected, decode::json::BodyError};
 use tokio::sync::oneshot;
 
+/// Why a value could not be explained: a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotExplained {
+    /// What was asked for makes no sense.
+    Asked(String),
+    /// What was stored, or who belongs together, cannot be read now.
+    Unreadable(String),
+}
+
 /// Takes messages in, and tells what became of them.
 ///
 /// **Delivery**: what [`Door::submit`] took is answered for exactly once, with one outcome per
@@ -46,8 +55,8 @@ pub trait Door: Send + Sync + 'static {
     /// The newest `limit` events behind a value of somebody, as JSON. May take long.
     ///
     /// # Errors
-    /// A sentence that says why they cannot be told.
-    fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<serde_json::Value, String>;
+    /// Why they cannot be told.
+    fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<serde_json::Value, NotExplained>;
 
     /// Whether messages are taken.
     ///

@@ -39,7 +39,7 @@ mod vital;
 
 pub use app::{app, serve};
 pub use clock::monotonic_us;
-pub use door::{Busy, Counts, Door, NotStored};
+pub use door::{Busy, Counts, Door, NotExplained, NotStored};
 
 pub use keys::{Keys, hash_key};
 pub use options::ServeOptions;

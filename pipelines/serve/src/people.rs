@@ -8,7 +8,7 @@ use axum::{
 use etalage_model::KeyFields;
 
 use crate::{
-    ServeState,
+    NotExplained, ServeState,
     errors::ApiError,
     keys::Access,
     query::{Params, path_pieces},
@@ -50,7 +50,10 @@ pub(crate) async fn explain(
     let key = KeyFields(pieces.split_off(1));
     let (_, view) = state.view(&pieces[0])?;
     let (name, door) = (view.name, state.door().clone());
-    let told = blocking(move || door.explain(name, &key, limit)).await?.map_err(ApiError::BadKey)?;
+    let told = blocking(move || door.explain(name, &key, limit)).await?.map_err(|error| match error {
+        NotExplained::Asked(why) => ApiError::BadKey(why),
+        NotExplained::Unreadable(why) => ApiError::NotReadyBecause(why),
+    })?;
     Ok(axum::Json(told).into_response())
 }
 

@@ -4,7 +4,10 @@
 //! tick. Values that the shop has replaced since are kept here until they have caught up, but not
 //! longer than `group_lag_max`.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::OnceLock,
+};
 
 use etalage_model::{Group, Key, SealedTick, Tick, Value};
 
@@ -14,10 +17,29 @@ pub(crate) type Was = (usize, Key, Option<Value>);
 /// Values of the shop that were replaced after the other group's tick.
 pub(crate) struct Replaced {
     max_lag_us: u64,
-    /// In order: the tick, when it was sealed, what it replaced.
-    ticks: VecDeque<(Tick, u64, Vec<Was>)>,
+    /// In order.
+    ticks: VecDeque<Replacement>,
     /// Of ticks before this one not everything is known any more.
     known_from: Tick,
+}
+
+/// What a tick has replaced.
+struct Replacement {
+    at: Tick,
+    sealed_us: u64,
+    was: Vec<Was>,
+    /// Where each key is, by view: made by the first reader, since most ticks have none.
+    places: OnceLock<HashMap<(usize, Key), usize>>,
+}
+
+impl Replacement {
+    fn of(&self, view: usize, key: &Key) -> Option<Option<Value>> {
+        let places = self.places.get_or_init(|| {
+            let places = self.was.iter().enumerate().map(|(place, (view, key, _))| ((*view, key.clone()), place));
+            places.collect()
+        });
+        places.get(&(view, key.clone())).map(|place| self.was[*place].2.clone())
+    }
 }
 
 impl Replaced {
@@ -30,16 +52,17 @@ impl Replaced {
     pub(crate) fn publish(&mut self, tick: &SealedTick, was: Vec<Was>) -> Vec<Vec<Was>> {
         let mut done = Vec::new();
         if tick.group == Group::Customer {
-            while let Some((_, _, was)) = self.ticks.pop_front_if(|(at, ..)| *at <= tick.as_of()) {
-                done.push(was);
+            while let Some(replacement) = self.ticks.pop_front_if(|replacement| replacement.at <= tick.as_of()) {
+                done.push(replacement.was);
             }
             return done;
         }
-        self.ticks.push_back((tick.as_of(), tick.times.sealed_us, was));
+        let (at, sealed_us) = (tick.as_of(), tick.times.sealed_us);
+        self.ticks.push_back(Replacement { at, sealed_us, was, places: OnceLock::new() });
         let oldest_us = tick.times.sealed_us.saturating_sub(self.max_lag_us);
-        while let Some((at, _, was)) = self.ticks.pop_front_if(|(_, sealed_us, _)| *sealed_us < oldest_us) {
-            self.known_from = at;
-            done.push(was);
+        while let Some(replacement) = self.ticks.pop_front_if(|replacement| replacement.sealed_us < oldest_us) {
+            self.known_from = replacement.at;
+            done.push(replacement.was);
         }
         done
     }
@@ -51,9 +74,8 @@ impl Replaced {
 
     /// What a key's value was as of `tick`, where it was replaced since.
     pub(crate) fn was(&self, tick: Tick, view: usize, key: &Key) -> Option<Option<Value>> {
-        let after = self.ticks.iter().filter(|(at, ..)| *at > tick);
-        let mut replaced = after.flat_map(|(_, _, was)| was);
-        replaced.find(|(other, of, _)| *other == view && of == key).map(|(_, _, was)| was.clone())
+        let after = self.ticks.partition_point(|replacement| replacement.at <= tick);
+        self.ticks.range(after..).find_map(|replacement| replacement.of(view, key))
     }
 }
 

@@ -45,11 +45,12 @@ const BLOCK_BYTES: usize = 64;
 /// What was erased, and when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// By which the receipt is asked for.
+    /// Tells receipts apart.
     pub receipt_id: String,
-    /// The keyed hash of the erased id, as [`Receipts::name`] gives it.
+    /// The keyed hash of the erased profile's id, as [`Receipts::name`] gives it.
     pub profile: String,
-    /// The tick from which on nothing of the id is in any answer.
+    /// The tick from which on no view holds anything of the id. Streams that go on from before it are told
+    /// that its keys are gone.
     pub as_of: Tick,
     /// Wall-clock time of the erasure.
     pub erased_at: Micros,

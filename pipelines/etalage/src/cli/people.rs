@@ -1,7 +1,5 @@
 //! `etalage erase` and `etalage explain`: about single people.
 
-use std::sync::Arc;
-
 use clap::Args;
 use etalage_model::KeyFields;
 use etalage_serve::{ReadStore, StoreOptions};
@@ -83,14 +81,15 @@ fn in_folder(config: &Config, id: &str) -> Result<Value, CliError> {
     let dir = &config.store.dir;
     // Erasing must not make a store where there is none.
     drop(etalage_store::frames(dir)?);
-    let store = ReadStore::new(&etalage_views::infos(&shop_options(config)), StoreOptions::default());
-    let (ready, identify) = (store.clone(), serving::identify(store.clone()));
+    let views = etalage_views::infos(&shop_options(config));
+    let store = ReadStore::new(&views, StoreOptions::default());
+    let (ready, identify) = (store.clone(), serving::identify(&views, store.clone()));
     let options = PipelineOptions {
         clock: ClockMode::Wall,
         readers: vec![Box::new(store)],
         on_ready: Box::new(move |tick| ready.begin(tick)),
         refused: None,
-        identify: Some(Arc::clone(&identify)),
+        identify,
     };
     let pipeline = Pipeline::start(config, dir, options)?;
     let receipt = pipeline.ready().map_err(CliError::from).and_then(|()| Ok(pipeline.door().erase(id)?));

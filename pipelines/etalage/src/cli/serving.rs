@@ -7,9 +7,12 @@ use std::{
     time::Duration,
 };
 
-use etalage_model::Changes;
+use etalage_model::{Changes, ViewInfo};
 use etalage_serve::{ReadStore, ServeState, StoreOptions};
-use etalage_views::profile::identifiers::identifiers_of;
+use etalage_views::{
+    people::{Limit, identity},
+    profile::identifiers::{self, identifiers_of},
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use super::CliError;
@@ -66,7 +69,7 @@ impl Serving {
         let mut readers: Vec<Box<dyn Changes>> = vec![Box::new(store.clone())];
         readers.extend(beside.reader);
         let begin = beside.begin;
-        let identify = identify(store.clone());
+        let identify = identify(&views, store.clone());
         let options = PipelineOptions {
             clock,
             readers,
@@ -75,7 +78,7 @@ impl Serving {
                 begin.into_iter().for_each(|begin| begin());
             }),
             refused: beside.refused,
-            identify: Some(identify),
+            identify,
         };
         let pipeline = Pipeline::start(config, dir, options)?;
         let mut serve = config.serve_options();
@@ -116,9 +119,11 @@ fn store_options(config: &Config) -> StoreOptions {
     StoreOptions { group_lag_max_us: config.time.group_lag_max_us, ..StoreOptions::default() }
 }
 
-/// Tells who belongs together from what is served.
-pub(super) fn identify(store: ReadStore) -> Identify {
-    Arc::new(move |text| identifiers_of(text, |view, key| store.value(view, key)))
+/// Tells who belongs together from what is served; nobody can where one of the views that know it is off.
+pub(super) fn identify(views: &[ViewInfo], store: ReadStore) -> Option<Identify> {
+    let is_on = |name| views.iter().any(|view| view.name == name);
+    let knows = is_on(identity::NAME) && is_on(identifiers::NAME);
+    knows.then(|| -> Identify { Arc::new(move |text| identifiers_of(text, |view, key| store.value(view, key))) })
 }
 
 /// The process's metrics. A second pipeline in one process shares those of the first.
@@ -146,6 +151,7 @@ fn describe() {
     metrics::describe_counter!("etalage_ingest_late_total", "Messages older than every window when they were stored");
     metrics::describe_counter!("etalage_quarantine_total", "Messages refused, by reason");
     metrics::describe_counter!("etalage_ticks_sealed_total", "Ticks published");
+    metrics::describe_counter!("etalage_people_limit_hits_total", "How often a limit of a person was hit");
     metrics::describe_counter!("etalage_money_overflow_total", "Published sums of money that did not fit 64 bits");
     metrics::describe_histogram!("etalage_commit_seconds", "Time to append one group commit to the log");
     metrics::describe_gauge!("etalage_backlog_records", "Stored records that the dataflow has not taken yet");
@@ -160,5 +166,8 @@ async fn upkeep(metrics: PrometheusHandle) {
         metrics.run_upkeep();
         let overflows = etalage_views::totals::OVERFLOWS.load(std::sync::atomic::Ordering::Relaxed);
         metrics::counter!("etalage_money_overflow_total").absolute(overflows);
+        for limit in Limit::ALL {
+            metrics::counter!("etalage_people_limit_hits_total", "limit" => limit.name()).absolute(limit.hits());
+        }
     }
 }

@@ -87,9 +87,11 @@ impl Backlog {
         self.load.lock().records[group as usize]
     }
 
-    /// How long the customer group has been behind, where that is more than it may be.
+    /// How long the customer group has been behind, where that is more than it may be. It is not behind
+    /// with a tick that may still get more.
     pub(super) fn excess_us(&self) -> Option<u64> {
-        let (_, added_us) = *self.load.lock().lagging.front()?;
+        let load = self.load.lock();
+        let (_, added_us) = *load.lagging.front().filter(|(tick, _)| *tick < load.complete_below)?;
         let lag_us = monotonic_us().saturating_sub(added_us);
         (lag_us > self.group_lag_max_us).then_some(lag_us)
     }

@@ -15,7 +15,7 @@ use etalage_model::{
     decode::json::{self, BodyError},
     money::Currencies,
 };
-use etalage_serve::{Busy, Counts, NotStored, monotonic_us};
+use etalage_serve::{Busy, Counts, NotExplained, NotStored, monotonic_us};
 use etalage_store::{Quarantine, Receipt};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
@@ -25,7 +25,7 @@ use super::{
     backlog::Backlog,
     clock::{Clock, Reading},
     erasure::{self, EraseError, Identify},
-    explain::{self, Explanation},
+    explain::{self, ExplainError, Explanation},
     origin::Origin,
     sequencer::{Command, Submission},
 };
@@ -64,6 +64,8 @@ pub(super) struct Shared {
 pub(super) struct About {
     pub(super) dir: PathBuf,
     pub(super) identify: Option<Identify>,
+    /// Held by whoever reads the log to explain a value.
+    pub(super) explaining: Mutex<()>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -263,9 +265,12 @@ impl Door {
     ///
     /// # Errors
     /// A sentence that says why they cannot be told.
-    pub fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<Explanation, String> {
-        let About { dir, identify } = &self.shared.about;
-        let identify = identify.as_ref().ok_or_else(|| EraseError::NoPeople.to_string())?;
+    pub fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<Explanation, ExplainError> {
+        let About { dir, identify, explaining } = &self.shared.about;
+        let nobody_knows = || ExplainError::Unreadable(EraseError::NoPeople.to_string());
+        let identify = identify.as_ref().ok_or_else(nobody_knows)?;
+        // Each reads the whole log: one at a time.
+        let _turn = explaining.lock();
         explain::explain(dir, &**identify, view, key, limit)
     }
 
@@ -323,9 +328,12 @@ impl etalage_serve::Door for Door {
         Door::erase(self, id).map(|receipt| erasure::told(&receipt)).map_err(|error| error.to_string())
     }
 
-    fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<serde_json::Value, String> {
-        let explanation = Door::explain(self, view, key, limit)?;
-        serde_json::to_value(explanation).map_err(|error| error.to_string())
+    fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<serde_json::Value, NotExplained> {
+        let explanation = Door::explain(self, view, key, limit).map_err(|error| match error {
+            ExplainError::Asked(why) => NotExplained::Asked(why),
+            ExplainError::Unreadable(why) => NotExplained::Unreadable(why),
+        })?;
+        serde_json::to_value(explanation).map_err(|error| NotExplained::Unreadable(error.to_string()))
     }
 
     fn ready(&self) -> Result<(), String> {

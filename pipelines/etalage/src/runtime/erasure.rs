@@ -2,8 +2,13 @@
 //!
 //! An event goes whose user, or whose visitor without a user, is erased, and so does a link of theirs.
 //! An event of somebody else that only carries an erased visitor's id (one device, two people) stays
-//! without it. What goes is taken back from the dataflow as if it had never come, in one tick, after the
-//! log was rewritten: killed in between, the next start reads a log that never held it.
+//! without it. Refused messages go first, as long as the log knows who belongs together: whoever asks
+//! again after a failure finds the rest. What goes is taken back from the dataflow as if it had never come,
+//! in one tick, after the log was rewritten: killed in between, the next start reads a log that never
+//! held it.
+//!
+//! **Cost**: the log is read whole, and nothing else is stored or minted meanwhile. **Bound**: the events
+//! of whoever is erased are held in memory until they are taken back.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -11,8 +16,12 @@ use etalage_model::{Event, EventKind, Group, Message, Micros, Name, Quarantined,
 use etalage_store::{Becomes, Receipt, Receipts, StoreError};
 use etalage_views::people::{Identifier, Kind};
 use parking_lot::Mutex;
+use serde_json::Value;
 
 use super::{StoredFrame, clock::Reading, quarantine::Item, sequencer::Sequencer};
+
+/// Fields of a message that name somebody.
+const ID_FIELDS: [&str; 3] = ["userId", "anonymousId", "previousId"];
 
 /// The identifiers of whoever a text stands for, as of what is published.
 pub type Identify = Arc<dyn Fn(&str) -> Vec<Identifier> + Send + Sync>;
@@ -22,9 +31,11 @@ pub(super) struct Erasure {
     users: BTreeSet<Name>,
     visitors: BTreeSet<Name>,
     /// Records to be taken back.
-    pub(super) gone: Vec<Record>,
+    gone: Vec<Record>,
     /// Records that stand in the place of some of them.
-    pub(super) instead: Vec<Record>,
+    instead: Vec<Record>,
+    /// How many records went or changed.
+    records: u64,
 }
 
 /// Why somebody could not be erased.
@@ -33,9 +44,12 @@ pub enum EraseError {
     /// The log or the receipts.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Nobody knows who belongs together: the views of people are off, or not served.
-    #[error("the views of people are switched off, so that nobody knows who is meant")]
+    /// Nobody knows who belongs together: views of people are off, or not served.
+    #[error("`identity.assignment` and `profile.identifiers` must be switched on to know who is meant")]
     NoPeople,
+    /// Everything is erased, and only the receipt is missing.
+    #[error("everything is erased, but the receipt could not be written: {0}; ask again for one")]
+    NoReceipt(StoreError),
     /// A part of the pipeline has ended.
     #[error("{0}")]
     Over(String),
@@ -48,7 +62,7 @@ impl Erasure {
             of_kind.map(|identifier| identifier.id.clone()).collect()
         };
         let (users, visitors) = (of_kind(Kind::User), of_kind(Kind::Anonymous));
-        Erasure { users, visitors, gone: Vec::new(), instead: Vec::new() }
+        Erasure { users, visitors, gone: Vec::new(), instead: Vec::new(), records: 0 }
     }
 
     /// What becomes of a record of the log.
@@ -57,12 +71,14 @@ impl Erasure {
         if !self.is_about(event) {
             return Becomes::Kept;
         }
+        self.records += 1;
         if self.goes(event) {
             self.gone.push(record.clone());
             return Becomes::Dropped;
         }
         let mut instead = event.clone();
-        instead.anonymous_id = None;
+        instead.anonymous_id.take_if(|id| self.visitors.contains(id.as_str()));
+        instead.previous_id.take_if(|id| self.users.contains(id.as_str()));
         let instead = Record { message: Message::Event(instead), content: record.content };
         self.gone.push(std::mem::replace(record, instead.clone()));
         self.instead.push(instead);
@@ -83,20 +99,32 @@ impl Erasure {
         is_link || owner.is_none_or(|user| self.users.contains(user))
     }
 
-    /// Whether a refused message may stay: none does in which one of the identifiers stands as a word.
+    /// Whether a refused message may stay: none does in which one of the identifiers stands as a word, be
+    /// it escaped. Numbers that are nobody's id say nothing of anybody.
     pub(super) fn keeps(&self, refused: &Quarantined) -> bool {
-        let texts = [refused.raw.as_slice(), refused.source.as_bytes()];
+        let reason = refused.reason.to_string();
+        let raw = serde_json::from_slice(&refused.raw);
         let mut ids = self.users.iter().chain(&self.visitors);
         !ids.any(|id| {
-            texts.iter().any(|text| stands_in(id.as_bytes(), text)) || refused.reason.to_string().contains(&**id)
+            let stands = match &raw {
+                Ok(json) => stands_in_json(id, json, false),
+                Err(_) => spellings(id).iter().any(|word| stands_in(word.as_bytes(), &refused.raw)),
+            };
+            stands || [&refused.source, &reason].iter().any(|text| stands_in(id.as_bytes(), text.as_bytes()))
         })
     }
 
-    /// The receipt, without a number; `name` is the keyed hash of the id that was asked for.
+    /// The id of the profile that is erased.
+    fn profile_id(&self) -> Option<Name> {
+        let user = self.users.first().map(|id| Identifier { kind: Kind::User, id: id.clone() });
+        let visitor = || self.visitors.first().map(|id| Identifier { kind: Kind::Anonymous, id: id.clone() });
+        user.or_else(visitor).map(|identifier| identifier.profile_id())
+    }
+
+    /// The receipt; `name` is the keyed hash of the profile's id.
     pub(super) fn receipt(&self, name: String, as_of: Tick, erased_at: Micros, quarantined: u64) -> Receipt {
         let receipt_id = format!("{:x}-{:x}", as_of, erased_at.0);
-        let records = self.gone.len() as u64;
-        Receipt { receipt_id, profile: name, as_of, erased_at, records, quarantined }
+        Receipt { receipt_id, profile: name, as_of, erased_at, records: self.records, quarantined }
     }
 }
 
@@ -113,6 +141,7 @@ impl Sequencer {
         // Who belongs together is known of what is published.
         self.seal_all(None);
         let erasure = Arc::new(Mutex::new(Erasure::of(identify(id))));
+        let quarantined = self.erase_refused(&erasure)?;
         let rewritten = self.log.rewrite(&mut |record| erasure.lock().edit(record));
         if let Err(error) = rewritten {
             if !error.is_retryable() {
@@ -121,8 +150,8 @@ impl Sequencer {
             return Err(error.into());
         }
         let (gone, instead) = {
-            let erasure = erasure.lock();
-            (erasure.gone.clone(), erasure.instead.clone())
+            let mut erasure = erasure.lock();
+            (std::mem::take(&mut erasure.gone), std::mem::take(&mut erasure.instead))
         };
         let tick = self.shared.clock.lock().mint(Reading::now());
         for (records, diff) in [(gone, -1), (instead, 1)] {
@@ -130,28 +159,62 @@ impl Sequencer {
                 self.pass_on(StoredFrame { records, diff, ..StoredFrame::empty(tick) });
             }
         }
-        let (done, quarantined) = crossbeam_channel::bounded(1);
-        let keep = Arc::clone(&erasure);
-        let keep = Box::new(move |refused: &Quarantined| keep.lock().keeps(refused));
-        let over = || EraseError::Over("the quarantine's thread has ended".into());
-        self.quarantine.send(Item::Rewrite { keep, done }).map_err(|_| over())?;
-        let quarantined = quarantined.recv().map_err(|_| over())??;
         let as_of = self.seal_all(None);
         let receipts = self.receipts.as_mut().ok_or(EraseError::NoPeople)?;
         let erased_at = Micros(Reading::now().wall_us);
-        let receipt = erasure.lock().receipt(receipts.name(id), as_of, erased_at, quarantined);
-        receipts.append(&receipt)?;
+        let profile = erasure.lock().profile_id();
+        let name = receipts.name(profile.as_deref().unwrap_or(id));
+        let receipt = erasure.lock().receipt(name, as_of, erased_at, quarantined);
+        receipts.append(&receipt).map_err(EraseError::NoReceipt)?;
         tracing::info!(receipt = receipt.receipt_id, records = receipt.records, "somebody was erased");
         Ok(receipt)
+    }
+
+    /// Erases refused messages; gives how many.
+    fn erase_refused(&self, erasure: &Arc<Mutex<Erasure>>) -> Result<u64, EraseError> {
+        let (done, quarantined) = crossbeam_channel::bounded(1);
+        let keep = Arc::clone(erasure);
+        let keep = Box::new(move |refused: &Quarantined| keep.lock().keeps(refused));
+        let over = || EraseError::Over("the quarantine's thread has ended".into());
+        self.quarantine.send(Item::Rewrite { keep, done }).map_err(|_| over())?;
+        Ok(quarantined.recv().map_err(|_| over())??)
     }
 }
 
 /// A receipt as it is told to whoever asked.
-pub fn told(receipt: &Receipt) -> serde_json::Value {
+pub fn told(receipt: &Receipt) -> Value {
     serde_json::json!({
         "receipt_id": receipt.receipt_id, "profile": receipt.profile, "as_of": Micros(receipt.as_of).to_string(),
         "erased_at": receipt.erased_at.to_string(), "records": receipt.records, "quarantined": receipt.quarantined,
     })
+}
+
+/// Whether `id` stands in a text of `json`, as a word; numbers count where they are an id.
+fn stands_in_json(id: &str, json: &Value, is_id: bool) -> bool {
+    match json {
+        Value::String(text) => stands_in(id.as_bytes(), text.as_bytes()),
+        Value::Number(number) => is_id && number.to_string() == id,
+        Value::Array(values) => values.iter().any(|value| stands_in_json(id, value, is_id)),
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let is_id = ID_FIELDS.contains(&name.as_str());
+            stands_in(id.as_bytes(), name.as_bytes()) || stands_in_json(id, value, is_id)
+        }),
+        Value::Null | Value::Bool(_) => false,
+    }
+}
+
+/// How an id may stand in JSON that was cut, or is none: as it is, and escaped.
+fn spellings(id: &str) -> [String; 3] {
+    let quoted = Value::from(id).to_string();
+    let escaped = quoted.trim_matches('"').to_owned();
+    let mut units = [0; 2];
+    let unit = |unit: &mut u16| format!("\\u{unit:04x}");
+    let ascii = |letter: char| match letter.is_ascii() {
+        true => letter.to_string(),
+        false => letter.encode_utf16(&mut units).iter_mut().map(unit).collect(),
+    };
+    let ascii = escaped.chars().map(ascii).collect();
+    [id.to_owned(), escaped, ascii]
 }
 
 /// Whether `word` stands in `text` with nothing around it that could belong to a longer one.
@@ -181,5 +244,53 @@ mod tests {
         ] {
             assert_eq!(stands_in(word.as_bytes(), text.as_bytes()), stands, "{word} in {text}");
         }
+    }
+
+    #[test]
+    fn refused_messages_go_however_the_id_is_written_and_those_of_others_stay() {
+        for (id, raw, stays) in [
+            ("josé", r#"{"userId":"jos\u00e9","event":1}"#, false),
+            ("CORP\\ann", r#"{"userId":"CORP\\ann"}"#, false),
+            ("josé", r#"{"userId":"jos\u00e9","ev"#, false),
+            ("CORP\\ann", r#"{"userId":"CORP\\ann","ev"#, false),
+            ("5", r#"{"userId":5}"#, false),
+            ("5", r#"{"userId":"ann","items":[{"quantity":5,"price":1.5}]}"#, true),
+            ("ann", r#"{"userId":"anna"}"#, true),
+            ("ann", "ann,view,7", false),
+        ] {
+            let reason = etalage_model::Refusal::Invalid("it is wrong".into());
+            let (raw_bytes, raw) = (raw.len() as u64, raw.as_bytes().to_vec());
+            let refused =
+                Quarantined { seq: 1, arrived_at: Micros(0), source: "POST /v1/events".into(), reason, raw, raw_bytes };
+            let keeps = Erasure::of(vec![Identifier::user(id)]).keeps(&refused);
+            assert_eq!(keeps, stays, "{id} in {}", String::from_utf8_lossy(&refused.raw));
+        }
+    }
+
+    #[test]
+    fn an_event_of_somebody_else_loses_what_is_erased_and_nothing_more() {
+        let event = Event {
+            message_id: "m".into(),
+            kind: EventKind::Page,
+            name: None,
+            timestamp: Micros(1),
+            user_id: Some("bob".into()),
+            anonymous_id: Some("w".into()),
+            previous_id: Some("ann".into()),
+            group_id: None,
+            country: None,
+            device: None,
+            language: None,
+            channel: None,
+            transaction_id: None,
+            value_micros: None,
+            coupon: None,
+            search_term: None,
+            items: Vec::new(),
+        };
+        let mut erasure = Erasure::of(vec![Identifier::user("ann"), Identifier::anonymous("v")]);
+        let mut record = Record { message: Message::Event(event.clone()), content: 0 };
+        assert_eq!(erasure.edit(&mut record), Becomes::Changed);
+        assert_eq!(record.message, Message::Event(Event { previous_id: None, ..event }));
     }
 }

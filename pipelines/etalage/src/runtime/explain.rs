@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use etalage_model::{Event, KeyFields, Message, Micros, Tick};
+use etalage_store::StoreError;
 use etalage_views::people::{Identifier, Kind};
 use serde::Serialize;
 
@@ -41,6 +42,17 @@ pub struct Cause {
     pub event: Event,
 }
 
+/// Why the events behind a value could not be told.
+#[derive(Debug, thiserror::Error)]
+pub enum ExplainError {
+    /// The view or the key: a sentence that says what is wrong.
+    #[error("{0}")]
+    Asked(String),
+    /// The log, or who belongs together, cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
 /// Reads the log in `dir` for the events behind the value of `key`.
 pub(super) fn explain(
     dir: &Path,
@@ -48,17 +60,20 @@ pub(super) fn explain(
     view: &str,
     key: &KeyFields,
     limit: usize,
-) -> Result<Explanation, String> {
-    let of_view = etalage_views::view(view).ok_or_else(|| format!("there is no view `{view}`"))?;
+) -> Result<Explanation, ExplainError> {
+    let asked = ExplainError::Asked;
+    let unreadable = |error: StoreError| ExplainError::Unreadable(error.to_string());
+    let of_view = etalage_views::view(view).ok_or_else(|| asked(format!("there is no view `{view}`")))?;
     if of_view.causes.is_empty() {
-        return Err(format!("`{view}` is about nobody in particular: its values come from too many events to list"));
+        let why = "is about nobody in particular: its values come from too many events to list";
+        return Err(asked(format!("`{view}` {why}")));
     }
     // Who an identifier belongs to is asked for by its kind and text, a profile by its id.
     let who = match of_view.key_fields[0] {
         "kind" => key.0.get(1).map(|id| named(&key.0[0], id)),
         _ => key.0.first().cloned(),
     };
-    let who = who.ok_or_else(|| format!("the key of `{view}` is {}", of_view.key_fields.join("/")))?;
+    let who = who.ok_or_else(|| asked(format!("the key of `{view}` is {}", of_view.key_fields.join("/"))))?;
     let identifiers = identify(&who);
     let item = of_view.key_fields.iter().position(|field| *field == "item_id").and_then(|at| key.0.get(at));
     let is_cause = |event: &Event| {
@@ -67,8 +82,8 @@ pub(super) fn explain(
         is_theirs && is_item && of_view.causes.contains(&event.kind)
     };
     let (mut newest, mut count) = (BTreeMap::new(), 0);
-    for frame in etalage_store::frames(dir).map_err(|error| error.to_string())? {
-        let frame = frame.map_err(|error| error.to_string())?;
+    for frame in etalage_store::frames(dir).map_err(unreadable)? {
+        let frame = frame.map_err(unreadable)?;
         for record in frame.records {
             let Message::Event(event) = record.message else { continue };
             if !is_cause(&event) {

@@ -124,7 +124,7 @@ impl Pipeline {
 
         let clock = Clock::start(options.clock, config.time.max_clock_step_us, opened.last_tick);
         let (to_sequencer, commands) = crossbeam_channel::unbounded();
-        let about = About { dir: dir.to_path_buf(), identify: options.identify };
+        let about = About { dir: dir.to_path_buf(), identify: options.identify, explaining: Default::default() };
         let shared = Arc::new(Shared::new(config, clock, to_sequencer, quarantine.reader(), about));
         let (signals, inbox) = crossbeam_channel::unbounded();
         let groups = groups(&shop_options(config));

@@ -80,7 +80,7 @@ impl Door for TestDoor {
         }
     }
 
-    fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<Json, String> {
+    fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<Json, etalage_serve::NotExplained> {
         Ok(serde_json::json!({ "view": view, "key": key.0, "limit": limit }))
     }
 

@@ -13,6 +13,8 @@
 use etalage_model::{Event, EventKind, Micros, Sym};
 use serde::{Deserialize, Serialize};
 
+use super::Limit;
+
 /// Place of a line among others: timestamp, messageId, place in its message.
 type Order = (u64, Box<str>, u32);
 
@@ -140,6 +142,7 @@ impl Cart {
         }
         let place = self.changes.partition_point(|other| other.order < change.order);
         if self.changes.len() == max_lines {
+            Limit::CartLines.hit();
             if place == 0 {
                 return;
             }
@@ -148,11 +151,6 @@ impl Cart {
         } else {
             self.changes.insert(place, change);
         }
-    }
-
-    /// True where there is nothing to tell of any cart.
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
     }
 
     /// What the events come to.

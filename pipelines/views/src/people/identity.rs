@@ -36,7 +36,7 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::vec::Map;
 
 use super::{
-    Identifier, Kind, Seen,
+    Identifier, Kind, Limit, Seen,
     identifier::ANONYMOUS_PREFIX,
     link::{self, Link, Order, Pair, SaysWhich},
 };
@@ -141,6 +141,9 @@ pub fn members<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Name, Membe
             Fact::Visitor(_, visitor) => Some(Identifier { kind: Kind::Anonymous, id: visitor.clone() }),
             Fact::Component(_) => None,
         });
+        if visitors.clone().count() > max {
+            Limit::Identifiers.hit();
+        }
         let own = Identifier { kind: Kind::User, id: user.clone() };
         out.extend([own].into_iter().chain(visitors.take(max)).map(|member| (owner.clone(), member)));
     });

@@ -13,7 +13,7 @@ use etalage_model::{Event, EventKind, Name, Tick};
 use etalage_operators::stitch::{Summary, Told};
 use serde::{Deserialize, Serialize};
 
-use super::{Identifier, Kind, PeopleOptions, Seen};
+use super::{Identifier, Kind, Limit, PeopleOptions, Seen};
 
 /// Place of a message among others: timestamp, messageId.
 pub type Order = (u64, Box<str>);
@@ -98,6 +98,7 @@ impl Link {
             self.explicit.insert(place, order);
         }
         if self.explicit.len() > 2 * max {
+            Limit::LinkMessages.hit();
             // Whatever comes later, this one is never again among the oldest or the newest.
             self.explicit.remove(max);
         }

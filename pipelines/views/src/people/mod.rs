@@ -21,6 +21,7 @@ pub mod cells;
 pub mod identifier;
 pub mod identity;
 pub mod instant;
+pub mod limits;
 pub mod link;
 pub mod options;
 pub mod orders;
@@ -49,6 +50,7 @@ use identity::Members;
 use rows::{Row, STREAMS};
 
 pub use identifier::{Identifier, Kind};
+pub use limits::Limit;
 pub use options::PeopleOptions;
 pub use person::{Person, Rules};
 pub use seen::Seen;

@@ -203,11 +203,6 @@ impl Orders {
         other.orders.iter().for_each(|(id, order)| self.add(*id, order, newest));
     }
 
-    /// True where nothing was bought or returned.
-    pub fn is_empty(&self) -> bool {
-        self.orders.is_empty() && self.refunded.lines == 0
-    }
-
     /// The newest orders, the newest first.
     pub fn newest(&self) -> impl Iterator<Item = &Order> {
         self.newest.iter().filter_map(|(_, id)| self.orders.get(id))

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::KEY_FIELDS;
 use crate::{
-    View,
+    VIEWS, View,
     oracle::{History, json},
     parts::{Parts, Published, Sealable},
     people::{
@@ -66,11 +66,24 @@ fn row(members: &[Identifier]) -> Row {
 /// The identifiers of whoever `text` stands for, as readers may write it; `value` gives the value of a
 /// view's key.
 pub fn identifiers_of(text: &str, value: impl Fn(&str, &KeyFields) -> Option<Value>) -> Vec<Identifier> {
-    let of_visitor = text.strip_prefix(ANONYMOUS_PREFIX).map(Identifier::anonymous);
-    let Some(profile) = identity::RESOLVE.profile(text, &value) else {
-        // Nobody is linked: a user's id, or a visitor's, which is then told from a user's by its prefix.
-        return vec![of_visitor.unwrap_or_else(|| Identifier::user(text))];
+    if let Some(profile) = identity::RESOLVE.profile(text, &value) {
+        return of_profile(profile, value);
+    }
+    // Nobody is linked: a user, or a visitor whose id may be given as it was sent.
+    if let Some(visitor) = text.strip_prefix(ANONYMOUS_PREFIX) {
+        return vec![Identifier::anonymous(visitor)];
+    }
+    let has_row = |identifier: &Identifier| {
+        let key = KeyFields(vec![identifier.profile_id().to_string()]);
+        VIEWS.iter().any(|view| view.names_profile() && value(view.name, &key).is_some())
     };
+    let both = [Identifier::user(text), Identifier::anonymous(text)];
+    let known: Vec<Identifier> = both.iter().find(|identifier| has_row(identifier)).cloned().into_iter().collect();
+    // Of one who has no row any more it is not known which it was.
+    if known.is_empty() { both.into() } else { known }
+}
+
+fn of_profile(profile: String, value: impl Fn(&str, &KeyFields) -> Option<Value>) -> Vec<Identifier> {
     let found = value(NAME, &KeyFields(vec![profile.clone()]));
     found.as_deref().and_then(members).unwrap_or_else(|| vec![Identifier::user(&profile)])
 }

@@ -41,7 +41,18 @@ pub(crate) fn record(message: Message) -> Record {
 
 /// Plays `arrivals` on `workers` and cuts below each of `uppers`.
 pub(crate) fn play(workers: usize, options: &ShopOptions, arrivals: &Arrivals, uppers: &[Tick]) -> Vec<SealedTick> {
-    let (shares, options) = (Arc::new(deal(workers, arrivals, uppers)), options.clone());
+    play_and_take_back(workers, options, arrivals, Vec::new(), uppers)
+}
+
+/// As [`play`]; in the last round `gone` is taken back, by the first worker.
+pub(crate) fn play_and_take_back(
+    workers: usize,
+    options: &ShopOptions,
+    arrivals: &Arrivals,
+    gone: Vec<Record>,
+    uppers: &[Tick],
+) -> Vec<SealedTick> {
+    let (shares, options, gone) = (Arc::new(deal(workers, arrivals, uppers)), options.clone(), Arc::new(gone));
     let ends: Arc<[Tick]> = uppers.into();
     let communication = timely::CommunicationConfig::Process(workers);
     let config = Config { communication, worker: WorkerConfig::default() };
@@ -51,6 +62,9 @@ pub(crate) fn play(workers: usize, options: &ShopOptions, arrivals: &Arrivals, u
         for (batches, upper) in shares[worker.index()].iter().zip(ends.iter()) {
             for dataflow in &mut groups {
                 batches.iter().for_each(|(tick, batch)| dataflow.send(Arc::clone(batch), *tick));
+                if Some(upper) == ends.last() && worker.index() == 0 && !gone.is_empty() {
+                    dataflow.update(Arc::clone(&gone), upper - 1, -1);
+                }
                 dataflow.advance(*upper);
             }
             waiting.push_back(*upper);

@@ -8,6 +8,7 @@
 mod against_oracle;
 mod any_order;
 mod cases;
+mod erased;
 mod harness;
 mod promise;
 mod random;

@@ -110,6 +110,8 @@ impl<'a> Raw<'a> for RawEvent<'a> {
         let currency = currency(properties)?;
         let fingerprint = fingerprint(InputKind::Events, &event, currency.as_deref().unwrap_or_default(), given);
         event.message_id = fingerprint.message_id;
+        // Nothing else goes by it, and nobody would look for somebody there.
+        event.previous_id.take_if(|_| !matches!(kind, EventKind::Alias | EventKind::Unlink));
         event.timestamp = context.pipeline_time(sent_at);
         into_shop_currency(&mut event, currency.as_deref(), context.currencies)?;
         Ok(Record { message: Message::Event(event), content: fingerprint.content })
