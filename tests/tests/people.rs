@@ -287,6 +287,28 @@ fn a_store_without_a_server_is_erased_from_too() {
 }
 
 #[test]
+fn a_visitor_who_never_logged_in_is_erased_by_the_id_that_was_sent() {
+    let shop = Shop::new(CONFIG);
+    let server = shop.run();
+    let http = &server.http;
+    http.store("/v1/events", &[event("1", "view_item", &visitor("4f1c9e77"), "boot")]);
+    until("the visitor is known", || http.value("profile.activity", &profile("anon:4f1c9e77")).is_some());
+    let receipt = http.try_delete("/v1/profiles/4f1c9e77").expect("an answer").json();
+    assert_eq!(receipt["records"], 1, "{receipt}");
+    assert_eq!(stands_anywhere("4f1c9e77", &shop.data()), None);
+}
+
+#[test]
+fn nobody_is_erased_where_it_is_not_known_who_belongs_together() {
+    let shop = Shop::new(&format!("{CONFIG}[views]\noff = [\"profile.identifiers\"]\n"));
+    let server = shop.run();
+    server.http.store("/v1/events", &[event("1", "view_item", &user("ann"), "boot")]);
+    let refused = server.http.try_delete("/v1/profiles/ann").expect("an answer");
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (503, &json!("not_erased")), "{}", refused.text);
+    assert!(refused.text.contains("profile.identifiers"), "{}", refused.text);
+}
+
+#[test]
 fn the_shop_does_not_wait_for_people() {
     let config = format!("{CONFIG}[time]\ngroup_lag_max = \"1s\"\n");
     let shop = Shop::new(&config).with_variable("ETALAGE_MUTANT", "held-customer");

@@ -1,8 +1,7 @@
 //! Erasing somebody: what of the log is about them, and what stands in its place.
 //!
-//! An event goes whose user, or whose visitor without a user, is erased, and so does a link of theirs.
-//! An event of somebody else that only carries an erased visitor's id (one device, two people) stays
-//! without it. Refused messages go first, as long as the log knows who belongs together: whoever asks
+//! An event goes whose user, or whose visitor without a user, is erased, and so does a link that joined
+//! somebody with them alone. What else carries an erased id (one device, two people) stays without it. Refused messages go first, as long as the log knows who belongs together: whoever asks
 //! again after a failure finds the rest. What goes is taken back from the dataflow as if it had never come,
 //! in one tick, after the log was rewritten: killed in between, the next start reads a log that never
 //! held it.
@@ -72,13 +71,13 @@ impl Erasure {
             return Becomes::Kept;
         }
         self.records += 1;
-        if self.goes(event) {
-            self.gone.push(record.clone());
-            return Becomes::Dropped;
-        }
         let mut instead = event.clone();
         instead.anonymous_id.take_if(|id| self.visitors.contains(id.as_str()));
         instead.previous_id.take_if(|id| self.users.contains(id.as_str()));
+        if self.is_owned(event) || links_nobody(&instead) {
+            self.gone.push(record.clone());
+            return Becomes::Dropped;
+        }
         let instead = Record { message: Message::Event(instead), content: record.content };
         self.gone.push(std::mem::replace(record, instead.clone()));
         self.instead.push(instead);
@@ -92,11 +91,13 @@ impl Erasure {
             || event.anonymous_id.as_deref().is_some_and(|id| self.visitors.contains(id))
     }
 
-    /// Whether nothing of an event may stay.
-    fn goes(&self, event: &Event) -> bool {
-        let is_link = matches!(event.kind, EventKind::Identify | EventKind::Alias | EventKind::Unlink);
-        let owner = event.user_id.as_deref();
-        is_link || owner.is_none_or(|user| self.users.contains(user))
+    /// Whether an event changes the state of somebody who is erased.
+    fn is_owned(&self, event: &Event) -> bool {
+        match (&event.user_id, &event.anonymous_id) {
+            (Some(user), _) => self.users.contains(user.as_str()),
+            (None, Some(visitor)) => self.visitors.contains(visitor.as_str()),
+            (None, None) => false,
+        }
     }
 
     /// Whether a refused message may stay: none does in which one of the identifiers stands as a word, be
@@ -179,6 +180,12 @@ impl Sequencer {
         self.quarantine.send(Item::Rewrite { keep, done }).map_err(|_| over())?;
         Ok(quarantined.recv().map_err(|_| over())??)
     }
+}
+
+/// Whether an event is a link of nobody any more.
+fn links_nobody(event: &Event) -> bool {
+    let is_link = matches!(event.kind, EventKind::Identify | EventKind::Alias | EventKind::Unlink);
+    is_link && event.anonymous_id.is_none() && event.previous_id.is_none()
 }
 
 /// A receipt as it is told to whoever asked.

@@ -38,7 +38,7 @@ use timely::dataflow::operators::vec::Map;
 use super::{
     Identifier, Kind, Limit, Seen,
     identifier::ANONYMOUS_PREFIX,
-    link::{self, Link, Order, Pair, SaysWhich},
+    link::{self, Link, Order, Pair, Says},
 };
 use crate::{
     View,
@@ -105,8 +105,8 @@ pub fn members<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Name, Membe
     let facts = move |(batch, tick, diff): (Batch, u64, isize)| {
         let end = steps.end_of(tick);
         let facts = Seen::all(&batch).flat_map(|seen| {
-            let pairs: Vec<Pair> = link::pairs(seen.event()).map(|(pair, _)| pair).collect();
-            pairs.into_iter().enumerate().map(move |(which, pair)| (pair, (seen.clone(), SaysWhich(which as u8))))
+            let pairs: Vec<(Pair, Says)> = link::pairs(seen.event()).collect();
+            pairs.into_iter().map(move |(pair, says)| (pair, (seen.clone(), says)))
         });
         facts.map(|fact| (fact, end, diff)).collect::<Vec<_>>()
     };

@@ -23,7 +23,7 @@ pub type Order = (u64, Box<str>);
 pub struct Pair(pub Identifier, pub Name);
 
 /// What a message says about a pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Says {
     /// They belong together.
     Link,
@@ -106,16 +106,13 @@ impl Link {
 }
 
 impl Summary<Pair> for Link {
-    type Fact = (Seen, SaysWhich);
+    type Fact = (Seen, Says);
     type Row = Live;
     type Rules = PeopleOptions;
 
-    fn absorb(&mut self, (seen, SaysWhich(which)): &Self::Fact, rules: &PeopleOptions) {
+    fn absorb(&mut self, (seen, says): &Self::Fact, rules: &PeopleOptions) {
         let event = seen.event();
-        let order = (event.timestamp.0, &*event.message_id);
-        if let Some((_, says)) = pairs(event).nth(usize::from(*which)) {
-            self.take(order, says, rules.max_link_messages);
-        }
+        self.take((event.timestamp.0, &*event.message_id), *says, rules.max_link_messages);
     }
 
     fn merge(&mut self, other: &Self, rules: &PeopleOptions) {
@@ -142,10 +139,6 @@ impl Summary<Pair> for Link {
         self.told.0.take().into_iter().for_each(|order| tell((pair.clone(), order), -1));
     }
 }
-
-/// Which of the pairs of its event a fact is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct SaysWhich(pub u8);
 
 /// True where the pair is of two users.
 pub fn is_of_users(pair: &Pair) -> bool {

@@ -27,16 +27,15 @@ fn of_kind(identifiers: &BTreeSet<Identifier>, kind: Kind) -> BTreeSet<String> {
 fn without(event: &Event, identifiers: &BTreeSet<Identifier>) -> Option<Event> {
     let (users, visitors) = (of_kind(identifiers, Kind::User), of_kind(identifiers, Kind::Anonymous));
     let is_in = |ids: &BTreeSet<String>, id: &Option<String>| id.as_ref().is_some_and(|id| ids.contains(id));
-    let is_about =
-        is_in(&users, &event.user_id) || is_in(&users, &event.previous_id) || is_in(&visitors, &event.anonymous_id);
-    let is_link = matches!(event.kind, EventKind::Identify | EventKind::Alias | EventKind::Unlink);
-    if is_about && (is_link || event.user_id.is_none() || is_in(&users, &event.user_id)) {
+    if is_in(&users, &event.user_id) || event.user_id.is_none() && is_in(&visitors, &event.anonymous_id) {
         return None;
     }
-    let mut event = event.clone();
-    event.anonymous_id.take_if(|id| visitors.contains(id));
-    event.previous_id.take_if(|id| users.contains(id));
-    Some(event)
+    let mut rest = event.clone();
+    rest.anonymous_id.take_if(|id| visitors.contains(id));
+    rest.previous_id.take_if(|id| users.contains(id));
+    let is_link = matches!(event.kind, EventKind::Identify | EventKind::Alias | EventKind::Unlink);
+    let links_nobody = is_link && rest.anonymous_id.is_none() && rest.previous_id.is_none();
+    (rest == *event || !links_nobody).then_some(rest)
 }
 
 /// What is taken back, what stands in its place, and what there is without it.
