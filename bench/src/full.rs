@@ -4,7 +4,7 @@
 //! carts, 1 % taken out, 3 % purchases, 4 % searches; customers Zipf 0.9 among `--active`, every third
 //! of them logged in (user and device), the others anonymous; items Zipf 1.05, each with a category of
 //! two levels and a brand that events state; 20 countries. `--customers` beyond the active ones were
-//! seen once, before. `--heavy` gives that share of all events to a single guest id.
+//! seen once, two months before. `--heavy` gives that share of all events to a single guest id.
 
 use std::{
     sync::Arc,
@@ -30,6 +30,8 @@ const CATEGORIES: usize = 500;
 const BRANDS: usize = 1_000;
 const LATE_SHARE: f64 = 0.01;
 const MAX_LATE_US: u64 = 2_000_000;
+/// How long ago customers of before were seen: longer than any window is.
+const BEFORE_US: u64 = 60 * 24 * 3_600 * 1_000_000;
 /// Events of a tick while customers of before are made.
 const OPENING_TICK: usize = 10_000;
 
@@ -235,7 +237,7 @@ impl Workload {
 
     /// A view by each of these customers, who are not active any more.
     fn opening(&mut self, gone: &[u64]) -> Vec<Record> {
-        gone.iter().map(|customer| self.event(EventKind::ViewItem, *customer, START_US)).collect()
+        gone.iter().map(|customer| self.event(EventKind::ViewItem, *customer, START_US - BEFORE_US)).collect()
     }
 
     fn next(&mut self) -> Record {
