@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::{
-    Collection, Tick,
+    Collection, Tick, count,
     dues::Dues,
     inflow::Inflow,
     shell::{Core, Out, Wiring, run},
@@ -163,15 +163,7 @@ where
                     let met = (self.meet)(key, data, &beside);
                     out.extend(met.map(|met| (met, tick, sum.clone().multiply(&diff))));
                 }
-                match entry.beside.iter_mut().position(|(other, _)| *other == beside) {
-                    Some(place) => {
-                        entry.beside[place].1 += diff;
-                        if entry.beside[place].1 == 0 {
-                            entry.beside.swap_remove(place);
-                        }
-                    }
-                    None => entry.beside.push((beside, diff)),
-                }
+                count(&mut entry.beside, beside, diff);
             }
             (feed, much) => unreachable!("{feed:?} comes with a difference of its own, not {much:?}"),
         }

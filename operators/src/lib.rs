@@ -60,5 +60,22 @@ fn differences<T: Clone>(
     (gone, new)
 }
 
+/// Adds `diff` to the count of `value` in a list of a few; a count of zero takes no room.
+fn count<T: PartialEq, A: smallvec::Array<Item = (T, isize)>>(
+    counts: &mut smallvec::SmallVec<A>,
+    value: T,
+    diff: isize,
+) {
+    match counts.iter().position(|(other, _)| *other == value) {
+        Some(at) => {
+            counts[at].1 += diff;
+            if counts[at].1 == 0 {
+                counts.remove(at);
+            }
+        }
+        None => counts.push((value, diff)),
+    }
+}
+
 #[cfg(test)]
 mod testing;

@@ -31,9 +31,9 @@ use timely::{
 
 use super::{Pending, Seal, Sealing, Upserts};
 use crate::{
-    Collection, Tick,
+    Collection, Tick, count,
     lanes::Lanes,
-    table::{Hint, Slot, Table, hash_of},
+    table::{Slot, Table, hash_of},
 };
 
 /// The key of a member, an axis, a place and a lane; none where these make no key.
@@ -162,7 +162,7 @@ where
     fn new_cell(&mut self, key: &(M, A)) -> Slot {
         let member = self.member(&key.0);
         let fresh = || Cell { amounts: Lanes::default(), member, is_touched: false };
-        let slot = self.cells.find_or_insert_near(Hint::NONE, key, fresh);
+        let slot = self.cells.find_or_insert(key, fresh);
         self.members.get_mut(member).1.cells.push(slot);
         slot
     }
@@ -179,15 +179,7 @@ where
             if !std::mem::replace(&mut state.has_moved, true) {
                 moved.push((slot, state.places.clone()));
             }
-            match state.places.iter().position(|(other, _)| *other == place) {
-                Some(at) => {
-                    state.places[at].1 += diff;
-                    if state.places[at].1 == 0 {
-                        state.places.remove(at);
-                    }
-                }
-                None => state.places.push((place, diff)),
-            }
+            count(&mut state.places, place, diff);
         }
         moved
     }

@@ -115,9 +115,9 @@ impl<M: Ord + Clone, P: Ord + Clone> Groups<M, P> {
         }
     }
 
-    /// Reads what [`Groups::set`] will need of a leaf in a lane, so that it is at hand then.
-    pub(super) fn peek(&self, group: Slot, lane: u8, leaf: u32) -> u64 {
-        self.lists[group as usize * self.lanes + usize::from(lane)].list.peek(leaf)
+    /// Reads what [`Groups::set`] will need of a leaf in the first lane, so that it is at hand then.
+    pub(super) fn peek(&self, group: Slot, leaf: u32) -> u64 {
+        self.lists[group as usize * self.lanes].list.peek(leaf)
     }
 
     /// True where nobody is in a group and nothing is out for it, nor yet to be settled.

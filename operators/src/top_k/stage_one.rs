@@ -317,7 +317,7 @@ where
     fn absorb_all(&mut self, updates: &mut Vec<(Self::In, Lanes<i64>)>, _tick: Tick, _out: &mut Out<Self::Out, isize>) {
         let scored = updates.iter().filter_map(|(feed, _)| feed.cell());
         let others = updates.iter().filter(|(feed, _)| feed.cell().is_none()).map(|(feed, _)| feed.member());
-        let peek = |(group, leaf): &(Slot, u32)| self.lists.peek(*group, 0, *leaf);
+        let peek = |(group, leaf): &(Slot, u32)| self.lists.peek(*group, *leaf);
         let leaves = |cell: &Cell| match cell.is_open {
             true => cell.leaves.iter().fold(0, |read, leaf| read ^ peek(leaf)),
             false => 0,

@@ -276,25 +276,11 @@ mod tests {
 
     #[test]
     fn an_event_of_somebody_else_loses_what_is_erased_and_nothing_more() {
-        let event = Event {
-            message_id: "m".into(),
-            kind: EventKind::Page,
-            name: None,
-            timestamp: Micros(1),
-            user_id: Some("bob".into()),
-            anonymous_id: Some("w".into()),
-            previous_id: Some("ann".into()),
-            group_id: None,
-            country: None,
-            device: None,
-            language: None,
-            channel: None,
-            transaction_id: None,
-            value_micros: None,
-            coupon: None,
-            search_term: None,
-            items: Vec::new(),
-        };
+        let event = serde_json::json!({
+            "message_id": "m", "kind": "Page", "timestamp": 1, "items": [],
+            "user_id": "bob", "anonymous_id": "w", "previous_id": "ann",
+        });
+        let event: Event = serde_json::from_value(event).expect("an event");
         let mut erasure = Erasure::of(vec![Identifier::user("ann"), Identifier::anonymous("v")]);
         let mut record = Record { message: Message::Event(event.clone()), content: 0 };
         assert_eq!(erasure.edit(&mut record), Becomes::Changed);
