@@ -12,7 +12,10 @@ use std::{
 };
 
 use etalage::{config::Config, runtime::shop_options};
-use etalage_model::{Event, EventKind, Group, Item, Message, Micros, Record, Sym, Tick};
+use etalage_model::{
+    Event, EventKind, Group, Item, Message, Micros, Record, SealedBatch, SealedTick, Sym, Tick, TickTimes,
+};
+use etalage_serve::{ReadStore, StoreOptions};
 use etalage_views::{Dataflow, ShopOptions};
 use hdrhistogram::Histogram;
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
@@ -65,6 +68,9 @@ pub(crate) struct Options {
     /// Views to switch off
     #[arg(long, value_name = "VIEW")]
     off: Vec<String>,
+    /// Keep what is published as the service does, to be read: its time is counted
+    #[arg(long)]
+    served: bool,
     /// Seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -76,7 +82,10 @@ pub(crate) struct Options {
 /// Runs and prints.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     report::heading();
-    println!("job      full: the default configuration; 1 worker, no dedup, no store; off: {:?}", options.off);
+    println!(
+        "job      full: the default configuration; 1 worker, no dedup, no log; served: {}; off: {:?}",
+        options.served, options.off
+    );
     if options.rate > 0 {
         report::latencies("noise", &report::noise(Duration::from_secs(2)));
     }
@@ -111,8 +120,13 @@ struct Measured {
 /// The dataflows of both groups, which are cut at the same ticks.
 struct Both {
     groups: [Dataflow; 2],
+    /// First tick that is not cut off yet.
+    lower: Tick,
+    store: Option<ReadStore>,
     upserts: usize,
 }
+
+const GROUPS: [Group; 2] = [Group::Shop, Group::Customer];
 
 impl Both {
     /// Hands over batches, one each `span_us` of pipeline time, and cuts them off together.
@@ -126,15 +140,23 @@ impl Both {
         while !self.groups.iter().all(|dataflow| dataflow.has_passed(upper)) {
             worker.step();
         }
-        let cuts = self.groups.iter_mut().flat_map(|dataflow| dataflow.cut(upper));
-        self.upserts += cuts.map(|batch| batch.upserts.len()).sum::<usize>();
+        for (dataflow, group) in self.groups.iter_mut().zip(GROUPS) {
+            let batches = dataflow.cut(upper);
+            self.upserts += batches.iter().map(SealedBatch::len).sum::<usize>();
+            if let Some(store) = &self.store {
+                let (lower, times) = (self.lower, TickTimes::default());
+                store.publish(&Arc::new(SealedTick { group, lower, upper, times, batches }));
+            }
+        }
+        self.lower = upper;
     }
 }
 
 fn measure(worker: &mut Worker, options: &Options) -> Measured {
     let views = views(options);
-    let groups = [Group::Shop, Group::Customer].map(|group| Dataflow::build(worker, group, views.clone()));
-    let mut both = Both { groups, upserts: 0 };
+    let groups = GROUPS.map(|group| Dataflow::build(worker, group, views.clone()));
+    let store = options.served.then(|| ReadStore::new(&etalage_views::infos(&views), StoreOptions::default()));
+    let mut both = Both { groups, lower: 0, store, upserts: 0 };
     let mut workload = Workload::new(options);
     let mut tick = START_US;
     let gone: Vec<u64> = (options.active..options.customers.max(options.active)).collect();

@@ -103,7 +103,7 @@ fn pass(ticks: impl Iterator<Item = (Tick, Arc<Vec<Record>>)> + Send + Sync + 's
             while !shop.has_passed(tick + 1) {
                 worker.step();
             }
-            pass.lists += shop.cut(tick + 1).iter().map(|SealedBatch { upserts, .. }| upserts.len()).sum::<usize>();
+            pass.lists += shop.cut(tick + 1).iter().map(SealedBatch::len).sum::<usize>();
             // The first tick is what the shop knew before.
             if at > 0 {
                 pass.messages += messages;

@@ -58,6 +58,11 @@ impl<R: Semigroup + PartialEq> Lanes<R> {
         self.0.iter().find(|run| lane <= run.last).filter(|run| run.first <= lane).map(|run| &run.amount)
     }
 
+    /// How many lanes are not zero.
+    pub fn count(&self) -> usize {
+        self.0.iter().map(|run| usize::from(run.last - run.first) + 1).sum()
+    }
+
     /// The lanes that are not zero, in order, each with what is in it.
     pub fn iter(&self) -> impl Iterator<Item = (u8, &R)> {
         self.0.iter().flat_map(|run| (run.first..=run.last).map(move |lane| (lane, &run.amount)))
@@ -203,6 +208,7 @@ mod tests {
             let (a, b) = (lanes(&one), lanes(&other));
             prop_assert_eq!(told(&a), one.clone());
             prop_assert!((0..=255).all(|lane| a.get(lane) == one.get(&lane)));
+            prop_assert_eq!(a.count(), one.len());
             let mut sum = a.clone();
             sum.plus_equals(&b);
             let mut expected = one.clone();

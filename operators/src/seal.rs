@@ -13,7 +13,7 @@
 
 mod placed;
 
-pub use placed::{KeyOf, Placed, Publish, seal_placed};
+pub use placed::{CellChange, Holds, Placed, Places, seal_placed};
 
 use std::{cell::RefCell, collections::BTreeMap, hash::Hash, rc::Rc};
 
@@ -47,12 +47,10 @@ pub struct Sealing<'scope, S> {
 
 /// What a worker does with a sealed view.
 pub trait Seal {
-    /// The view's keys.
-    type Key;
-    /// The view's values.
-    type Value;
-    /// The upserts since the cut before, up to `upper` exclusive.
-    fn cut(&mut self, upper: Tick) -> Upserts<Self::Key, Self::Value>;
+    /// What is told of a change: mostly a key and its new value.
+    type Change;
+    /// What changed since the cut before, up to `upper` exclusive.
+    fn cut(&mut self, upper: Tick) -> Vec<Self::Change>;
     /// How many keys have a value.
     fn len(&self) -> usize;
     /// True where no key has a value.
@@ -212,8 +210,7 @@ impl<D> Pending<D> {
 }
 
 impl<K: ExchangeData + Hash, R: ExchangeData + Semigroup> Seal for Sums<K, R> {
-    type Key = K;
-    type Value = R;
+    type Change = (K, Option<R>);
 
     fn cut(&mut self, upper: Tick) -> Upserts<K, R> {
         let mut touched: Vec<(Slot, Option<R>)> = Vec::new();
@@ -253,8 +250,7 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Semigroup> Seal for Sums<K, R> {
 }
 
 impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Values<K, V> {
-    type Key = K;
-    type Value = V;
+    type Change = (K, Option<V>);
 
     fn cut(&mut self, upper: Tick) -> Upserts<K, V> {
         let mut touched: Vec<(Slot, bool)> = Vec::new();
@@ -298,8 +294,7 @@ impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Values<K, V> {
 }
 
 impl<K: ExchangeData + Hash, V: ExchangeData> Seal for Differences<K, V> {
-    type Key = K;
-    type Value = V;
+    type Change = (K, Option<V>);
 
     fn cut(&mut self, upper: Tick) -> Upserts<K, V> {
         let mut changes = self.pending.take_below(upper);

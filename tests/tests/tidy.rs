@@ -34,7 +34,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "etalage-feeds",
         ],
     ),
-    ("etalage-bench", &["etalage", "etalage-model", "etalage-operators", "etalage-views", "etalage-kafka"]),
+    (
+        "etalage-bench",
+        &["etalage", "etalage-model", "etalage-operators", "etalage-views", "etalage-serve", "etalage-kafka"],
+    ),
     ("etalage-tests", &["etalage-kafka", "etalage-store"]),
 ];
 

@@ -2,18 +2,18 @@
 //! member stands, and move with it.
 //!
 //! - **Input** `((member, axis), tick, Lanes<R>)` to be added up, and `((member, place), tick, diff)`.
-//! - **Output** of the cut: for each key that [`Publish::key`] makes of a member, an
-//!   axis, a place of the member and a lane, the value that [`Publish::value`] makes of the amount there,
-//!   or none where it is zero. Keys of two different (member, axis, place, lane) must differ.
+//! - **Output** of the cut: a [`CellChange`] for each (member, axis) of which any amount, or any place
+//!   that is one for the axis, is another than at the cut before. It stands for a key per place and lane
+//!   with an amount, and those who want keys make them of it.
 //! - **Time**: as in all sealing: what is below a cut counts, whatever happened meanwhile.
 //! - **State bound**: per (member, axis) its amounts, per member its places, and the changes above the
 //!   last cut.
 //! - **Late data**: none can come below the frontier; anything may be retracted at a later tick.
 //!
 //! This says the same as a join of amounts and places, sealed by [`seal_sums`](super::seal_sums). But an
-//! amount is held once, and not at every place, a change is looked for once, and its value is made once.
+//! amount is held once, and not at every place, and whoever keeps what is published shares it.
 
-use std::{cell::RefCell, collections::BTreeMap, hash::Hash, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, hash::Hash, marker::PhantomData, rc::Rc, sync::Arc};
 
 use differential_dataflow::{
     ExchangeData,
@@ -29,73 +29,123 @@ use timely::{
     },
 };
 
-use super::{Pending, Seal, Sealing, Upserts};
+use super::{Pending, Seal, Sealing};
 use crate::{
     Collection, Tick, count,
     lanes::Lanes,
     table::{Slot, Table, hash_of},
 };
 
-/// The key of a member, an axis, a place and a lane; none where these make no key.
-pub type KeyOf<M, A, B, K> = dyn Fn(&M, &A, &B, u8) -> Option<K>;
+/// Amounts by lane, and whatever their readers need beside them.
+pub trait Holds<R>: Clone + 'static {
+    /// The amounts.
+    fn amounts(&self) -> &Lanes<R>;
+    /// The same, to be changed.
+    fn amounts_mut(&mut self) -> &mut Lanes<R>;
+}
 
-/// How members at places are published.
-pub struct Publish<M, A, B, R, K, V> {
+impl<R: Clone + 'static> Holds<R> for Lanes<R> {
+    fn amounts(&self) -> &Lanes<R> {
+        self
+    }
+    fn amounts_mut(&mut self) -> &mut Lanes<R> {
+        self
+    }
+}
+
+/// Where members stand, and what their amounts are held in.
+pub struct Places<A, B, H> {
     /// The place where every member stands without being placed there.
     pub everywhere: B,
-    /// The key of a member, an axis, a place and a lane; none where these make no key.
-    pub key: Box<KeyOf<M, A, B, K>>,
-    /// The value of an amount in a lane; mostly it is shared by the keys of several places.
-    pub value: Box<dyn Fn(u8, &R) -> V>,
+    /// Whether a place is one for an axis.
+    pub is_place: Box<dyn Fn(&A, &B) -> bool>,
+    /// What holds the amounts of those that have none.
+    pub nothing: H,
+}
+
+/// What changed of a member on one axis between two cuts.
+#[derive(Clone, Debug)]
+pub struct CellChange<M, A, B, H> {
+    /// Of which member.
+    pub member: M,
+    /// On which axis.
+    pub axis: A,
+    /// Where it stands.
+    pub stands: SmallVec<[B; 4]>,
+    /// Of these, where it did not stand before.
+    pub joined: Vec<B>,
+    /// Where it stands no longer.
+    pub left: Vec<B>,
+    /// The amounts of before.
+    pub was: Arc<H>,
+    /// The amounts of now.
+    pub now: Arc<H>,
+}
+
+impl<M, A, B: PartialEq, H> CellChange<M, A, B, H> {
+    /// The places and lanes of which the amount is another than before, each with it.
+    pub fn changes<R>(&self) -> impl Iterator<Item = (&B, u8, Option<&R>)>
+    where
+        H: Holds<R>,
+        R: Semigroup + PartialEq + 'static,
+    {
+        let (was, now) = (self.was.amounts(), self.now.amounts());
+        let joined = self.joined.iter().flat_map(move |place| now.iter().map(move |(lane, r)| (place, lane, Some(r))));
+        let left = self.left.iter().flat_map(move |place| was.iter().map(move |(lane, _)| (place, lane, None)));
+        let stays = self.stands.iter().filter(|place| !self.joined.contains(place));
+        let stays = stays.flat_map(move |place| was.changes(now).map(move |(lane, amount)| (place, lane, amount)));
+        stays.chain(joined).chain(left)
+    }
 }
 
 /// Amounts by member, axis and lane, and places by member.
-pub struct Placed<M, A, B, R, K, V> {
-    publish: Publish<M, A, B, R, K, V>,
+pub struct Placed<M, A, B, R, H> {
+    places: Places<A, B, H>,
+    nothing: Arc<H>,
     amounts: Pending<((M, A), Lanes<R>)>,
     moves: Pending<((M, B), isize)>,
-    cells: Table<(M, A), Cell<R>>,
+    cells: Table<(M, A), Cell<H>>,
     members: Table<M, Member<B>>,
-    /// How many keys have a value.
+    /// How many places and lanes have an amount.
     keys: usize,
-    /// How many upserts the last cut had: as many mostly come again.
-    told: usize,
+    _amounts: PhantomData<R>,
 }
 
 /// The amounts of a member on one axis.
 #[derive(Clone)]
-struct Cell<R> {
-    amounts: Lanes<R>,
+struct Cell<H> {
+    amounts: Arc<H>,
     member: Slot,
     is_touched: bool,
 }
 
+/// Places with counts, which are 1 outside a cut.
+type Counted<B> = SmallVec<[(B, isize); 3]>;
+
 /// Where a member stands, and its cells.
 #[derive(Clone)]
 struct Member<B> {
-    /// A count is 1 outside a cut.
-    places: SmallVec<[(B, isize); 3]>,
+    places: Counted<B>,
     cells: SmallVec<[Slot; 2]>,
     has_moved: bool,
 }
 
 /// Seals amounts of members at their places; members are dealt to the workers by their hash.
-pub fn seal_placed<'scope, C, M, A, B, R, K, V>(
+pub fn seal_placed<'scope, C, M, A, B, R, H>(
     amounts: Collection<'scope, C, Lanes<R>>,
     places: Collection<'scope, (M, B)>,
     name: &str,
-    publish: Publish<M, A, B, R, K, V>,
-) -> Sealing<'scope, Placed<M, A, B, R, K, V>>
+    wanted: Places<A, B, H>,
+) -> Sealing<'scope, Placed<M, A, B, R, H>>
 where
     C: ExchangeData + Into<(M, A)>,
     M: ExchangeData + Hash,
     A: ExchangeData + Hash,
     B: ExchangeData,
     R: ExchangeData + Semigroup,
-    K: 'static,
-    V: Clone + 'static,
+    H: Holds<R>,
 {
-    let seal = Rc::new(RefCell::new(Placed::new(publish)));
+    let seal = Rc::new(RefCell::new(Placed::new(wanted)));
     let gather = Rc::clone(&seal);
     let of_amounts = Exchange::new(|(cell, _, _): &(C, Tick, Lanes<R>)| hash_of(&cell.clone().into().0));
     let of_places = Exchange::new(|((member, _), _, _): &((M, B), Tick, isize)| hash_of(member));
@@ -118,17 +168,25 @@ where
     Sealing { seal, passed }
 }
 
-impl<M, A, B, R, K, V> Placed<M, A, B, R, K, V>
+impl<M, A, B, R, H> Placed<M, A, B, R, H>
 where
     M: ExchangeData + Hash,
     A: ExchangeData + Hash,
     B: ExchangeData,
     R: ExchangeData + Semigroup,
-    V: Clone,
+    H: Holds<R>,
 {
-    fn new(publish: Publish<M, A, B, R, K, V>) -> Self {
-        let (amounts, moves) = (Pending::default(), Pending::default());
-        Placed { publish, amounts, moves, cells: Table::default(), members: Table::default(), keys: 0, told: 0 }
+    fn new(places: Places<A, B, H>) -> Self {
+        Placed {
+            nothing: Arc::new(places.nothing.clone()),
+            places,
+            amounts: Pending::default(),
+            moves: Pending::default(),
+            cells: Table::default(),
+            members: Table::default(),
+            keys: 0,
+            _amounts: PhantomData,
+        }
     }
 
     /// How many cells and members are held.
@@ -143,7 +201,7 @@ where
     }
 
     /// Adds what has come below `upper`; gives the cells that it concerns, with what they had before.
-    fn add_up(&mut self, upper: Tick) -> Vec<(Slot, Lanes<R>)> {
+    fn add_up(&mut self, upper: Tick) -> Vec<(Slot, Arc<H>)> {
         let mut changes = self.amounts.take_below(upper);
         let hints = self.cells.look_ahead(changes.iter().map(|(key, _)| key), |cell| u64::from(cell.is_touched));
         let mut touched = Vec::with_capacity(changes.len());
@@ -151,9 +209,10 @@ where
             let slot = self.cells.find_near(hint, &key).unwrap_or_else(|| self.new_cell(&key));
             let cell = self.cells.get_mut(slot).1;
             if !std::mem::replace(&mut cell.is_touched, true) {
-                touched.push((slot, cell.amounts.clone()));
+                touched.push((slot, Arc::clone(&cell.amounts)));
             }
-            cell.amounts.plus_equals(&diff);
+            // What was handed out stays as it is: the first change of a cut makes a copy.
+            Arc::make_mut(&mut cell.amounts).amounts_mut().plus_equals(&diff);
         }
         self.amounts.reuse(changes);
         touched
@@ -161,17 +220,17 @@ where
 
     fn new_cell(&mut self, key: &(M, A)) -> Slot {
         let member = self.member(&key.0);
-        let fresh = || Cell { amounts: Lanes::default(), member, is_touched: false };
+        let fresh = || Cell { amounts: Arc::clone(&self.nothing), member, is_touched: false };
         let slot = self.cells.find_or_insert(key, fresh);
         self.members.get_mut(member).1.cells.push(slot);
         slot
     }
 
     /// Moves the members of which that has come below `upper`; gives them with where they stood before.
-    fn move_members(&mut self, upper: Tick) -> Vec<(Slot, SmallVec<[(B, isize); 3]>)> {
+    fn move_members(&mut self, upper: Tick) -> Vec<(Slot, Counted<B>)> {
         let mut moved = Vec::new();
         for ((member, place), diff) in self.moves.take_below(upper) {
-            if place == self.publish.everywhere {
+            if place == self.places.everywhere {
                 continue;
             }
             let slot = self.member(&member);
@@ -184,50 +243,32 @@ where
         moved
     }
 
-    /// Says of a cell what changed in it from `before` on, at the places where its member stands, which
-    /// has not moved.
-    fn tell_changes(&mut self, slot: Slot, before: &Lanes<R>, out: &mut Upserts<K, V>) {
+    /// What changed of a cell that had `was`, its member having stood at the places `stood`, if it has
+    /// moved.
+    fn change(&mut self, slot: Slot, was: Arc<H>, stood: Option<&Counted<B>>) -> Option<CellChange<M, A, B, H>> {
         let ((member, axis), cell) = self.cells.get(slot);
-        let places = self.members.get(cell.member).1.places.iter().map(|(place, _)| place);
-        let places: SmallVec<[&B; 4]> = std::iter::once(&self.publish.everywhere).chain(places).collect();
-        for (lane, now) in before.changes(&cell.amounts) {
-            let had = before.get(lane).is_some();
-            let value = now.map(|amount| (self.publish.value)(lane, amount));
-            for place in &places {
-                if let Some(key) = (self.publish.key)(member, axis, place, lane) {
-                    self.keys = self.keys + usize::from(value.is_some()) - usize::from(had);
-                    out.push((key, value.clone()));
-                }
-            }
+        let counts = |place: &&B| (self.places.is_place)(axis, place);
+        let of = |places: &Counted<B>| places.iter().map(|(place, _)| place).filter(counts).cloned().collect();
+        let mut stands: SmallVec<[B; 4]> = of(&self.members.get(cell.member).1.places);
+        let (mut joined, mut left) = (Vec::new(), Vec::new());
+        if let Some(stood) = stood {
+            let stood: SmallVec<[B; 4]> = of(stood);
+            joined.extend(stands.iter().filter(|place| !stood.contains(place)).cloned());
+            left.extend(stood.into_iter().filter(|place| !stands.contains(place)));
         }
-    }
-
-    /// Says of a cell whose member has moved what is gone and what is new: it had `before` at the places
-    /// `stood`.
-    fn tell_move(&mut self, slot: Slot, before: &Lanes<R>, stood: &[(B, isize)], out: &mut Upserts<K, V>) {
-        let ((member, axis), cell) = self.cells.get(slot);
-        let stands = &self.members.get(cell.member).1.places;
-        let is_in = |places: &[(B, isize)], place: &B| places.iter().any(|(other, _)| other == place);
-        let nothing = Lanes::default();
-        let gone = stood.iter().filter(|(place, _)| !is_in(stands, place));
-        let gone = gone.map(|(place, _)| (place, before, &nothing));
-        let stays = stands.iter().map(|(place, _)| match is_in(stood, place) {
-            true => (place, before, &cell.amounts),
-            false => (place, &nothing, &cell.amounts),
-        });
-        for (place, had, has) in gone.chain(stays).chain([(&self.publish.everywhere, before, &cell.amounts)]) {
-            for (lane, now) in had.changes(has) {
-                if let Some(key) = (self.publish.key)(member, axis, place, lane) {
-                    self.keys = self.keys + usize::from(now.is_some()) - usize::from(had.get(lane).is_some());
-                    out.push((key, now.map(|amount| (self.publish.value)(lane, amount))));
-                }
-            }
-        }
+        stands.extend(Some(&self.places.everywhere).filter(counts).cloned());
+        let now = Arc::clone(&cell.amounts);
+        let (had, has) = (was.amounts().count(), now.amounts().count());
+        let (before, after) = (stands.len() + left.len() - joined.len(), stands.len());
+        self.keys = self.keys + has * after - had * before;
+        let is_same = was.amounts() == now.amounts() && (has == 0 || joined.len() + left.len() == 0);
+        let change = CellChange { member: member.clone(), axis: axis.clone(), stands, joined, left, was, now };
+        (!is_same && before + after > 0).then_some(change)
     }
 
     /// Forgets a cell without amounts.
     fn drop_if_empty(&mut self, slot: Slot) {
-        if !self.cells.get(slot).1.amounts.is_zero() {
+        if !self.cells.get(slot).1.amounts.amounts().is_zero() {
             return;
         }
         let (_, cell) = self.cells.remove(slot);
@@ -242,45 +283,41 @@ where
     }
 }
 
-impl<M, A, B, R, K, V> Seal for Placed<M, A, B, R, K, V>
+impl<M, A, B, R, H> Seal for Placed<M, A, B, R, H>
 where
     M: ExchangeData + Hash,
     A: ExchangeData + Hash,
     B: ExchangeData,
     R: ExchangeData + Semigroup,
-    V: Clone,
+    H: Holds<R>,
 {
-    type Key = K;
-    type Value = V;
+    type Change = CellChange<M, A, B, H>;
 
-    fn cut(&mut self, upper: Tick) -> Upserts<K, V> {
+    fn cut(&mut self, upper: Tick) -> Vec<Self::Change> {
         let touched = self.add_up(upper);
         let moved = self.move_members(upper);
-        let mut out = Vec::with_capacity(self.told + self.told / 8);
-        let mut before_of_moved: BTreeMap<Slot, &Lanes<R>> = BTreeMap::new();
-        for (slot, before) in &touched {
+        let mut changes = Vec::with_capacity(touched.len());
+        let mut before_of_moved: BTreeMap<Slot, Arc<H>> = BTreeMap::new();
+        for (slot, was) in &touched {
             let cell = self.cells.get_mut(*slot).1;
             cell.is_touched = false;
             if self.members.get(cell.member).1.has_moved {
-                before_of_moved.insert(*slot, before);
+                before_of_moved.insert(*slot, Arc::clone(was));
             } else {
-                self.tell_changes(*slot, before, &mut out);
+                changes.extend(self.change(*slot, Arc::clone(was), None));
             }
         }
         for (member, stood) in &moved {
             let member = self.members.get_mut(*member).1;
             member.has_moved = false;
             for slot in member.cells.clone() {
-                let before = before_of_moved
-                    .get(&slot)
-                    .map_or_else(|| self.cells.get(slot).1.amounts.clone(), |before| (*before).clone());
-                self.tell_move(slot, &before, stood, &mut out);
+                let was = before_of_moved.remove(&slot).unwrap_or_else(|| Arc::clone(&self.cells.get(slot).1.amounts));
+                changes.extend(self.change(slot, was, Some(stood)));
             }
         }
         touched.iter().for_each(|(slot, _)| self.drop_if_empty(*slot));
         moved.iter().for_each(|(member, _)| self.forget_if_unknown(*member));
-        self.told = out.len();
-        out
+        changes
     }
 
     fn len(&self) -> usize {

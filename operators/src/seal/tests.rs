@@ -36,7 +36,7 @@ fn cuts<D, S, V>(
 ) -> Cuts<V>
 where
     D: ExchangeData + Sync,
-    S: Seal<Key = Key, Value = V> + 'static,
+    S: Seal<Change = (Key, Option<V>)> + 'static,
     V: Send + 'static,
 {
     let (input, uppers, build) = (input.clone(), uppers.clone(), Arc::clone(build));

@@ -78,7 +78,7 @@ fn sink(brokers: &Brokers) -> (Sink, Receiver<String>) {
 fn seal(reader: &mut SinkReader, at: Tick, changes: &[(&str, u64)]) {
     let upserts = changes.iter().map(|(name, number)| (Key::new(&[Sym::new(name)]), Some(Arc::new(*number) as Value)));
     let (lower, upper, group) = (at, at + 1, Group::Shop);
-    let batch = SealedBatch { group, view: VIEW, lower, upper, upserts: upserts.collect() };
+    let batch = SealedBatch { upserts: upserts.collect(), ..SealedBatch::new(group, VIEW, lower, upper) };
     let tick = SealedTick { group, lower, upper, times: TickTimes::default(), batches: vec![batch] };
     reader.sealed(&Arc::new(tick));
 }

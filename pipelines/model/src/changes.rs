@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::{Group, Key, Micros, Tick, Value};
+use crate::{Bundles, Group, Key, Micros, Tick, Value};
 
-/// The changes of one view between two ticks. Each key stands in it at most once, with its value
-/// after the last tick, or `None` where it has none any more.
+/// The changes of one view between two ticks. Each key stands in it at most once, by itself or in a
+/// bundle, with its value after the last tick, or `None` where it has none any more.
 #[derive(Clone, Debug)]
 pub struct SealedBatch {
     /// The group with which the view is sealed.
@@ -16,8 +16,39 @@ pub struct SealedBatch {
     pub lower: Tick,
     /// First tick not covered.
     pub upper: Tick,
-    /// New values; `None` is a tombstone.
+    /// New values by key; `None` is a tombstone.
     pub upserts: Vec<(Key, Option<Value>)>,
+    /// Of views whose rows change together: the same as upserts, in fewer words.
+    pub bundles: Bundles,
+}
+
+impl SealedBatch {
+    /// A batch in which nothing changed.
+    pub fn new(group: Group, view: &'static str, lower: Tick, upper: Tick) -> SealedBatch {
+        SealedBatch { group, view, lower, upper, upserts: Vec::new(), bundles: Bundles::default() }
+    }
+
+    /// Every key that changed, those of bundles too.
+    pub fn changes(&self) -> impl Iterator<Item = (Key, Option<Value>)> {
+        self.upserts.iter().cloned().chain(self.bundles.upserts())
+    }
+
+    /// How many keys changed.
+    pub fn len(&self) -> usize {
+        self.upserts.len() + self.bundles.len()
+    }
+
+    /// True where nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.upserts.is_empty() && self.bundles.is_empty()
+    }
+
+    /// Takes in another worker's part of the same batch.
+    pub fn append(&mut self, part: SealedBatch) {
+        self.upserts.extend(part.upserts);
+        self.bundles.labels = part.bundles.labels;
+        self.bundles.changes.extend(part.bundles.changes);
+    }
 }
 
 /// When the causes of a tick happened and arrived, and when it was sealed. Arrivals, sealing and

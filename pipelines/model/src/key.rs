@@ -266,14 +266,18 @@ impl KeyPrefix {
         Ok(KeyPrefix { whole, partial: None })
     }
 
+    /// True where keys that begin with this prefix may have `text` as field `at`.
+    pub fn admits(&self, at: usize, text: &str) -> bool {
+        match self.whole.get(at) {
+            Some(field) => field == text,
+            None => at > self.whole.len() || self.partial.as_ref().is_none_or(|start| text.starts_with(start.as_str())),
+        }
+    }
+
     /// True where `key` begins with this prefix.
     pub fn matches(&self, key: &Key) -> bool {
-        let whole = self.whole.iter().enumerate().all(|(at, field)| key.text(at) == Some(field.as_str()));
-        whole
-            && self
-                .partial
-                .as_ref()
-                .is_none_or(|start| key.text(self.whole.len()).is_some_and(|text| text.starts_with(start.as_str())))
+        let named = self.whole.len() + usize::from(self.partial.is_some());
+        (0..named).all(|at| key.text(at).is_some_and(|text| self.admits(at, text)))
     }
 
     /// At or below every key that matches: where a scan in key order begins. The keys that match

@@ -3,6 +3,7 @@
 //! dataflow: whatever stands here can be used by an oracle.
 
 pub mod binding;
+pub mod bundle;
 pub mod changes;
 pub mod codec;
 pub mod decode;
@@ -18,6 +19,7 @@ pub mod time;
 pub mod view;
 
 pub use binding::{Binding, Position};
+pub use bundle::{Amounts, BundleChange, Bundles};
 pub use changes::{Changes, SealedBatch, SealedTick, TickTimes};
 pub use key::{Key, KeyFields, KeyPrefix, KeyText, Value, ViewValue};
 pub use measures::{Measures, ScoreWeights};

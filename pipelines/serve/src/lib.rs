@@ -17,6 +17,7 @@
 
 mod app;
 mod body;
+mod bundles;
 mod clock;
 mod door;
 mod errors;
@@ -35,6 +36,7 @@ mod rows;
 mod sse;
 mod state;
 mod status;
+mod view_rows;
 mod vital;
 
 pub use app::{app, serve};

@@ -16,8 +16,9 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     replaced::Replaced,
-    rows::{Keep, Row, Rows},
+    rows::Keep,
     sse::outbox::Outbox,
+    view_rows::{Found, ViewRows},
 };
 
 /// Limits of a [`ReadStore`].
@@ -76,7 +77,7 @@ struct GroupRows {
     /// First tick not covered yet; 0 before anything was published.
     upper: Tick,
     times: TickTimes,
-    views: Vec<Rows>,
+    views: Vec<ViewRows>,
 }
 
 impl GroupRows {
@@ -132,7 +133,7 @@ impl ReadStore {
         let mut groups = [GroupRows::default(), GroupRows::default()];
         let views = views.iter().map(|view| {
             let rows = &mut groups[view.group as usize].views;
-            rows.push(Rows::default());
+            rows.push(ViewRows::default());
             ViewAt { name: view.name, group: view.group, at: rows.len() - 1, resolve: view.resolve }
         });
         let views: Vec<ViewAt> = views.collect();
@@ -168,13 +169,12 @@ impl ReadStore {
     /// # Panics
     /// Where the tick is not after the one before: frontiers never go back.
     pub fn publish(&self, tick: &Arc<SealedTick>) {
-        let (mut dropped, mut was) = (Vec::new(), Vec::new());
+        let mut was = Vec::new();
         let (begun, done) = {
             let mut rows = self.0.groups[tick.group as usize].write();
             assert!(tick.upper > rows.upper, "sealed up to {} after {}", tick.upper, rows.upper);
             rows.upper = tick.upper;
             rows.times = tick.times.after(&rows.times);
-            let keeps = self.0.replaced.is_some() && tick.group == Group::Shop;
             let mut changes = 0;
             for batch in &tick.batches {
                 let Some(view) = self.0.views.iter().find(|view| view.name == batch.view && view.group == tick.group)
@@ -182,18 +182,16 @@ impl ReadStore {
                     tracing::error!(view = batch.view, "changes of a view that is not served");
                     continue;
                 };
-                changes += batch.upserts.len();
-                rows.views[view.at].apply(&batch.upserts, tick.as_of(), &mut dropped);
-                if keeps {
-                    let keys = batch.upserts.iter().map(|(key, _)| key.clone());
-                    was.extend(keys.zip(dropped.drain(..)).map(|(key, old)| (view.at, key, old)));
-                }
+                changes += batch.len();
+                let mut of_view = Vec::with_capacity(batch.upserts.len() + batch.bundles.changes.len());
+                rows.views[view.at].apply(batch, tick.as_of(), &mut of_view);
+                was.push((view.at, of_view));
             }
             rows.views.iter_mut().for_each(|view| view.bury(tick.as_of(), self.0.keep, changes));
             let done = self.0.replaced.as_ref().map(|replaced| replaced.lock().publish(tick, was));
             (rows.begun.is_some(), done)
         };
-        drop((dropped, done));
+        drop(done);
         if begun {
             self.0.outbox.push(tick.clone());
         }
@@ -203,7 +201,7 @@ impl ReadStore {
     pub fn value(&self, view: &str, key: &KeyFields) -> Option<Value> {
         let view = self.view(view)?;
         let rows = self.0.groups[self.group(view) as usize].read();
-        rows.views[self.0.views[view].at].get(key)?.value.clone()
+        rows.views[self.0.views[view].at].get(key)?.value()
     }
 
     /// The tick as of which the group's values hold; `None` before [`ReadStore::begin`].
@@ -241,7 +239,7 @@ impl ReadStore {
     pub(crate) fn get(&self, view: ViewId, keys: &[KeyFields]) -> Read<Vec<Option<Entry>>> {
         let rows = self.0.groups[self.group(view) as usize].read();
         let mut tag = 0;
-        let entries = keys.iter().map(|key| self.find(&rows, view, key, &mut tag).map(|row| entry(view, row)));
+        let entries = keys.iter().map(|key| self.find(&rows, view, key, &mut tag).map(|found| entry(view, &found)));
         let entries = entries.collect();
         Read { as_of: rows.as_of(), times: rows.times, tag, entries }
     }
@@ -262,44 +260,44 @@ impl ReadStore {
             let is_shop = self.group(*view) == Group::Shop;
             let found = self.row(if is_shop { &shop } else { &customer }, *view, key, &mut tag)?;
             let was = replaced.as_ref().filter(|_| is_shop);
-            let was = was.and_then(|replaced| replaced.was(as_of, self.0.views[*view].at, &found.key));
-            let value = was.unwrap_or_else(|| found.value.clone())?;
-            Some(Entry { view: *view, key: found.key.clone(), value: Some(value) })
+            let was = was.and_then(|replaced| replaced.was(as_of, self.0.views[*view].at, &found));
+            let value = was.unwrap_or_else(|| found.value())?;
+            Some(Entry { view: *view, key: found.key(), value: Some(value) })
         });
         let entries = entries.collect();
         Ok(Read { as_of, times, tag: tag.min(as_of), entries })
     }
 
     /// The row of a key that has a value.
-    fn find<'a>(&self, rows: &'a GroupRows, view: ViewId, key: &KeyFields, tag: &mut Tick) -> Option<&'a Row> {
-        self.row(rows, view, key, tag).filter(|row| row.value.is_some())
+    fn find<'a>(&self, rows: &'a GroupRows, view: ViewId, key: &KeyFields, tag: &mut Tick) -> Option<Found<'a>> {
+        self.row(rows, view, key, tag).filter(Found::is_live)
     }
 
     /// The row, or the tombstone, of a key, or of the profile that its first field is an identifier of.
-    fn row<'a>(&self, rows: &'a GroupRows, view: ViewId, key: &KeyFields, tag: &mut Tick) -> Option<&'a Row> {
+    fn row<'a>(&self, rows: &'a GroupRows, view: ViewId, key: &KeyFields, tag: &mut Tick) -> Option<Found<'a>> {
         let of_view = &rows.views[self.0.views[view].at];
         let mut look = |key: &KeyFields| {
             let row = of_view.get(key);
             // The tombstone of an absent key may have been forgotten up to the floor.
-            *tag = (*tag).max(row.map_or(of_view.floor(), |row| row.changed));
+            *tag = (*tag).max(row.map_or(of_view.floor(), |row| row.changed()));
             row
         };
         let row = look(key);
-        let Some(resolve) = self.0.views[view].resolve.filter(|_| row.is_none_or(|row| row.value.is_none())) else {
+        let Some(resolve) = self.0.views[view].resolve.filter(|_| row.is_none_or(|row| !row.is_live())) else {
             return row;
         };
         let text = key.0.first()?;
         let assigned = self.0.views.iter().find(|other| other.name == resolve.view)?;
         let owner = (resolve.keys)(text).iter().find_map(|key| {
             let row = rows.views[assigned.at].get(key);
-            *tag = (*tag).max(row.map_or(rows.views[assigned.at].floor(), |row| row.changed));
-            (resolve.profile)(row?.value.as_deref()?).map(str::to_owned)
+            *tag = (*tag).max(row.map_or(rows.views[assigned.at].floor(), |row| row.changed()));
+            (resolve.profile)(row?.value()?.as_ref()).map(str::to_owned)
         });
         let mut other = key.clone();
         other.0[0] = owner.unwrap_or_else(|| (resolve.alone)(text));
         let of_view = &rows.views[self.0.views[view].at];
         let found = of_view.get(&other);
-        *tag = (*tag).max(found.map_or(of_view.floor(), |row| row.changed));
+        *tag = (*tag).max(found.map_or(of_view.floor(), |row| row.changed()));
         found.or(row)
     }
 
@@ -318,13 +316,13 @@ impl ReadStore {
         let mut entries = Vec::new();
         let mut more = false;
         for row in of_view.scan(prefix, after) {
-            tag = tag.max(row.changed);
-            if row.value.is_some() {
+            tag = tag.max(row.changed());
+            if row.is_live() {
                 more = entries.len() == limit;
                 if more {
                     break;
                 }
-                entries.push(entry(view, row));
+                entries.push(entry(view, &row));
             }
         }
         (Read { as_of: rows.as_of(), times: rows.times, tag, entries }, more)
@@ -355,9 +353,9 @@ impl ReadStore {
                 return Err(Unreadable::Forgotten);
             }
             let begin = entries.len();
-            let mut take = |row: &Row, entries: &mut Vec<Entry>| {
-                tag = tag.max(row.changed);
-                if after.map_or(row.value.is_some(), |tick| row.changed > tick) {
+            let mut take = |row: &Found<'_>, entries: &mut Vec<Entry>| {
+                tag = tag.max(row.changed());
+                if after.map_or(row.is_live(), |tick| row.changed() > tick) {
                     entries.push(entry(*view, row));
                 }
                 if entries.len() > limit { Err(Unreadable::TooManyKeys) } else { Ok(()) }
@@ -365,11 +363,11 @@ impl ReadStore {
             for part in of {
                 match part {
                     Part::Prefix(prefix) => {
-                        of_view.scan(prefix, None).try_for_each(|row| take(row, &mut entries))?;
+                        of_view.scan(prefix, None).try_for_each(|row| take(&row, &mut entries))?;
                     }
                     Part::Key(key) => {
                         let row = of_view.get(key);
-                        row.map_or(Ok(()), |row| take(row, &mut entries))?;
+                        row.map_or(Ok(()), |row| take(&row, &mut entries))?;
                     }
                 }
             }
@@ -388,8 +386,8 @@ impl Changes for ReadStore {
     }
 }
 
-fn entry(view: ViewId, row: &Row) -> Entry {
-    Entry { view, key: row.key.clone(), value: row.value.clone() }
+fn entry(view: ViewId, row: &Found<'_>) -> Entry {
+    Entry { view, key: row.key(), value: row.value() }
 }
 
 /// Parts of views of one group, in the store's order of views, each at most once: what one

@@ -9,10 +9,12 @@ use std::{
     sync::OnceLock,
 };
 
-use etalage_model::{Group, Key, SealedTick, Tick, Value};
+use etalage_model::{Group, Key, SealedTick, Sym, Tick, Value};
 
-/// A value that was replaced: the view's place in its group, the key, what it was.
-pub(crate) type Was = (usize, Key, Option<Value>);
+use crate::view_rows::{Found, Was};
+
+/// What a tick has replaced, by the view's place in its group.
+pub(crate) type OfViews = Vec<(usize, Vec<Was>)>;
 
 /// Values of the shop that were replaced after the other group's tick.
 pub(crate) struct Replaced {
@@ -27,18 +29,46 @@ pub(crate) struct Replaced {
 struct Replacement {
     at: Tick,
     sealed_us: u64,
-    was: Vec<Was>,
-    /// Where each key is, by view: made by the first reader, since most ticks have none.
-    places: OnceLock<HashMap<(usize, Key), usize>>,
+    was: OfViews,
+    /// Where each thing is: made by the first reader, since most ticks have none.
+    places: OnceLock<HashMap<(usize, Id), (usize, usize)>>,
+}
+
+/// What replaced things go by: keys, or members and axes of bundles.
+#[derive(PartialEq, Eq, Hash)]
+enum Id {
+    Key(Key),
+    Bundle(Sym, Sym),
 }
 
 impl Replacement {
-    fn of(&self, view: usize, key: &Key) -> Option<Option<Value>> {
+    fn of(&self, view: usize, found: &Found<'_>) -> Option<Option<Value>> {
         let places = self.places.get_or_init(|| {
-            let places = self.was.iter().enumerate().map(|(place, (view, key, _))| ((*view, key.clone()), place));
-            places.collect()
+            let of_view = |(at, (view, was)): (usize, &(usize, Vec<Was>))| {
+                let id = |was: &Was| match was {
+                    Was::Row(key, _) => Id::Key(key.clone()),
+                    Was::Bundle(was) => Id::Bundle(was.member, was.axis),
+                };
+                let view = *view;
+                was.iter().enumerate().map(move |(place, was)| ((view, id(was)), (at, place))).collect::<Vec<_>>()
+            };
+            self.was.iter().enumerate().flat_map(of_view).collect()
         });
-        places.get(&(view, key.clone())).map(|place| self.was[*place].2.clone())
+        let (id, scope) = match found {
+            Found::Row(row) => (Id::Key(row.key.clone()), None),
+            Found::InBundle(found) => {
+                let (member, axis, scope) = found.at();
+                (Id::Bundle(member, axis), Some((scope, found.lane)))
+            }
+        };
+        let (at, place) = places.get(&(view, id))?;
+        Some(match &self.was[*at].1[*place] {
+            Was::Row(_, value) => value.clone(),
+            Was::Bundle(was) => {
+                let stood = scope.filter(|(scope, _)| was.scopes.contains(scope));
+                stood.and_then(|(_, lane)| was.amounts.value(lane))
+            }
+        })
     }
 }
 
@@ -49,9 +79,10 @@ impl Replaced {
 
     /// A tick is published that has replaced these values. Gives what nobody will ask for any more, to
     /// be freed outside of locks.
-    pub(crate) fn publish(&mut self, tick: &SealedTick, was: Vec<Was>) -> Vec<Vec<Was>> {
+    pub(crate) fn publish(&mut self, tick: &SealedTick, was: OfViews) -> Vec<OfViews> {
         let mut done = Vec::new();
         if tick.group == Group::Customer {
+            done.push(was);
             while let Some(replacement) = self.ticks.pop_front_if(|replacement| replacement.at <= tick.as_of()) {
                 done.push(replacement.was);
             }
@@ -73,9 +104,9 @@ impl Replaced {
     }
 
     /// What a key's value was as of `tick`, where it was replaced since.
-    pub(crate) fn was(&self, tick: Tick, view: usize, key: &Key) -> Option<Option<Value>> {
+    pub(crate) fn was(&self, tick: Tick, view: usize, found: &Found<'_>) -> Option<Option<Value>> {
         let after = self.ticks.partition_point(|replacement| replacement.at <= tick);
-        self.ticks.range(after..).find_map(|replacement| replacement.of(view, key))
+        self.ticks.range(after..).find_map(|replacement| replacement.of(view, found))
     }
 }
 
@@ -86,24 +117,29 @@ mod tests {
     use etalage_model::TickTimes;
 
     use super::*;
+    use crate::rows::Row;
 
     fn tick(group: Group, as_of: Tick, sealed_us: u64) -> SealedTick {
         let times = TickTimes { sealed_us, ..TickTimes::default() };
         SealedTick { group, lower: 0, upper: as_of + 1, times, batches: Vec::new() }
     }
 
-    fn was(key: &str, value: Option<i32>) -> Was {
-        (0, Key::new(&[key.into()]), value.map(|value| Arc::new(value) as Value))
+    fn was(rows: &[(&str, Option<i32>)]) -> OfViews {
+        let row = |(key, value): &(&str, Option<i32>)| {
+            Was::Row(Key::new(&[(*key).into()]), value.map(|value| Arc::new(value) as Value))
+        };
+        vec![(0, rows.iter().map(row).collect())]
     }
 
     #[test]
     fn the_first_replacement_after_a_tick_tells_what_was_there() {
         let mut replaced = Replaced::new(1_000);
-        replaced.publish(&tick(Group::Shop, 10, 1), vec![was("a", None)]);
-        replaced.publish(&tick(Group::Shop, 20, 2), vec![was("a", Some(1)), was("b", Some(7))]);
-        replaced.publish(&tick(Group::Shop, 30, 3), vec![was("a", Some(2))]);
+        replaced.publish(&tick(Group::Shop, 10, 1), was(&[("a", None)]));
+        replaced.publish(&tick(Group::Shop, 20, 2), was(&[("a", Some(1)), ("b", Some(7))]));
+        replaced.publish(&tick(Group::Shop, 30, 3), was(&[("a", Some(2))]));
         let text = |tick, key: &str| {
-            let was = replaced.was(tick, 0, &Key::new(&[key.into()]));
+            let row = Row { key: Key::new(&[key.into()]), value: None, changed: 0 };
+            let was = replaced.was(tick, 0, &Found::Row(&row));
             was.map(|was| was.map(|value| etalage_model::key::value_json(value.as_ref())))
         };
         assert_eq!(text(5, "a"), Some(None));
@@ -115,11 +151,11 @@ mod tests {
     #[test]
     fn what_both_groups_have_passed_is_freed_and_what_is_too_old_is_not_known_any_more() {
         let mut replaced = Replaced::new(100);
-        replaced.publish(&tick(Group::Shop, 10, 1), vec![was("a", None)]);
-        replaced.publish(&tick(Group::Shop, 20, 50), vec![was("a", Some(1))]);
-        assert_eq!(replaced.publish(&tick(Group::Customer, 10, 60), Vec::new()).len(), 1);
+        replaced.publish(&tick(Group::Shop, 10, 1), was(&[("a", None)]));
+        replaced.publish(&tick(Group::Shop, 20, 50), was(&[("a", Some(1))]));
+        assert_eq!(replaced.publish(&tick(Group::Customer, 10, 60), Vec::new()).len(), 2, "its own, and one");
         assert!(replaced.knows(10));
-        assert_eq!(replaced.publish(&tick(Group::Shop, 30, 151), vec![]).len(), 1, "the one of tick 20");
+        assert_eq!(replaced.publish(&tick(Group::Shop, 30, 151), Vec::new()).len(), 1, "the one of tick 20");
         assert!(!replaced.knows(10) && replaced.knows(20));
     }
 }

@@ -17,7 +17,7 @@ use etalage_model::{Key, KeyFields, KeyPrefix, KeyText, Tick, Value, hash::hash6
 use hashbrown::HashTable;
 
 /// How many tombstones a tick may forget, however little it changes.
-const BURY_PER_TICK: usize = 256;
+pub(crate) const BURY_PER_TICK: usize = 256;
 
 /// One key with its newest state.
 #[derive(Debug)]
@@ -72,11 +72,15 @@ impl Rows {
         self.floor = self.floor.max(tick);
     }
 
-    /// Applies changes that are all of `tick`. What each has replaced goes to `replaced`, in their order,
-    /// for the caller to keep it or to free it outside the lock.
-    pub(crate) fn apply(&mut self, upserts: &[(Key, Option<Value>)], tick: Tick, replaced: &mut Vec<Option<Value>>) {
+    /// Applies changes that are all of `tick`, and tells what each has replaced.
+    pub(crate) fn apply(
+        &mut self,
+        upserts: &[(Key, Option<Value>)],
+        tick: Tick,
+        mut was: impl FnMut(&Key, Option<Value>),
+    ) {
         for (key, value) in upserts {
-            replaced.push(self.set(key.clone(), value.clone(), tick));
+            was(key, self.set(key.clone(), value.clone(), tick));
         }
     }
 
@@ -229,7 +233,7 @@ mod tests {
     fn put(rows: &mut Rows, tick: Tick, changes: &[(&str, Option<u64>)]) {
         let upserts: Vec<_> =
             changes.iter().map(|(text, value)| (key(text), value.map(|value| Arc::new(value) as Value))).collect();
-        rows.apply(&upserts, tick, &mut Vec::new());
+        rows.apply(&upserts, tick, |_, _| ());
         rows.bury(tick, KEEP, upserts.len());
     }
 
@@ -292,8 +296,8 @@ mod tests {
         put(&mut rows, 2, &[("stays", None)]);
         for n in 0..10_000 {
             let keep = Keep { span_us: u64::MAX / 2, max: 3 };
-            rows.apply(&[(key("flips"), None)], 3 + 2 * n, &mut Vec::new());
-            rows.apply(&[(key("flips"), Some(Arc::new(n)))], 4 + 2 * n, &mut Vec::new());
+            rows.apply(&[(key("flips"), None)], 3 + 2 * n, |_, _| ());
+            rows.apply(&[(key("flips"), Some(Arc::new(n)))], 4 + 2 * n, |_, _| ());
             rows.bury(4 + 2 * n, keep, 1);
         }
         assert!(rows.graves.len() < 2_000, "{}", rows.graves.len());

@@ -24,10 +24,11 @@ use crate::{
     View,
     options::UnknownStock,
     oracle::{History, json},
-    parts::{Parts, Published, Sealable},
+    parts::Parts,
     popularity::plain_rows,
     row_schema,
     scope::{Part, no_part},
+    sealed::{Published, Sealable},
     sellable::plain_stock,
 };
 
@@ -84,7 +85,7 @@ pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
-    let options = Rc::clone(&parts.options);
+    let options = Arc::clone(&parts.options);
     let scores = parts.scores(|cell| Feed::Score((*cell).into()));
     let sets = sets(parts, scores, options.windows.len(), "Bestsellers");
     let publish = move |(part, place, window): Set, list: Option<Items>| {
@@ -92,7 +93,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         let value = list.map(|items| Arc::new(Row { items }) as Value);
         (Key::new(&[scope, options.label(window)]), value)
     };
-    Box::new(Published { sealing: seal_differences(sets, NAME, |set| *set), publish: Box::new(publish) })
+    Published::rows(seal_differences(sets, NAME, |set| *set), publish)
 }
 
 /// The first K sellable items of each scope by `scores`, which must be of items by event part, in so many

@@ -2,10 +2,10 @@
 //!
 //! Both groups take the same input, each at its own pace: `shop` never waits for `customer`.
 
-use std::{rc::Rc, sync::Arc};
+use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
-use etalage_model::{Group, Key, SealedBatch, Tick, Value, hash::hash128};
+use etalage_model::{Group, SealedBatch, Tick, hash::hash128};
 use etalage_operators::{
     dedup::{Dedup, Identity, Verdict},
     shell::{Steps, Wiring},
@@ -20,7 +20,8 @@ use timely::{
 
 use crate::{
     ShopOptions, VIEWS,
-    parts::{Batch, Cutter, Parts},
+    parts::{Batch, Parts},
+    sealed::Cutter,
 };
 
 /// What one worker holds of a group's dataflow.
@@ -36,13 +37,13 @@ pub struct Dataflow {
 impl Dataflow {
     /// Builds the dataflow of the views of a group that are switched on.
     pub fn build(worker: &mut Worker, group: Group, options: ShopOptions) -> Dataflow {
-        let options = Rc::new(options);
+        let options = Arc::new(options);
         let steps = Steps::default();
         let probe = ProbeHandle::new();
         let (input, cutters) = worker.dataflow_named(group.name(), |scope| {
             let mut input = InputHandle::new();
             let batches = deduplicated(input.to_stream(scope), &options);
-            let parts = Parts::new(group, Rc::clone(&options), steps.clone(), batches);
+            let parts = Parts::new(group, Arc::clone(&options), steps.clone(), batches);
             let mut cutters = Vec::new();
             for view in VIEWS.iter().filter(|view| view.group == group && options.is_on(view.name)) {
                 let sealable = (view.build)(&parts);
@@ -92,9 +93,10 @@ impl Dataflow {
         self.steps.forget_below(lower);
         let mut batches = Vec::new();
         for (view, cutter) in &mut self.cutters {
-            let upserts: Vec<(Key, Option<Value>)> = cutter.cut(upper);
-            if !upserts.is_empty() {
-                batches.push(SealedBatch { group: self.group, view, lower, upper, upserts });
+            let mut batch = SealedBatch::new(self.group, view, lower, upper);
+            cutter.cut(upper, &mut batch);
+            if !batch.is_empty() {
+                batches.push(batch);
             }
         }
         batches

@@ -32,6 +32,7 @@ pub mod people;
 pub mod popularity;
 pub mod profile;
 pub mod scope;
+pub mod sealed;
 pub mod sellable;
 pub mod signal;
 pub mod totals;
@@ -46,8 +47,9 @@ use schemars::{Schema, generate::SchemaSettings};
 
 pub use dataflow::Dataflow;
 pub use options::{ShopOptions, UnknownStock, Window};
-pub use parts::{Parts, Sealable};
+pub use parts::Parts;
 pub use people::PeopleOptions;
+pub use sealed::Sealable;
 
 /// A view: what is known of it, how it is built, and what it must equal.
 pub struct View {

@@ -96,6 +96,16 @@ impl ShopOptions {
         self.expiry(self.phase).horizon_us().max(of_trends)
     }
 
+    /// The labels of the windows, in order.
+    pub fn labels(&self) -> impl Iterator<Item = Sym> {
+        self.windows.iter().map(|window| window.label)
+    }
+
+    /// The labels of the half-lives, in order.
+    pub fn half_life_labels(&self) -> impl Iterator<Item = Sym> {
+        self.half_lives.iter().map(|half_life| half_life.label)
+    }
+
     /// The label of half-life `at`.
     pub fn half_life_label(&self, at: u8) -> Sym {
         self.half_lives[usize::from(at)].label

@@ -1,16 +1,12 @@
 //! What several views are made from, each built when the first view asks for it.
 
-use std::{
-    cell::{OnceCell, RefCell},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{cell::OnceCell, sync::Arc};
 
 use differential_dataflow::{
     AsCollection, ExchangeData, VecCollection,
     difference::{Abelian, Semigroup},
 };
-use etalage_model::{CatalogueEntry, Group, Key, Record, Sym, Tick, Value};
+use etalage_model::{Bundles, CatalogueEntry, Group, Key, Record, Sym, Tick, Value};
 use etalage_operators::{
     Collection,
     decay::Decay,
@@ -18,7 +14,7 @@ use etalage_operators::{
     inflow::Inflow,
     lanes::Lanes,
     latest::Latest,
-    seal::{Publish, Seal, Sealing, seal_placed},
+    seal::{Places, seal_placed},
     shell::{Steps, Wiring},
 };
 use timely::dataflow::{
@@ -33,6 +29,7 @@ use crate::{
     options::ShopOptions,
     people::People,
     scope::{Part, no_part},
+    sealed::{self, Published, Sealable, Shown},
     sellable::{self, ItemAt, Stock},
 };
 
@@ -46,7 +43,7 @@ pub type InLanes<'scope, R> = Collection<'scope, Cell, Lanes<R>>;
 pub struct Parts<'scope> {
     group: Group,
     /// The configuration.
-    pub options: Rc<ShopOptions>,
+    pub options: Arc<ShopOptions>,
     steps: Steps,
     batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
     purchases: OnceCell<Collection<'scope, ((Cell, Transaction), u64)>>,
@@ -64,7 +61,7 @@ impl<'scope> Parts<'scope> {
     /// The parts that can be made of `batches`, all as of the ends of `steps`.
     pub fn new(
         group: Group,
-        options: Rc<ShopOptions>,
+        options: Arc<ShopOptions>,
         steps: Steps,
         batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
     ) -> Self {
@@ -196,21 +193,26 @@ impl<'scope> Parts<'scope> {
         self.trends.get_or_init(build).clone()
     }
 
-    /// Seals what there is of each cell in all scopes of its item: keys are (scope, label, item).
-    pub fn by_scope<R: ExchangeData + Semigroup>(
+    /// Seals what there is of each cell in all scopes of its item: keys are (scope, label, item), the
+    /// labels those of the lanes.
+    pub fn by_scope<R: ExchangeData + Semigroup + Sync>(
         &self,
         amounts: InLanes<'scope, R>,
         view: &str,
-        label: impl Fn(u8) -> Sym + 'static,
-        value: impl Fn(u8, &R) -> Value + 'static,
+        labels: impl IntoIterator<Item = Sym>,
+        value: impl Fn(u8, &R) -> Value + Send + Sync + 'static,
     ) -> Box<dyn Sealable<'scope> + 'scope> {
-        let scopes = self.options.scopes.clone();
-        let key = move |item: &Sym, part: &Part, place: &Part, lane| {
-            scopes.scope(part, place).map(|scope| Key::new(&[scope, label(lane), *item]))
+        let (options, labels) = (Arc::clone(&self.options), labels.into_iter().collect::<Arc<[Sym]>>());
+        let scopes = options.scopes.clone();
+        let places = Places {
+            everywhere: no_part(),
+            is_place: Box::new(move |part: &Part, place: &Part| scopes.is_scope(part, place)),
+            nothing: Shown::nothing(Arc::new(value)),
         };
-        let publish = Publish { everywhere: no_part(), key: Box::new(key), value: Box::new(value) };
-        let sealing = seal_placed(amounts, self.places_in_scopes(), view, publish);
-        Box::new(Published { sealing, publish: Box::new(|key, value| (key, value)) })
+        Published::of(seal_placed(amounts, self.places_in_scopes(), view, places), move |changes, batch| {
+            let changes = changes.into_iter().map(|change| sealed::bundle(change, &options.scopes)).collect();
+            batch.bundles = Bundles { labels: Arc::clone(&labels), changes };
+        })
     }
 
     /// Seals what there is of each scope: keys are (scope, window).
@@ -220,15 +222,18 @@ impl<'scope> Parts<'scope> {
         view: &str,
         value: impl Fn(&R) -> Value + 'static,
     ) -> Box<dyn Sealable<'scope> + 'scope> {
-        let options = Rc::clone(&self.options);
-        let publish = Publish {
-            everywhere: (),
-            key: Box::new(move |scope: &Sym, _: &(), _: &(), window| Some(Key::new(&[*scope, options.label(window)]))),
-            value: Box::new(move |_, amount: &R| value(amount)),
-        };
+        let options = Arc::clone(&self.options);
+        let places = Places { everywhere: (), is_place: Box::new(|(), ()| true), nothing: Lanes::default() };
         let nowhere = operator::empty(self.scope()).as_collection();
-        let sealing = seal_placed(amounts.map(|scope| (scope, ())), nowhere, view, publish);
-        Box::new(Published { sealing, publish: Box::new(|key, value| (key, value)) })
+        let sealing = seal_placed(amounts.map(|scope| (scope, ())), nowhere, view, places);
+        Published::of(sealing, move |changes, batch| {
+            for change in changes {
+                let rows = change.changes().map(|((), window, amount)| {
+                    (Key::new(&[change.member, options.label(window)]), amount.map(&value))
+                });
+                batch.upserts.extend(rows);
+            }
+        })
     }
 
     /// The places of items, if some scope has an item half.
@@ -255,53 +260,5 @@ impl<'scope> Parts<'scope> {
     /// Stock and sellability of each item.
     pub fn stock(&self) -> Collection<'scope, (Sym, Stock)> {
         self.stock.get_or_init(|| sellable::stock(self)).clone()
-    }
-}
-
-/// A sealed view before it is cut: what to probe, then what to cut.
-pub trait Sealable<'scope> {
-    /// Carries no data; see [`Sealing::passed`].
-    fn passed(&self) -> Stream<'scope, Tick, Vec<()>>;
-    /// What the worker keeps.
-    fn cutter(self: Box<Self>) -> Box<dyn Cutter>;
-}
-
-/// Cuts a view's upserts off, in the types that all readers share.
-pub trait Cutter {
-    /// The upserts since the cut before, up to `upper` exclusive.
-    fn cut(&mut self, upper: Tick) -> Vec<(Key, Option<Value>)>;
-    /// How many keys this worker holds.
-    fn keys(&self) -> usize;
-}
-
-/// A sealing, and how its keys and values are published.
-pub struct Published<'scope, S: Seal> {
-    /// The sealing.
-    pub sealing: Sealing<'scope, S>,
-    /// Key and value as readers see them.
-    pub publish: Box<dyn Fn(S::Key, Option<S::Value>) -> (Key, Option<Value>)>,
-}
-
-struct PublishedCutter<S: Seal> {
-    seal: Rc<RefCell<S>>,
-    publish: Box<dyn Fn(S::Key, Option<S::Value>) -> (Key, Option<Value>)>,
-}
-
-impl<'scope, S: Seal + 'static> Sealable<'scope> for Published<'scope, S> {
-    fn passed(&self) -> Stream<'scope, Tick, Vec<()>> {
-        self.sealing.passed.clone()
-    }
-    fn cutter(self: Box<Self>) -> Box<dyn Cutter> {
-        Box::new(PublishedCutter { seal: self.sealing.seal, publish: self.publish })
-    }
-}
-
-impl<S: Seal> Cutter for PublishedCutter<S> {
-    fn cut(&mut self, upper: Tick) -> Vec<(Key, Option<Value>)> {
-        let upserts = self.seal.borrow_mut().cut(upper);
-        upserts.into_iter().map(|(key, value)| (self.publish)(key, value)).collect()
-    }
-    fn keys(&self) -> usize {
-        self.seal.borrow().len()
     }
 }

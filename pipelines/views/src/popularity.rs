@@ -8,7 +8,7 @@
 //! A scope with an item half follows the item: when its category changes, its rows leave the old
 //! scope and enter the new one in the same tick.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use etalage_model::{Group, Key, Measures, Sym, Value};
 use schemars::JsonSchema;
@@ -19,8 +19,9 @@ use crate::{
     measures::Sum,
     options::ShopOptions,
     oracle::{self, History, json},
-    parts::{Parts, Sealable},
+    parts::Parts,
     row_schema,
+    sealed::Sealable,
     totals::published_micros,
 };
 
@@ -71,10 +72,9 @@ fn row(measures: &Measures, options: &ShopOptions) -> Row {
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
-    let options = Rc::clone(&parts.options);
-    let labels = Rc::clone(&options);
+    let options = Arc::clone(&parts.options);
     let value = move |_, sum: &Sum| Arc::new(row(&sum.measures(), &options)) as Value;
-    parts.by_scope(parts.windowed(), NAME, move |window| labels.label(window), value)
+    parts.by_scope(parts.windowed(), NAME, parts.options.labels(), value)
 }
 
 /// The rows of every (scope, window, item), plainly: used by the oracles of this view and of sets.

@@ -11,7 +11,7 @@
 //! Deltas without a `set` leave the stock unknown, and so does an item that only the catalogue
 //! knows: its `available` is null, and the policy for unknown stock decides.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use etalage_model::{CatalogueEntry, Group, Key, Message, Record, StockOp, Sym, Value, ViewValue};
 use etalage_operators::{
@@ -29,8 +29,9 @@ use crate::{
     attributes::entry_in_force,
     options::{ShopOptions, UnknownStock},
     oracle::{History, json},
-    parts::{Parts, Published, Sealable},
+    parts::Parts,
     row_schema,
+    sealed::{Published, Sealable},
 };
 
 /// The view's name.
@@ -107,7 +108,7 @@ pub fn is_sellable(value: &dyn ViewValue) -> Option<bool> {
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let whole = parts.stock().map(|(item, stock)| ((item, None), stock));
-    let options = Rc::clone(&parts.options);
+    let options = Arc::clone(&parts.options);
     let of_locations = move |_item: &Sym, facts: &[(Fact, isize)], out: &mut Vec<(Sym, Stock)>| {
         let (terms, at) = split(facts);
         let named = at.filter_map(|(location, units)| location.map(|location| (location, units)));
@@ -116,10 +117,10 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let by_location = facts(parts).reduce_small(parts.wiring("Stock by location"), |item| *item, of_locations);
     let rows = whole.concat(by_location.map(|(item, (location, stock))| ((item, Some(location)), stock)));
     let publish = |(item, location): ItemAt, stock: Option<Stock>| {
-        let value = stock.map(|stock| std::sync::Arc::new(stock.row()) as Value);
+        let value = stock.map(|stock| Arc::new(stock.row()) as Value);
         (key(item, location), value)
     };
-    Box::new(Published { sealing: seal_values(rows, NAME, |(item, _)| *item), publish: Box::new(publish) })
+    Published::rows(seal_values(rows, NAME, |(item, _)| *item), publish)
 }
 
 fn key(item: Sym, location: Option<Sym>) -> Key {
@@ -131,7 +132,7 @@ fn key(item: Sym, location: Option<Sym>) -> Key {
 
 /// Stock and sellability of each item over the locations that sets count.
 pub fn stock<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, Stock)> {
-    let options = Rc::clone(&parts.options);
+    let options = Arc::clone(&parts.options);
     let of_item = move |_item: &Sym, facts: &[(Fact, isize)], out: &mut Vec<Stock>| {
         let (terms, at) = split(facts);
         out.push(Stock::of(total(at, &options), terms, &options));

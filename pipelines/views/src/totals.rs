@@ -17,7 +17,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    rc::Rc,
     sync::Arc,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -41,9 +40,10 @@ use crate::{
     measures::Sum,
     options::ShopOptions,
     oracle::{self, History, json},
-    parts::{Parts, Sealable},
+    parts::Parts,
     row_schema,
     scope::no_part,
+    sealed::Sealable,
 };
 
 /// The view's name.
@@ -106,7 +106,7 @@ fn row(measures: &Measures, options: &ShopOptions) -> Row {
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
-    let options = Rc::clone(&parts.options);
+    let options = Arc::clone(&parts.options);
     let windows = options.expiry(Phase::Aligned);
     let horizon_us = windows.horizon_us();
     let sold = scoped(parts, parts.purchases(), "Purchases by scope");

@@ -12,7 +12,7 @@
 //!
 //! Scopes with an item half follow the item, as in `item.popularity`.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use etalage_model::{Group, Key, Measures, Sym, Value};
 use etalage_operators::decay::Sum;
@@ -22,8 +22,9 @@ use serde::Serialize;
 use crate::{
     View,
     oracle::{self, History, json},
-    parts::{Parts, Sealable},
+    parts::Parts,
     row_schema,
+    sealed::Sealable,
 };
 
 /// The view's name.
@@ -51,13 +52,12 @@ struct Row {
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
-    let options = Rc::clone(&parts.options);
-    let half_lives = options.decay();
+    let half_lives = parts.options.decay();
     let value = move |half_life: u8, rank: &i64| {
         let one_at_us = half_lives.one_at_us(usize::from(half_life), *rank);
         Arc::new(Row { one_at_us }) as Value
     };
-    parts.by_scope(parts.trends(), NAME, move |half_life| options.half_life_label(half_life), value)
+    parts.by_scope(parts.trends(), NAME, parts.options.half_life_labels(), value)
 }
 
 /// The rank of every (scope, half-life, item) that has one, plainly: used by the oracles of this view and

@@ -7,7 +7,7 @@
 //!   tick. Time alone overtakes nobody: all scores fade alike.
 //! - **State bound**: a rank per item, event part and half-life; an order near the cut.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use etalage_model::{Group, Key, Sym, Value, ViewValue};
 use etalage_operators::{decay::HalfLives, inflow::Inflow, lanes::Lanes, seal::seal_differences, top_k::Feed};
@@ -18,8 +18,9 @@ use crate::{
     View,
     bestsellers::{Items, Set, plain_sets, sets},
     oracle::{History, json},
-    parts::{Parts, Published, Sealable},
+    parts::Parts,
     row_schema,
+    sealed::{Published, Sealable},
     trend::plain_ranks,
 };
 
@@ -68,7 +69,7 @@ pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
-    let (options, half_lives) = (Rc::clone(&parts.options), parts.options.decay());
+    let (options, half_lives) = (Arc::clone(&parts.options), parts.options.decay());
     let ranks = Inflow::of(parts.trends(), |cell, ranks: &Lanes<i64>| (Feed::Score((*cell).into()), ranks.clone()));
     let sets = sets(parts, ranks, options.half_lives.len(), "Trending");
     let publish = move |(part, place, half_life): Set, list: Option<Items>| {
@@ -76,7 +77,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         let value = list.map(|items| Arc::new(row(&half_lives, half_life, &items)) as Value);
         (Key::new(&[scope, options.half_life_label(half_life)]), value)
     };
-    Box::new(Published { sealing: seal_differences(sets, NAME, |set| *set), publish: Box::new(publish) })
+    Published::rows(seal_differences(sets, NAME, |set| *set), publish)
 }
 
 fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {

@@ -4,6 +4,7 @@ use differential_dataflow::AsCollection;
 use timely::dataflow::operators::vec::Map;
 
 use super::*;
+use crate::lanes::Lanes;
 
 type Member = u64;
 
@@ -16,30 +17,60 @@ enum Fed {
 
 const EVERYWHERE: u64 = 0;
 
-/// The key as a number; axis 1 has none but everywhere.
-fn key(member: Member, axis: u64, place: u64, lane: u8) -> Option<Key> {
-    (axis != 1 || place == EVERYWHERE).then_some(member * 1_000 + axis * 100 + place * 10 + u64::from(lane))
+/// Axis 1 has no place but everywhere.
+fn is_place(axis: u64, place: u64) -> bool {
+    axis != 1 || place == EVERYWHERE
+}
+
+/// The key as a number.
+fn key(member: Member, axis: u64, place: u64, lane: u8) -> Key {
+    member * 1_000 + axis * 100 + place * 10 + u64::from(lane)
 }
 
 /// An amount and its lane as one value.
 type Shown = (u8, isize);
 
-fn by_place() -> Arc<Build<Fed, Placed<Member, u64, u64, isize, Key, Shown>>> {
+/// The changes of cells, told key by key.
+struct ByKey(Rc<RefCell<Placed<Member, u64, u64, isize, Lanes<isize>>>>);
+
+impl Seal for ByKey {
+    type Change = (Key, Option<Shown>);
+
+    fn cut(&mut self, upper: Tick) -> Vec<Self::Change> {
+        let cells = self.0.borrow_mut().cut(upper);
+        let tell = |cell: &CellChange<Member, u64, u64, Lanes<isize>>| {
+            let told = cell.changes().map(|(place, lane, amount)| {
+                (key(cell.member, cell.axis, *place, lane), amount.map(|amount| (lane, *amount)))
+            });
+            let told: Vec<_> = told.collect();
+            assert!(!told.is_empty(), "a change of which nothing is another: {cell:?}");
+            told
+        };
+        cells.iter().flat_map(tell).collect()
+    }
+
+    fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+}
+
+fn by_place() -> Arc<Build<Fed, ByKey>> {
     Arc::new(|input| {
         let amounts = input.clone().inner.flat_map(|(fed, tick, diff)| match fed {
-            Fed::Amount { member, axis, lane } => Some(((member, axis), tick, crate::lanes::Lanes::one(lane, diff))),
+            Fed::Amount { member, axis, lane } => Some(((member, axis), tick, Lanes::one(lane, diff))),
             Fed::Place { .. } => None,
         });
         let places = input.flat_map(|fed| match fed {
             Fed::Place { member, place } => Some((member, place)),
             Fed::Amount { .. } => None,
         });
-        let publish = Publish {
+        let wanted = Places {
             everywhere: EVERYWHERE,
-            key: Box::new(|member, axis, place, lane| key(*member, *axis, *place, lane)),
-            value: Box::new(|lane, amount| (lane, *amount)),
+            is_place: Box::new(|axis, place| is_place(*axis, *place)),
+            nothing: Lanes::default(),
         };
-        seal_placed(amounts.as_collection(), places, "Placed", publish)
+        let Sealing { seal, passed } = seal_placed(amounts.as_collection(), places, "Placed", wanted);
+        Sealing { seal: Rc::new(RefCell::new(ByKey(seal))), passed }
     })
 }
 
@@ -50,8 +81,8 @@ fn joined(input: &Updates<Fed>, tick: Tick) -> BTreeMap<Key, Shown> {
     let mut joined = BTreeMap::new();
     for (fed, amount) in &fed {
         let Fed::Amount { member, axis, lane } = *fed else { continue };
-        for place in (0..6).filter(|place| stands(member, *place)) {
-            joined.extend(key(member, axis, place, lane).map(|key| (key, (lane, *amount))));
+        for place in (0..6).filter(|place| stands(member, *place) && is_place(axis, *place)) {
+            joined.insert(key(member, axis, place, lane), (lane, *amount));
         }
     }
     joined
@@ -111,7 +142,7 @@ fn what_has_nothing_and_stands_nowhere_takes_no_room() {
             input.flush();
             (0..10).for_each(|_| _ = worker.step());
             assert_eq!(seal.borrow_mut().cut(tick + 1).len(), 2);
-            assert_eq!(seal.borrow().held(), (cells, cells));
+            assert_eq!(seal.borrow().0.borrow().held(), (cells, cells));
         }
     });
 }

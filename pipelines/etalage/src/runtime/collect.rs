@@ -42,10 +42,10 @@ impl Changes for Collector {
         kept.as_of = tick.as_of();
         for batch in tick.batches.iter().filter(|batch| self.wanted.contains(batch.view)) {
             let rows = kept.views.entry(batch.view).or_default();
-            for (key, value) in &batch.upserts {
+            for (key, value) in batch.changes() {
                 match value {
-                    Some(value) => rows.insert(key.clone(), Arc::clone(value)),
-                    None => rows.remove(key),
+                    Some(value) => rows.insert(key, value),
+                    None => rows.remove(&key),
                 };
             }
         }

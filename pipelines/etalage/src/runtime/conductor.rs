@@ -313,7 +313,7 @@ fn merge(parts: impl Iterator<Item = SealedBatch>, lower: Tick, upper: Tick) -> 
     let mut merged: Vec<SealedBatch> = Vec::new();
     for part in parts {
         match merged.iter_mut().find(|batch| batch.view == part.view) {
-            Some(batch) => batch.upserts.extend(part.upserts),
+            Some(batch) => batch.append(part),
             None => merged.push(SealedBatch { lower, upper, ..part }),
         }
     }

@@ -157,8 +157,8 @@ impl Outbox {
         self.sealed = Some((as_of, tick.times.after(&before)));
         for batch in &tick.batches {
             let Some(view) = views.iter().position(|view| view.name == batch.view) else { continue };
-            for (key, value) in &batch.upserts {
-                self.wait((view, key.clone()), Waiting { value: value.clone(), times: tick.times, as_of });
+            for (key, value) in batch.changes() {
+                self.wait((view, key), Waiting { value, times: tick.times, as_of });
             }
         }
         if !self.paced.is_empty() && self.urgency.as_mut().is_some_and(|urgency| urgency.look(tick)) {

@@ -177,27 +177,27 @@ impl Drop for Reader {
 
 /// The changes of one tick in the views that anybody follows, those of each view in key order,
 /// so that a topic finds its own without looking at the others.
-struct Changed<'a>(BTreeMap<ViewId, Vec<(&'a Key, Option<&'a Value>)>>);
+struct Changed(BTreeMap<ViewId, Vec<(Key, Option<Value>)>>);
 
-impl<'a> Changed<'a> {
-    fn of(tick: &'a SealedTick, store: &ReadStore, followed: &BTreeSet<ViewId>) -> Changed<'a> {
+impl Changed {
+    fn of(tick: &SealedTick, store: &ReadStore, followed: &BTreeSet<ViewId>) -> Changed {
         let by_view = tick.batches.iter().filter_map(|batch| {
             let view = store.view(batch.view).filter(|view| followed.contains(view))?;
-            let mut changes: Vec<_> = batch.upserts.iter().map(|(key, value)| (key, value.as_ref())).collect();
-            changes.sort_unstable_by_key(|(key, _)| *key);
+            let mut changes: Vec<_> = batch.changes().collect();
+            changes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
             Some((view, changes))
         });
         Changed(by_view.collect())
     }
 
     /// Those that a topic follows, each once, by view and key.
-    fn within(&self, parts: &Parts) -> Vec<Change<'a>> {
+    fn within(&self, parts: &Parts) -> Vec<Change<'_>> {
         let mut found = Vec::new();
         for (view, of) in &parts.of {
             let Some(changes) = self.0.get(view) else { continue };
             let begin = found.len();
             let from = |lower: &KeyFields| {
-                let at = changes.partition_point(|(key, _)| (*key as &dyn KeyText) < (lower as &dyn KeyText));
+                let at = changes.partition_point(|(key, _)| (key as &dyn KeyText) < (lower as &dyn KeyText));
                 changes[at..].iter()
             };
             for part in of {
@@ -205,13 +205,13 @@ impl<'a> Changed<'a> {
                     Part::Prefix(prefix) => found.extend(
                         from(&prefix.lower_bound())
                             .take_while(|(key, _)| prefix.matches(key))
-                            .map(|(key, value)| (*view, *key, *value)),
+                            .map(|(key, value)| (*view, key, value.as_ref())),
                     ),
                     Part::Key(fields) => found.extend(
                         from(fields)
                             .take(1)
-                            .filter(|(key, _)| (*key as &dyn KeyText) == (fields as &dyn KeyText))
-                            .map(|(key, value)| (*view, *key, *value)),
+                            .filter(|(key, _)| (key as &dyn KeyText) == (fields as &dyn KeyText))
+                            .map(|(key, value)| (*view, key, value.as_ref())),
                     ),
                 }
             }

@@ -250,7 +250,7 @@ pub(crate) fn sealed(group: Group, tick: Tick, changes: &[(&str, Option<u64>)]) 
         let value = units.map(|units| Arc::new(Units { units }) as Value);
         by_view.entry(view.name).or_default().push((Key::new(&fields), value));
     }
-    let batch = |(view, upserts)| SealedBatch { group, view, lower: tick, upper: tick + 1, upserts };
+    let batch = |(view, upserts)| SealedBatch { upserts, ..SealedBatch::new(group, view, tick, tick + 1) };
     let now_us = monotonic_us();
     let times = TickTimes {
         max_event_time: Some(Micros(tick - 5)),

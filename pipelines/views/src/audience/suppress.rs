@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     View,
     oracle::{History, json},
-    parts::{Parts, Published, Sealable},
+    parts::Parts,
     people::{
         instant,
         orders::plain_orders,
@@ -24,6 +24,7 @@ use crate::{
         rows::{OWNED, Row as Told},
     },
     row_schema,
+    sealed::{Published, Sealable},
 };
 
 /// The view's name.
@@ -64,7 +65,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         (Key::of_person(profile, &[item]), value)
     };
     let sealing = seal_differences(live, NAME, |(profile, _): &(Name, Sym)| profile.clone());
-    Box::new(Published { sealing, publish: Box::new(publish) })
+    Published::rows(sealing, publish)
 }
 
 fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {

@@ -15,9 +15,10 @@ use serde::Serialize;
 use crate::{
     View,
     oracle::{History, json},
-    parts::{Parts, Sealable},
+    parts::Parts,
     people::rows::{BOUGHT, Row as Told},
     row_schema,
+    sealed::Sealable,
 };
 
 /// The view's name.

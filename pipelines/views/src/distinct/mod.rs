@@ -8,10 +8,7 @@ pub mod item_buyers;
 pub mod item_viewers;
 pub mod scope_buyers;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    rc::Rc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use etalage_model::{EventKind, Sym, Value};
 use etalage_operators::{Collection, expire::Expire, expire::Phase};
@@ -19,8 +16,9 @@ use etalage_operators::{Collection, expire::Expire, expire::Phase};
 use crate::{
     lines::Cell,
     oracle::{self, History},
-    parts::{Parts, Sealable},
+    parts::Parts,
     people::{Identifier, plain},
+    sealed::Sealable,
 };
 
 /// How many people per scope, window and item, of the latest time per person and cell.
@@ -31,9 +29,9 @@ fn by_item<'scope>(
     expiry: &'static str,
     value: fn(i64) -> Value,
 ) -> Box<dyn Sealable<'scope> + 'scope> {
-    let options = Rc::clone(&parts.options);
+    let options = &parts.options;
     let windowed = latest.expire(options.expiry(options.phase), parts.wiring(expiry), |cell: &Cell| cell.item);
-    parts.by_scope(windowed, name, move |window| options.label(window), move |_, people: &isize| value(*people as i64))
+    parts.by_scope(windowed, name, options.labels(), move |_, people: &isize| value(*people as i64))
 }
 
 /// Distinct people per scope, window and item, plainly.

@@ -6,7 +6,7 @@
 //! - **State bound**: per person and item a time, per person and scope a time, within the longest
 //!   window; per scope and bucket a row.
 
-use std::{collections::BTreeMap, rc::Rc, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use etalage_model::{EventKind, Group, Key, Sym, Value};
 use etalage_operators::{
@@ -19,9 +19,11 @@ use serde::Serialize;
 use crate::{
     View,
     oracle::{History, json},
-    parts::{Parts, Sealable},
+    parts::Parts,
     people::rows::{BOUGHT, Row as Told},
-    row_schema, totals,
+    row_schema,
+    sealed::Sealable,
+    totals,
 };
 
 /// The view's name.
@@ -47,7 +49,7 @@ struct Row {
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
-    let options = Rc::clone(&parts.options);
+    let options = Arc::clone(&parts.options);
     let windows = options.expiry(Phase::Aligned);
     let bought = parts.people().rows(BOUGHT).flat_map(|row| match row {
         Told::Bought(cell, buyer, at) => Some(((cell, buyer), at)),

@@ -43,8 +43,9 @@ use super::{
 use crate::{
     View,
     oracle::{History, json},
-    parts::{Batch, Parts, Published, Sealable},
+    parts::{Batch, Parts},
     row_schema,
+    sealed::{Published, Sealable},
 };
 
 /// The view's name.
@@ -172,7 +173,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         let value = owner.map(|owner| Arc::new(Row { profile_id: owner.as_str().to_owned() }) as Value);
         (Key::of_names(&[id.kind.name().into(), id.id]), value)
     };
-    Box::new(Published { sealing: seal_values(rows, NAME, Identifier::clone), publish: Box::new(publish) })
+    Published::rows(seal_values(rows, NAME, Identifier::clone), publish)
 }
 
 /// Every linked identifier with its owner, plainly.

@@ -15,13 +15,14 @@ use super::KEY_FIELDS;
 use crate::{
     VIEWS, View,
     oracle::{History, json},
-    parts::{Parts, Published, Sealable},
+    parts::Parts,
     people::{
         Identifier,
         identifier::ANONYMOUS_PREFIX,
         identity::{self, Members, plain_owners},
     },
     row_schema,
+    sealed::{Published, Sealable},
 };
 
 /// The view's name.
@@ -99,7 +100,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         (Key::of_person(profile, &[]), value)
     };
     let sealing = seal_differences(parts.people().members(), NAME, Name::clone);
-    Box::new(Published { sealing, publish: Box::new(publish) })
+    Published::rows(sealing, publish)
 }
 
 fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {

@@ -21,11 +21,12 @@ use serde::Serialize;
 
 use crate::{
     oracle::{History, json},
-    parts::{Parts, Published, Sealable},
+    parts::Parts,
     people::{
         Identifier, plain,
         rows::{Feature, Profiled, Row},
     },
+    sealed::{Published, Sealable},
 };
 
 /// Everything that somebody does.
@@ -56,7 +57,7 @@ fn build<'scope>(parts: &Parts<'scope>, feature: Feature, name: &str) -> Box<dyn
         _ => None,
     });
     let publish = |profile: Name, row: Option<Profiled>| (Key::of_person(profile, &[]), row.map(Profiled::value));
-    Box::new(Published { sealing: seal_differences(rows, name, Name::clone), publish: Box::new(publish) })
+    Published::rows(seal_differences(rows, name, Name::clone), publish)
 }
 
 /// What `row` makes of the events of each profile.

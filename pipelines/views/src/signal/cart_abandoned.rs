@@ -25,7 +25,7 @@ use crate::{
     View,
     options::UnknownStock,
     oracle::{History, json},
-    parts::{Parts, Published, Sealable},
+    parts::Parts,
     people::{
         cart::{Folded, Line, Reason, plain_fold},
         instant, plain,
@@ -33,6 +33,7 @@ use crate::{
     },
     profile::cart::{Entry, worth},
     row_schema,
+    sealed::{Published, Sealable},
     sellable::plain_stock,
 };
 
@@ -169,7 +170,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let publish =
         |(profile, cart): Cart, row: Option<Arc<Row>>| (Key::of_names(&[profile, cart]), row.map(|row| row as Value));
     let sealing = seal_differences(rows, NAME, |(profile, _): &Cart| profile.clone());
-    Box::new(Published { sealing, publish: Box::new(publish) })
+    Published::rows(sealing, publish)
 }
 
 /// The signals that hold now.

@@ -114,7 +114,7 @@ fn merge(parts: impl Iterator<Item = SealedBatch>, lower: Tick, upper: Tick) -> 
     for part in parts {
         assert_eq!((part.lower, part.upper), (lower, upper), "parts of one round cover the same ticks");
         match batches.get_mut(part.view) {
-            Some(batch) => batch.upserts.extend(part.upserts),
+            Some(batch) => batch.append(part),
             None => {
                 batches.insert(part.view, part);
             }
@@ -132,12 +132,12 @@ pub(crate) fn follow(ticks: &[SealedTick]) -> Vec<Rows> {
         for batch in &tick.batches {
             let of_view = rows.entry(batch.view).or_default();
             let mut changed = BTreeSet::new();
-            for (key, value) in &batch.upserts {
+            for (key, value) in batch.changes() {
                 assert!(changed.insert(key.clone()), "{} {key:?} changes twice below {}", batch.view, tick.upper);
                 let value = value.as_ref().map(|value| value_json(value.as_ref()));
                 let before = match &value {
                     Some(value) => of_view.insert(key.clone(), value.clone()),
-                    None => of_view.remove(key),
+                    None => of_view.remove(&key),
                 };
                 assert_ne!(before, value, "{} {key:?} is sealed below {} without a change", batch.view, tick.upper);
             }

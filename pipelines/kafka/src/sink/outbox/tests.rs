@@ -30,7 +30,13 @@ fn tick(at: Tick, changes: &[(&str, Option<u64>)]) -> SealedTick {
     let upserts: Vec<(Key, Option<Value>)> = changes.iter().map(|(scope, to)| (key(scope), value(to))).collect();
     let (lower, upper, group) = (at, at + 1, Group::Shop);
     let times = TickTimes { first_arrival_us: Some(at), ..TickTimes::default() };
-    SealedTick { group, lower, upper, times, batches: vec![SealedBatch { group, view: VIEW, lower, upper, upserts }] }
+    SealedTick {
+        group,
+        lower,
+        upper,
+        times,
+        batches: vec![SealedBatch { upserts, ..SealedBatch::new(group, VIEW, lower, upper) }],
+    }
 }
 
 fn done(outbox: &mut Outbox) -> Option<Tick> {
