@@ -2,7 +2,8 @@
 //!
 //! Forward decay (Cormode et al., ICDE 2009) in exact integers: an event's weight doubles with every
 //! half-life since the epoch, so that weights of all times add up and shares do not change by time
-//! alone. An event is forgotten after [`LIVES`] half-lives.
+//! alone. An event is forgotten after [`LIVES`] half-lives. One that is dated almost as many ahead counts as
+//! much as the sums have room for until its time is nearer.
 //!
 //! **Order**: between two half-lives nothing but an event changes which label comes before which. Of
 //! somebody with many labels their order is kept, so that an event costs no more than of anybody else.
@@ -22,6 +23,9 @@ use super::small_map::SmallMap;
 
 /// For how many whole half-lives an event counts, beside the one in which it happened.
 pub const LIVES: u64 = 32;
+
+/// How many half-lives after the first that counts a sum has room for.
+const MOST_LIVES_SINCE: u64 = 2 * LIVES - 4;
 
 /// Parts of a half-life that are told apart.
 const PLACES: u64 = 64;
@@ -69,8 +73,8 @@ impl Clone for Weights {
 struct Ranked {
     /// The first half-life that counts.
     landmark: u64,
-    /// The first of those that count in which something happened.
-    oldest: Option<u64>,
+    /// The first of those that count in which something happened, and the last.
+    span: Option<(u64, u64)>,
     /// Labels with a sum above 0, the greatest first.
     order: BTreeSet<(Reverse<i128>, Sym)>,
     /// Of all sums in that order.
@@ -131,17 +135,17 @@ impl Weights {
     pub fn top(&mut self, most: usize, tick: Tick, half_life_us: u64) -> (Vec<Share>, Option<Tick>) {
         let landmark = landmark(tick, half_life_us);
         if self.labels.len() < MIN_RANKED {
-            let oldest = self.labels.iter().filter_map(|(_, lives)| oldest(lives, landmark)).min();
+            let span = self.labels.iter().filter_map(|(_, lives)| span(lives, landmark)).reduce(widest);
             let mut sums: Vec<(Reverse<i128>, Sym)> =
                 self.labels.iter().map(|(label, lives)| (Reverse(exact(lives, landmark)), *label)).collect();
             sums.retain(|(sum, _)| sum.0 > 0);
             sums.sort_unstable();
             let total = sums.iter().map(|(sum, _)| sum.0).sum();
-            return (shares(&sums, most, total), oldest.map(|life| ends(life, half_life_us)));
+            return (shares(&sums, most, total), due(span, landmark, half_life_us));
         }
         let ranked = self.ranked.take().filter(|ranked| ranked.landmark == landmark);
         let ranked = ranked.unwrap_or_else(|| Box::new(Ranked::of(&self.labels, landmark)));
-        let due = ranked.oldest.map(|life| ends(life, half_life_us));
+        let due = due(ranked.span, landmark, half_life_us);
         let ranked = self.ranked.insert(ranked);
         (shares(&ranked.order, most, ranked.total), due)
     }
@@ -149,13 +153,13 @@ impl Weights {
 
 impl Ranked {
     fn of(labels: &SmallMap<Sym, Lives>, landmark: u64) -> Ranked {
-        let mut ranked = Ranked { landmark, oldest: None, order: BTreeSet::new(), total: 0 };
+        let mut ranked = Ranked { landmark, span: None, order: BTreeSet::new(), total: 0 };
         labels.iter().for_each(|(label, lives)| ranked.insert(*label, lives));
         ranked
     }
 
     fn insert(&mut self, label: Sym, lives: &Lives) {
-        self.oldest = self.oldest.into_iter().chain(oldest(lives, self.landmark)).min();
+        self.span = self.span.into_iter().chain(span(lives, self.landmark)).reduce(widest);
         let sum = exact(lives, self.landmark);
         if sum > 0 {
             self.order.insert((Reverse(sum), label));
@@ -171,9 +175,22 @@ impl Ranked {
     }
 }
 
-/// The first half-life that counts in which something happened.
-fn oldest(lives: &Lives, landmark: u64) -> Option<u64> {
-    lives.iter().map(|(life, _)| *life).find(|life| *life >= landmark)
+/// The first half-life that counts in which something happened, and the last.
+fn span(lives: &Lives, landmark: u64) -> Option<(u64, u64)> {
+    let first = lives.iter().map(|(life, _)| *life).find(|life| *life >= landmark)?;
+    lives.last().map(|(last, _)| (first, *last))
+}
+
+fn widest((first, last): (u64, u64), (other_first, other_last): (u64, u64)) -> (u64, u64) {
+    (first.min(other_first), last.max(other_last))
+}
+
+/// When shares change by time alone: when the first half-life is forgotten; and with every half-life as
+/// long as the last one is held back.
+fn due(span: Option<(u64, u64)>, landmark: u64, half_life_us: u64) -> Option<Tick> {
+    let (first, last) = span?;
+    let is_held = last - landmark > MOST_LIVES_SINCE;
+    Some(ends(if is_held { landmark } else { first }, half_life_us))
 }
 
 /// The weights of all half-lives that count as a sum: each counts twice what the one before it counts.
@@ -182,10 +199,10 @@ fn exact(lives: &Lives, landmark: u64) -> i128 {
     live.map(|(life, weight)| i128::from(*weight) << lives_since(landmark, *life)).sum()
 }
 
-/// How many half-lives lie between the landmark and one that still counts. (One that is ahead of its
-/// time by more than a clock may be is held where the sum has room.)
+/// How many half-lives lie between the landmark and one that still counts. One that is further ahead of
+/// its time is held where the sum has room.
 fn lives_since(landmark: u64, life: u64) -> u64 {
-    life.saturating_sub(landmark).min(2 * LIVES - 4)
+    life.saturating_sub(landmark).min(MOST_LIVES_SINCE)
 }
 
 fn add(lives: &mut Lives, life: u64, weight: i64) {
@@ -242,9 +259,9 @@ mod tests {
         /// Few labels or many, kept in order or not, late and early: it is always what a sort says.
         #[test]
         fn the_greatest_are_those_of_a_sort(
-            happened in prop::collection::vec((0u8..9, 0u64..5_000, -2i64..6, 0u64..60), 1..80),
+            happened in prop::collection::vec((0u8..9, 1_000u64..9_000, -2i64..6, 0u64..60), 1..80),
         ) {
-            let (mut weights, mut tick, mut plain) = (Weights::default(), 3_000, Vec::new());
+            let (mut weights, mut tick, mut plain) = (Weights::default(), 4_000, Vec::new());
             for (label, at, weight, later) in happened {
                 tick += later;
                 let label = Sym::new(&format!("label {label}"));
@@ -253,8 +270,14 @@ mod tests {
                 let (found, due) = weights.top(4, tick, 100);
                 prop_assert_eq!(&found, &plain_top(&plain, 4, tick, 100));
                 prop_assert_eq!(&weights.clone().top(4, tick, 100), &(found, due));
+                // Until it is due nothing changes by time alone; it is not due without a reason.
+                let due = due.unwrap_or(Tick::MAX);
                 let ends = plain.iter().map(|(_, at, _)| ends(at / 100, 100)).filter(|ends| *ends > tick);
-                prop_assert_eq!(due, ends.min());
+                let is_ahead = plain.iter().any(|(_, at, _)| at / 100 > tick / 100 + 28);
+                prop_assert_eq!(due, ends.min().map_or(Tick::MAX, |ends| if is_ahead { tick / 100 * 100 + 100 } else { ends }));
+                for later in (tick..due.min(tick + 10_000)).step_by(90) {
+                    prop_assert_eq!(&weights.clone().top(4, later, 100).0, &plain_top(&plain, 4, tick, 100));
+                }
             }
         }
     }
