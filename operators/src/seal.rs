@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// New values by key; `None` where a key has none any more.
-pub type Upserts<K, V> = Vec<(K, Option<V>)>;
+type Upserts<K, V> = Vec<(K, Option<V>)>;
 
 /// A view being sealed: where to cut, and what to probe.
 pub struct Sealing<'scope, S> {

@@ -120,12 +120,12 @@ struct Cell<H> {
 }
 
 /// Places with counts, which are 1 outside a cut.
-type Counted<B> = SmallVec<[(B, isize); 3]>;
+type Counts<B> = SmallVec<[(B, isize); 3]>;
 
 /// Where a member stands, and its cells.
 #[derive(Clone)]
 struct Member<B> {
-    places: Counted<B>,
+    places: Counts<B>,
     cells: SmallVec<[Slot; 2]>,
     has_moved: bool,
 }
@@ -227,7 +227,7 @@ where
     }
 
     /// Moves the members of which that has come below `upper`; gives them with where they stood before.
-    fn move_members(&mut self, upper: Tick) -> Vec<(Slot, Counted<B>)> {
+    fn move_members(&mut self, upper: Tick) -> Vec<(Slot, Counts<B>)> {
         let mut moved = Vec::new();
         for ((member, place), diff) in self.moves.take_below(upper) {
             if place == self.places.everywhere {
@@ -245,10 +245,10 @@ where
 
     /// What changed of a cell that had `was`, its member having stood at the places `stood`, if it has
     /// moved.
-    fn change(&mut self, slot: Slot, was: Arc<H>, stood: Option<&Counted<B>>) -> Option<CellChange<M, A, B, H>> {
+    fn change(&mut self, slot: Slot, was: Arc<H>, stood: Option<&Counts<B>>) -> Option<CellChange<M, A, B, H>> {
         let ((member, axis), cell) = self.cells.get(slot);
-        let counts = |place: &&B| (self.places.is_place)(axis, place);
-        let of = |places: &Counted<B>| places.iter().map(|(place, _)| place).filter(counts).cloned().collect();
+        let is_place = |place: &&B| (self.places.is_place)(axis, place);
+        let of = |places: &Counts<B>| places.iter().map(|(place, _)| place).filter(is_place).cloned().collect();
         let mut stands: SmallVec<[B; 4]> = of(&self.members.get(cell.member).1.places);
         let (mut joined, mut left) = (Vec::new(), Vec::new());
         if let Some(stood) = stood {
@@ -256,14 +256,14 @@ where
             joined.extend(stands.iter().filter(|place| !stood.contains(place)).cloned());
             left.extend(stood.into_iter().filter(|place| !stands.contains(place)));
         }
-        stands.extend(Some(&self.places.everywhere).filter(counts).cloned());
+        stands.extend(Some(&self.places.everywhere).filter(is_place).cloned());
         let now = Arc::clone(&cell.amounts);
         let (had, has) = (was.amounts().count(), now.amounts().count());
         let (before, after) = (stands.len() + left.len() - joined.len(), stands.len());
         self.keys = self.keys + has * after - had * before;
-        let is_same = was.amounts() == now.amounts() && (has == 0 || joined.len() + left.len() == 0);
         let change = CellChange { member: member.clone(), axis: axis.clone(), stands, joined, left, was, now };
-        (!is_same && before + after > 0).then_some(change)
+        let is_told = change.changes().next().is_some();
+        is_told.then_some(change)
     }
 
     /// Forgets a cell without amounts.

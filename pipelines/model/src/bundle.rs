@@ -5,7 +5,7 @@
 //! *these* scopes and has *these* amounts by label. The keys that it stands for are `(scope, label,
 //! member)`, and their values are made when somebody wants them.
 
-use std::{fmt, iter, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -19,8 +19,24 @@ pub trait Amounts: fmt::Debug + Send + Sync {
     fn has(&self, lane: u8) -> bool;
 }
 
-/// The scopes in which a bundle stands.
-pub type Scopes = SmallVec<[Sym; 6]>;
+/// Where a value is that is made when it is wanted.
+#[derive(Clone, Debug)]
+pub struct InLane {
+    /// The bundle's values.
+    pub amounts: Arc<dyn Amounts>,
+    /// The lane.
+    pub lane: u8,
+}
+
+impl InLane {
+    /// The value, if there is one.
+    pub fn value(&self) -> Option<Value> {
+        self.amounts.value(self.lane)
+    }
+}
+
+/// The scopes in which a bundle stands, in no order.
+pub type Standing = SmallVec<[Sym; 6]>;
 
 /// What changed of a bundle between two ticks.
 #[derive(Clone, Debug)]
@@ -30,12 +46,13 @@ pub struct BundleChange {
     /// Which of the member's bundles; no two of them ever stand in one scope.
     pub axis: Sym,
     /// Where it stands now.
-    pub scopes: Scopes,
+    pub scopes: Standing,
     /// Of these, where it did not stand before.
     pub joined: Vec<Sym>,
     /// Where it stands no longer.
     pub left: Vec<Sym>,
-    /// The lanes in which it has another value than before.
+    /// The lanes in which it has another value than before. In scopes that it has joined it may have had
+    /// none in others too.
     pub changed: SmallVec<[u8; 8]>,
     /// The values of before.
     pub was: Arc<dyn Amounts>,
@@ -53,9 +70,14 @@ pub struct Bundles {
 }
 
 impl Bundles {
-    /// Every key that changed, with its value or without one. A value is made once for all scopes.
+    /// Every key that changed, with where its value is or without one.
+    pub fn keys(&self) -> impl Iterator<Item = (Key, Option<InLane>)> {
+        self.changes.iter().flat_map(|change| change.keys(&self.labels))
+    }
+
+    /// Every key that changed, with its value or without one.
     pub fn upserts(&self) -> impl Iterator<Item = (Key, Option<Value>)> {
-        self.changes.iter().flat_map(|change| change.upserts(&self.labels))
+        self.keys().map(|(key, at)| (key, at.and_then(|at| at.value())))
     }
 
     /// How many keys changed.
@@ -74,23 +96,32 @@ impl Bundles {
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
+
+    /// Takes in the changes of other bundles of the same view.
+    pub fn append(&mut self, more: Bundles) {
+        debug_assert!(self.is_empty() || more.is_empty() || self.labels == more.labels, "a view has the same labels");
+        if self.is_empty() {
+            self.labels = more.labels;
+        }
+        self.changes.extend(more.changes);
+    }
 }
 
 impl BundleChange {
-    /// Every key that changed, with its value or without one.
-    fn upserts<'a>(&'a self, labels: &'a [Sym]) -> impl Iterator<Item = (Key, Option<Value>)> + use<'a> {
+    /// Every key that changed, with where its value is or without one.
+    fn keys<'a>(&'a self, labels: &'a [Sym]) -> impl Iterator<Item = (Key, Option<InLane>)> + use<'a> {
         let of_lane = move |(lane, label): (usize, &'a Sym)| {
             let lane = lane as u8;
-            let has_changed = self.changed.contains(&lane);
-            let value = if has_changed || !self.joined.is_empty() { self.now.value(lane) } else { None };
-            let (had, has) = (!self.left.is_empty() && self.was.has(lane), value.is_some());
-            let stands = self.scopes.iter().filter(move |scope| match self.joined.contains(scope) {
+            let (has_changed, has) = (self.changed.contains(&lane), self.now.has(lane));
+            let had_left = !self.left.is_empty() && self.was.has(lane);
+            let new = self.scopes.iter().filter(move |scope| match self.joined.contains(scope) {
                 true => has,
                 false => has_changed,
             });
-            let new = stands.zip(iter::repeat(value)).map(|(scope, value)| (*scope, value));
-            let gone = self.left.iter().filter(move |_| had).map(|scope| (*scope, None));
-            new.chain(gone).map(move |(scope, value)| (Key::new(&[scope, *label, self.member]), value))
+            let at = move || has.then(|| InLane { amounts: Arc::clone(&self.now), lane });
+            let gone = self.left.iter().filter(move |_| had_left);
+            let key = move |scope: &Sym| Key::new(&[*scope, *label, self.member]);
+            new.map(move |scope| (key(scope), at())).chain(gone.map(move |scope| (key(scope), None)))
         };
         labels.iter().enumerate().flat_map(of_lane)
     }
@@ -145,6 +176,28 @@ mod tests {
         let both = rows(&[("all/1h", "3"), ("home/1h", "3")]);
         assert_eq!(told(&["all", "home"], &[], &[], &[2, 5], &[3, 5]), both);
         assert_eq!(told(&["all"], &[], &[], &[2, 5], &[0, 5]), rows(&[("all/1h", "-")]));
+    }
+
+    #[test]
+    fn parts_of_several_workers_add_up_whichever_of_them_is_empty() {
+        let part = || Bundles {
+            labels: Arc::new(["1h".into()]),
+            changes: vec![BundleChange {
+                member: "boot".into(),
+                axis: Sym::default(),
+                scopes: Standing::from_slice(&["all".into()]),
+                joined: Vec::new(),
+                left: Vec::new(),
+                changed: SmallVec::from_slice(&[0]),
+                was: Arc::new(Plain(vec![0])),
+                now: Arc::new(Plain(vec![1])),
+            }],
+        };
+        for parts in [[part(), Bundles::default()], [Bundles::default(), part()]] {
+            let mut all = Bundles::default();
+            parts.into_iter().for_each(|part| all.append(part));
+            assert_eq!(all.upserts().map(|(key, _)| key.path()).collect::<Vec<_>>(), ["all/1h/boot"]);
+        }
     }
 
     #[test]

@@ -46,8 +46,7 @@ impl SealedBatch {
     /// Takes in another worker's part of the same batch.
     pub fn append(&mut self, part: SealedBatch) {
         self.upserts.extend(part.upserts);
-        self.bundles.labels = part.bundles.labels;
-        self.bundles.changes.extend(part.bundles.changes);
+        self.bundles.append(part.bundles);
     }
 }
 

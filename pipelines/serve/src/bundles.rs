@@ -23,7 +23,8 @@ use std::{
 };
 
 use etalage_model::{
-    Amounts, BundleChange, Bundles, Key, KeyFields, KeyPrefix, KeyText, Sym, Tick, Value, bundle::Scopes,
+    Amounts, BundleChange, Bundles, Key, KeyFields, KeyPrefix, KeyText, Sym, Tick,
+    bundle::{InLane, Standing},
 };
 use hashbrown::HashTable;
 use smallvec::SmallVec;
@@ -49,7 +50,7 @@ pub(crate) struct BundleRows {
     floor: Tick,
 }
 
-/// One bundle with its newest state. Slots that are free have neither a member nor places.
+/// One bundle with its newest state. In a slot that is free it has neither amounts nor places.
 struct Bundle {
     member: Sym,
     axis: Sym,
@@ -82,7 +83,7 @@ pub(crate) struct WasBundle {
     pub(crate) member: Sym,
     pub(crate) axis: Sym,
     /// Where it stood.
-    pub(crate) scopes: Scopes,
+    pub(crate) scopes: Standing,
     pub(crate) amounts: Arc<dyn Amounts>,
 }
 
@@ -104,8 +105,10 @@ impl InBundle<'_> {
         self.place.stands && self.bundle.amounts.as_ref().is_some_and(|amounts| amounts.has(self.lane))
     }
 
-    pub(crate) fn value(&self) -> Option<Value> {
-        self.bundle.amounts.as_ref().filter(|_| self.place.stands)?.value(self.lane)
+    /// Where its value is.
+    pub(crate) fn in_lane(&self) -> Option<InLane> {
+        let amounts = self.bundle.amounts.as_ref().filter(|_| self.is_live())?;
+        Some(InLane { amounts: Arc::clone(amounts), lane: self.lane })
     }
 
     pub(crate) fn changed(&self) -> Tick {
@@ -137,6 +140,11 @@ impl BundleRows {
         self.live
     }
 
+    /// True where nothing is held.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
     /// The tick at and below which changes may have been forgotten.
     pub(crate) fn floor(&self) -> Tick {
         self.floor
@@ -144,19 +152,23 @@ impl BundleRows {
 
     /// Applies changes that are all of `tick`, and tells what each bundle was before.
     pub(crate) fn apply(&mut self, bundles: &Bundles, tick: Tick, was: impl FnMut(WasBundle)) {
+        if bundles.is_empty() {
+            return;
+        }
         if self.labels.is_empty() {
             self.labels = Arc::clone(&bundles.labels);
-            self.in_order = self.labels.iter().zip(0u8..).map(|(label, lane)| (*label, lane)).collect();
+            self.in_order = self.labels.iter().enumerate().map(|(lane, label)| (*label, lane as u8)).collect();
             self.in_order.sort_by_key(|(label, _)| *label);
         }
+        debug_assert_eq!(self.labels, bundles.labels, "a view has the same labels for ever");
         bundles.changes.iter().filter_map(|change| self.set(change, tick)).for_each(was);
     }
 
     fn set(&mut self, change: &BundleChange, tick: Tick) -> Option<WasBundle> {
         let has_any = (0..self.labels.len()).any(|lane| change.now.has(lane as u8));
-        // That something is gone which no reader has ever seen says nothing.
+        // That something is gone which no reader has ever seen says nothing, nor what stands nowhere.
         let slot = match self.find(change.member, change.axis) {
-            None if !has_any => return None,
+            None if !has_any || change.scopes.is_empty() => return None,
             found => found.unwrap_or_else(|| self.insert(change)),
         };
         let (live, dead) = self.counts(slot);
@@ -169,8 +181,12 @@ impl BundleRows {
             amounts: Arc::clone(&change.was),
         };
         bundle.amounts = Some(Arc::clone(&change.now));
-        for lane in &change.changed {
-            bundle.changed[usize::from(*lane)] = tick;
+        for (lane, changed) in bundle.changed.iter_mut().enumerate() {
+            let lane = lane as u8;
+            // What came while it stood nowhere was not told.
+            if change.changed.contains(&lane) || (*changed == 0 && change.now.has(lane)) {
+                *changed = tick;
+            }
         }
         if !has_any && bundle.died == 0 {
             bundle.died = tick;
@@ -178,8 +194,9 @@ impl BundleRows {
         } else if has_any {
             bundle.died = 0;
         }
-        if was.scopes != change.scopes {
-            self.place(slot, &change.scopes, tick);
+        let stays = |scope: &Sym| change.scopes.contains(scope);
+        if !change.joined.is_empty() || was.scopes.len() != change.scopes.len() || !was.scopes.iter().all(stays) {
+            self.place(slot, change, tick);
         }
         let (live_now, dead_now) = self.counts(slot);
         self.live = self.live + live_now - live;
@@ -187,19 +204,20 @@ impl BundleRows {
         Some(was)
     }
 
-    /// Lets a bundle stand in `scopes`, and in no other.
-    fn place(&mut self, slot: u32, scopes: &[Sym], tick: Tick) {
+    /// Lets a bundle stand in its scopes, and in no other. What it has joined may be where it is thought to
+    /// stand: nobody is told that it leaves with nothing.
+    fn place(&mut self, slot: u32, change: &BundleChange, tick: Tick) {
         let bundle = &mut self.slots[slot as usize];
         for place in bundle.places.iter_mut() {
-            let stands = scopes.contains(&place.scope);
-            if stands != place.stands {
+            let stands = change.scopes.contains(&place.scope);
+            if stands != place.stands || change.joined.contains(&place.scope) {
                 (place.stands, place.since) = (stands, tick);
                 if !stands {
                     self.graves.push_back(Grave { tick, slot, scope: Some(place.scope) });
                 }
             }
         }
-        for scope in scopes {
+        for scope in &change.scopes {
             if bundle.places.iter().all(|place| place.scope != *scope) {
                 bundle.places.push(Place { scope: *scope, stands: true, since: tick });
                 self.scopes.entry(ByText(*scope)).or_default().insert(ByText(bundle.member), slot);
@@ -308,7 +326,8 @@ impl BundleRows {
                 }
             }
         }
-        if grave.scope.is_none() {
+        // What stands nowhere any more is not told of when it loses its values.
+        if bundle.places.is_empty() {
             let hash = self.hasher.hash_one((bundle.member, bundle.axis));
             (bundle.died, bundle.amounts) = (0, None);
             if let Ok(entry) = self.index.find_entry(hash, |slot| *slot == grave.slot) {

@@ -2,7 +2,7 @@
 //!
 //! **Atomicity.** A [`SealedTick`] is applied under one write lock of its group, and a read takes
 //! one read lock: it sees exactly one tick, never a part of one. Locks are held for map work
-//! only; JSON is written and old values are freed outside.
+//! only; values of bundles are made, JSON is written and old values are freed outside.
 //!
 //! **Reading back.** Ticks that are published before [`ReadStore::begin`] rebuild the state from
 //! the log; nothing is served until then, and a stream cannot be resumed from before it.
@@ -11,14 +11,16 @@
 
 use std::sync::Arc;
 
-use etalage_model::{Changes, Group, Key, KeyFields, KeyPrefix, Resolve, SealedTick, Tick, TickTimes, Value, ViewInfo};
+use etalage_model::{
+    Changes, Group, Key, KeyFields, KeyPrefix, Resolve, SealedBatch, SealedTick, Tick, TickTimes, Value, ViewInfo,
+};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
     replaced::Replaced,
     rows::Keep,
     sse::outbox::Outbox,
-    view_rows::{Found, ViewRows},
+    view_rows::{Found, Held, ViewRows},
 };
 
 /// Limits of a [`ReadStore`].
@@ -94,7 +96,7 @@ pub(crate) type ViewId = usize;
 pub(crate) struct Entry {
     pub(crate) view: ViewId,
     pub(crate) key: Key,
-    pub(crate) value: Option<Value>,
+    pub(crate) held: Held,
 }
 
 /// What was read, and as of when.
@@ -169,26 +171,29 @@ impl ReadStore {
     /// # Panics
     /// Where the tick is not after the one before: frontiers never go back.
     pub fn publish(&self, tick: &Arc<SealedTick>) {
-        let mut was = Vec::new();
+        let changes: usize = tick.batches.iter().map(SealedBatch::len).sum();
+        let keeps = self.0.replaced.is_some() && tick.group == Group::Shop;
+        let mut was = Vec::with_capacity(tick.batches.len());
         let (begun, done) = {
             let mut rows = self.0.groups[tick.group as usize].write();
             assert!(tick.upper > rows.upper, "sealed up to {} after {}", tick.upper, rows.upper);
             rows.upper = tick.upper;
             rows.times = tick.times.after(&rows.times);
-            let mut changes = 0;
             for batch in &tick.batches {
                 let Some(view) = self.0.views.iter().find(|view| view.name == batch.view && view.group == tick.group)
                 else {
                     tracing::error!(view = batch.view, "changes of a view that is not served");
                     continue;
                 };
-                changes += batch.len();
                 let mut of_view = Vec::with_capacity(batch.upserts.len() + batch.bundles.changes.len());
-                rows.views[view.at].apply(batch, tick.as_of(), &mut of_view);
+                rows.views[view.at].apply(batch, tick.as_of(), keeps, &mut of_view);
                 was.push((view.at, of_view));
             }
             rows.views.iter_mut().for_each(|view| view.bury(tick.as_of(), self.0.keep, changes));
-            let done = self.0.replaced.as_ref().map(|replaced| replaced.lock().publish(tick, was));
+            let done = match &self.0.replaced {
+                Some(replaced) => replaced.lock().publish(tick, was),
+                None => vec![was],
+            };
             (rows.begun.is_some(), done)
         };
         drop(done);
@@ -201,7 +206,7 @@ impl ReadStore {
     pub fn value(&self, view: &str, key: &KeyFields) -> Option<Value> {
         let view = self.view(view)?;
         let rows = self.0.groups[self.group(view) as usize].read();
-        rows.views[self.0.views[view].at].get(key)?.value()
+        rows.views[self.0.views[view].at].get(key)?.held().value()
     }
 
     /// The tick as of which the group's values hold; `None` before [`ReadStore::begin`].
@@ -261,8 +266,8 @@ impl ReadStore {
             let found = self.row(if is_shop { &shop } else { &customer }, *view, key, &mut tag)?;
             let was = replaced.as_ref().filter(|_| is_shop);
             let was = was.and_then(|replaced| replaced.was(as_of, self.0.views[*view].at, &found));
-            let value = was.unwrap_or_else(|| found.value())?;
-            Some(Entry { view: *view, key: found.key(), value: Some(value) })
+            let held = was.unwrap_or_else(|| found.held());
+            (!matches!(held, Held::Nothing)).then(|| Entry { view: *view, key: found.key(), held })
         });
         let entries = entries.collect();
         Ok(Read { as_of, times, tag: tag.min(as_of), entries })
@@ -291,7 +296,7 @@ impl ReadStore {
         let owner = (resolve.keys)(text).iter().find_map(|key| {
             let row = rows.views[assigned.at].get(key);
             *tag = (*tag).max(row.map_or(rows.views[assigned.at].floor(), |row| row.changed()));
-            (resolve.profile)(row?.value()?.as_ref()).map(str::to_owned)
+            (resolve.profile)(row?.held().value()?.as_ref()).map(str::to_owned)
         });
         let mut other = key.clone();
         other.0[0] = owner.unwrap_or_else(|| (resolve.alone)(text));
@@ -387,7 +392,7 @@ impl Changes for ReadStore {
 }
 
 fn entry(view: ViewId, row: &Found<'_>) -> Entry {
-    Entry { view, key: row.key(), value: row.value() }
+    Entry { view, key: row.key(), held: row.held() }
 }
 
 /// Parts of views of one group, in the store's order of views, each at most once: what one

@@ -158,7 +158,7 @@ fn write_fields(view: &ViewInfo, key: &KeyFields, entry: Option<&Entry>, as_of: 
         None => json::key(view, key, out),
     }
     out.push(b',');
-    json::value(entry.and_then(|entry| entry.value.as_ref()), out);
+    json::value(entry.and_then(|entry| entry.held.value()).as_ref(), out);
 }
 
 async fn list(state: ServeState, id: ViewId, params: &Params, headers: HeaderMap) -> Result<Response, ApiError> {
@@ -181,7 +181,7 @@ async fn list(state: ServeState, id: ViewId, params: &Params, headers: HeaderMap
                 json::key(view, &entry.key, out);
                 json::window_start(view, &entry.key, read.as_of, out);
                 out.push(b',');
-                json::value(entry.value.as_ref(), out);
+                json::value(entry.held.value().as_ref(), out);
                 out.push(b'}');
             }
             out.push(b']');

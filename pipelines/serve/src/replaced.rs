@@ -6,12 +6,12 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
-use etalage_model::{Group, Key, SealedTick, Sym, Tick, Value};
+use etalage_model::{Group, Key, SealedTick, Sym, Tick, bundle::InLane};
 
-use crate::view_rows::{Found, Was};
+use crate::view_rows::{Found, Held, Was};
 
 /// What a tick has replaced, by the view's place in its group.
 pub(crate) type OfViews = Vec<(usize, Vec<Was>)>;
@@ -42,15 +42,16 @@ enum Id {
 }
 
 impl Replacement {
-    fn of(&self, view: usize, found: &Found<'_>) -> Option<Option<Value>> {
+    fn of(&self, view: usize, found: &Found<'_>) -> Option<Held> {
         let places = self.places.get_or_init(|| {
             let of_view = |(at, (view, was)): (usize, &(usize, Vec<Was>))| {
                 let id = |was: &Was| match was {
-                    Was::Row(key, _) => Id::Key(key.clone()),
-                    Was::Bundle(was) => Id::Bundle(was.member, was.axis),
+                    Was::Row(key, _) => Some(Id::Key(key.clone())),
+                    Was::Bundle(was) => Some(Id::Bundle(was.member, was.axis)),
+                    Was::Freed(_) => None,
                 };
-                let view = *view;
-                was.iter().enumerate().map(move |(place, was)| ((view, id(was)), (at, place))).collect::<Vec<_>>()
+                let ids = was.iter().enumerate().filter_map(|(place, was)| Some(((*view, id(was)?), (at, place))));
+                ids.collect::<Vec<_>>()
             };
             self.was.iter().enumerate().flat_map(of_view).collect()
         });
@@ -63,10 +64,10 @@ impl Replacement {
         };
         let (at, place) = places.get(&(view, id))?;
         Some(match &self.was[*at].1[*place] {
-            Was::Row(_, value) => value.clone(),
+            Was::Row(_, value) | Was::Freed(value) => value.clone().into(),
             Was::Bundle(was) => {
-                let stood = scope.filter(|(scope, _)| was.scopes.contains(scope));
-                stood.and_then(|(_, lane)| was.amounts.value(lane))
+                let stood = scope.filter(|(scope, lane)| was.scopes.contains(scope) && was.amounts.has(*lane));
+                stood.map(|(_, lane)| InLane { amounts: Arc::clone(&was.amounts), lane }).into()
             }
         })
     }
@@ -104,7 +105,7 @@ impl Replaced {
     }
 
     /// What a key's value was as of `tick`, where it was replaced since.
-    pub(crate) fn was(&self, tick: Tick, view: usize, found: &Found<'_>) -> Option<Option<Value>> {
+    pub(crate) fn was(&self, tick: Tick, view: usize, found: &Found<'_>) -> Option<Held> {
         let after = self.ticks.partition_point(|replacement| replacement.at <= tick);
         self.ticks.range(after..).find_map(|replacement| replacement.of(view, found))
     }
@@ -112,12 +113,10 @@ impl Replaced {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use etalage_model::TickTimes;
+    use etalage_model::{Amounts, BundleChange, Bundles, SealedBatch, TickTimes, Value};
 
     use super::*;
-    use crate::rows::Row;
+    use crate::{rows::Row, view_rows::ViewRows};
 
     fn tick(group: Group, as_of: Tick, sealed_us: u64) -> SealedTick {
         let times = TickTimes { sealed_us, ..TickTimes::default() };
@@ -140,12 +139,58 @@ mod tests {
         let text = |tick, key: &str| {
             let row = Row { key: Key::new(&[key.into()]), value: None, changed: 0 };
             let was = replaced.was(tick, 0, &Found::Row(&row));
-            was.map(|was| was.map(|value| etalage_model::key::value_json(value.as_ref())))
+            was.map(|was| was.value().map(|value| etalage_model::key::value_json(value.as_ref())))
         };
         assert_eq!(text(5, "a"), Some(None));
         assert_eq!(text(10, "a"), Some(Some("1".into())));
         assert_eq!(text(20, "a"), Some(Some("2".into())));
         assert_eq!((text(30, "a"), text(20, "b"), text(10, "b")), (None, None, Some(Some("7".into()))));
+    }
+
+    /// An item moves from one category to another after the tick that is asked for.
+    #[test]
+    fn a_bundle_was_where_it_stood_and_not_where_it_stands() {
+        #[derive(Debug)]
+        struct Only(i32);
+        impl Amounts for Only {
+            fn value(&self, lane: u8) -> Option<Value> {
+                self.has(lane).then(|| Arc::new(self.0) as Value)
+            }
+            fn has(&self, lane: u8) -> bool {
+                lane == 0
+            }
+        }
+        let bundle = |scopes: &[&str], joined: &[&str], left: &[&str], was: i32, now: i32| {
+            let syms = |names: &[&str]| names.iter().map(|name| Sym::new(name)).collect::<Vec<_>>();
+            let change = BundleChange {
+                member: "boot".into(),
+                axis: Sym::default(),
+                scopes: syms(scopes).into(),
+                joined: syms(joined),
+                left: syms(left),
+                changed: if was == now { Default::default() } else { [0].into_iter().collect() },
+                was: Arc::new(Only(was)),
+                now: Arc::new(Only(now)),
+            };
+            let bundles = Bundles { labels: Arc::new(["7d".into()]), changes: vec![change] };
+            SealedBatch { bundles, ..SealedBatch::new(Group::Shop, "item.popularity", 0, 1) }
+        };
+        let (mut rows, mut replaced) = (ViewRows::default(), Replaced::new(1_000));
+        let changes = [bundle(&["all", "old"], &[], &[], 0, 1), bundle(&["all", "new"], &["new"], &["old"], 1, 2)];
+        for (batch, at) in changes.iter().zip([10, 20]) {
+            let mut was = Vec::new();
+            rows.apply(batch, at, true, &mut was);
+            replaced.publish(&tick(Group::Shop, at, at), vec![(0, was)]);
+        }
+        let text = |held: Held| held.value().map(|value| etalage_model::key::value_json(value.as_ref()));
+        for (scope, before, now) in [("all", Some("1"), Some("2")), ("old", Some("1"), None), ("new", None, Some("2"))]
+        {
+            let key = Key::new(&[scope.into(), "7d".into(), "boot".into()]);
+            let found = rows.get(&key).expect("a value or a tombstone");
+            assert_eq!(replaced.was(10, 0, &found).map(text), Some(before.map(str::to_owned)), "{scope} as of 10");
+            assert!(replaced.was(20, 0, &found).is_none(), "{scope} has not changed since 20");
+            assert_eq!(text(found.held()), now.map(str::to_owned), "{scope} now");
+        }
     }
 
     #[test]

@@ -56,6 +56,11 @@ impl Rows {
         self.order.len() - self.dead
     }
 
+    /// True where nothing is held.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
     /// Tombstones kept.
     #[cfg(test)]
     pub(crate) fn dead(&self) -> usize {

@@ -1,6 +1,6 @@
 //! The rows of one view, of whichever kind: those with a key of their own, or those of bundles.
 
-use etalage_model::{Key, KeyFields, KeyPrefix, KeyText, SealedBatch, Tick, Value};
+use etalage_model::{Key, KeyFields, KeyPrefix, KeyText, SealedBatch, Tick, Value, bundle::InLane};
 
 use crate::{
     bundles::{BundleRows, InBundle, WasBundle},
@@ -21,10 +21,42 @@ pub(crate) enum Found<'a> {
     InBundle(InBundle<'a>),
 }
 
+/// A value that is at hand, or that is made when it is wanted: outside of locks.
+#[derive(Clone, Debug)]
+pub(crate) enum Held {
+    Nothing,
+    Value(Value),
+    InLane(InLane),
+}
+
+impl Held {
+    pub(crate) fn value(&self) -> Option<Value> {
+        match self {
+            Held::Nothing => None,
+            Held::Value(value) => Some(value.clone()),
+            Held::InLane(at) => at.value(),
+        }
+    }
+}
+
+impl From<Option<Value>> for Held {
+    fn from(value: Option<Value>) -> Held {
+        value.map_or(Held::Nothing, Held::Value)
+    }
+}
+
+impl From<Option<InLane>> for Held {
+    fn from(at: Option<InLane>) -> Held {
+        at.map_or(Held::Nothing, Held::InLane)
+    }
+}
+
 /// What something was before it changed.
 pub(crate) enum Was {
     Row(Key, Option<Value>),
     Bundle(WasBundle),
+    /// A value that nobody will ask for, to be freed.
+    Freed(Option<Value>),
 }
 
 impl Found<'_> {
@@ -35,11 +67,11 @@ impl Found<'_> {
         }
     }
 
-    /// `None` for a tombstone.
-    pub(crate) fn value(&self) -> Option<Value> {
+    /// Nothing for a tombstone.
+    pub(crate) fn held(&self) -> Held {
         match self {
-            Found::Row(row) => row.value.clone(),
-            Found::InBundle(found) => found.value(),
+            Found::Row(row) => row.value.clone().into(),
+            Found::InBundle(found) => found.in_lane().into(),
         }
     }
 
@@ -76,10 +108,13 @@ impl ViewRows {
     }
 
     /// Applies changes that are all of `tick`. What they have replaced goes to `was`, for the caller to
-    /// keep it or to free it outside the lock.
-    pub(crate) fn apply(&mut self, batch: &SealedBatch, tick: Tick, was: &mut Vec<Was>) {
-        self.single.apply(&batch.upserts, tick, |key, value| was.push(Was::Row(key.clone(), value)));
+    /// keep it, if it `keeps` any, or to free it outside the lock.
+    pub(crate) fn apply(&mut self, batch: &SealedBatch, tick: Tick, keeps: bool, was: &mut Vec<Was>) {
+        self.single.apply(&batch.upserts, tick, |key, value| {
+            was.push(if keeps { Was::Row(key.clone(), value) } else { Was::Freed(value) });
+        });
         self.bundled.apply(&batch.bundles, tick, |bundle| was.push(Was::Bundle(bundle)));
+        debug_assert!(self.single.is_empty() || self.bundled.is_empty(), "a view has rows of one kind");
     }
 
     /// Forgets tombstones that are too old or too many: in a tick of `changes` changes not many

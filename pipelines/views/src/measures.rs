@@ -28,6 +28,11 @@ impl Sum {
         Measures { views: self.views, carts: self.carts, ..others }
     }
 
+    /// What was taken and what was given back, where there is any.
+    pub fn money_micros(&self) -> impl Iterator<Item = i128> {
+        self.others.iter().flat_map(|others| [others.revenue_micros, others.refund_micros])
+    }
+
     fn combine(&mut self, other: &Sum, factor: i64) {
         self.views += other.views * factor;
         self.carts += other.carts * factor;

@@ -29,7 +29,7 @@ use crate::{
     options::ShopOptions,
     people::People,
     scope::{Part, no_part},
-    sealed::{self, Published, Sealable, Shown},
+    sealed::{self, Published, Sealable, Shown, Shows},
     sellable::{self, ItemAt, Stock},
 };
 
@@ -193,23 +193,22 @@ impl<'scope> Parts<'scope> {
         self.trends.get_or_init(build).clone()
     }
 
-    /// Seals what there is of each cell in all scopes of its item: keys are (scope, label, item), the
-    /// labels those of the lanes.
+    /// Seals what there is of each cell in all scopes of its item: keys are (scope, label, item).
     pub fn by_scope<R: ExchangeData + Semigroup + Sync>(
         &self,
         amounts: InLanes<'scope, R>,
         view: &str,
-        labels: impl IntoIterator<Item = Sym>,
-        value: impl Fn(u8, &R) -> Value + Send + Sync + 'static,
+        shows: Shows<R>,
     ) -> Box<dyn Sealable<'scope> + 'scope> {
-        let (options, labels) = (Arc::clone(&self.options), labels.into_iter().collect::<Arc<[Sym]>>());
-        let scopes = options.scopes.clone();
+        let (options, scopes) = (Arc::clone(&self.options), self.options.scopes.clone());
+        let Shows { labels, value, watch } = shows;
         let places = Places {
             everywhere: no_part(),
             is_place: Box::new(move |part: &Part, place: &Part| scopes.is_scope(part, place)),
-            nothing: Shown::nothing(Arc::new(value)),
+            nothing: Shown::nothing(value),
         };
         Published::of(seal_placed(amounts, self.places_in_scopes(), view, places), move |changes, batch| {
+            changes.iter().for_each(|change| sealed::look_at_new(change, watch));
             let changes = changes.into_iter().map(|change| sealed::bundle(change, &options.scopes)).collect();
             batch.bundles = Bundles { labels: Arc::clone(&labels), changes };
         })

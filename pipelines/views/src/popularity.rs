@@ -21,8 +21,8 @@ use crate::{
     oracle::{self, History, json},
     parts::Parts,
     row_schema,
-    sealed::Sealable,
-    totals::published_micros,
+    sealed::{Sealable, Shows},
+    totals::{held_micros, published_micros},
 };
 
 /// The view's name.
@@ -63,10 +63,10 @@ fn row(measures: &Measures, options: &ShopOptions) -> Row {
         orders: measures.orders,
         lines: measures.lines,
         units: measures.units,
-        revenue_micros: published_micros(measures.revenue_micros),
+        revenue_micros: held_micros(measures.revenue_micros),
         refund_lines: measures.refund_lines,
         refund_units: measures.refund_units,
-        refund_micros: published_micros(measures.refund_micros),
+        refund_micros: held_micros(measures.refund_micros),
         score: options.score(measures),
     }
 }
@@ -74,7 +74,16 @@ fn row(measures: &Measures, options: &ShopOptions) -> Row {
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Arc::clone(&parts.options);
     let value = move |_, sum: &Sum| Arc::new(row(&sum.measures(), &options)) as Value;
-    parts.by_scope(parts.windowed(), NAME, parts.options.labels(), value)
+    let shows = Shows { labels: parts.options.labels().collect(), value: Arc::new(value), watch: count_overflows };
+    parts.by_scope(parts.windowed(), NAME, shows)
+}
+
+/// Counts money that does not fit where it is published, once for all scopes. Rows are made whenever they
+/// are read.
+fn count_overflows(sum: &Sum) {
+    for micros in sum.money_micros() {
+        published_micros(micros);
+    }
 }
 
 /// The rows of every (scope, window, item), plainly: used by the oracles of this view and of sets.

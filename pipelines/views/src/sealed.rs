@@ -32,14 +32,14 @@ pub trait Cutter {
 type Publish<S> = dyn Fn(Vec<<S as Seal>::Change>, &mut SealedBatch);
 
 /// A sealing, and how its changes are published.
-pub struct Published<'scope, S: Seal> {
+pub(crate) struct Published<'scope, S: Seal> {
     sealing: Sealing<'scope, S>,
     publish: Box<Publish<S>>,
 }
 
 impl<'scope, S: Seal + 'static> Published<'scope, S> {
     /// Publishes what `publish` makes of changes.
-    pub fn of(
+    pub(crate) fn of(
         sealing: Sealing<'scope, S>,
         publish: impl Fn(Vec<S::Change>, &mut SealedBatch) + 'static,
     ) -> Box<dyn Sealable<'scope> + 'scope> {
@@ -47,7 +47,7 @@ impl<'scope, S: Seal + 'static> Published<'scope, S> {
     }
 
     /// Publishes keys and values as `publish` writes them.
-    pub fn rows<K, V>(
+    pub(crate) fn rows<K, V>(
         sealing: Sealing<'scope, S>,
         publish: impl Fn(K, Option<V>) -> (Key, Option<Value>) + 'static,
     ) -> Box<dyn Sealable<'scope> + 'scope>
@@ -85,18 +85,28 @@ impl<S: Seal> Cutter for PublishedCutter<S> {
 }
 
 /// The value that readers see of an amount in a lane.
-pub type ValueOf<R> = Arc<dyn Fn(u8, &R) -> Value + Send + Sync>;
+type ValueOf<R> = Arc<dyn Fn(u8, &R) -> Value + Send + Sync>;
+
+/// How amounts are shown.
+pub struct Shows<R> {
+    /// What the lanes are called.
+    pub labels: Arc<[Sym]>,
+    /// The value of an amount in a lane: made whenever it is read.
+    pub value: ValueOf<R>,
+    /// Looks at each amount that is new, once.
+    pub watch: fn(&R),
+}
 
 /// Amounts by lane, of which readers make values.
 #[derive(Clone)]
-pub struct Shown<R> {
+pub(crate) struct Shown<R> {
     amounts: Lanes<R>,
     value: ValueOf<R>,
 }
 
 impl<R: ExchangeData + Semigroup> Shown<R> {
     /// No amount in any lane.
-    pub fn nothing(value: ValueOf<R>) -> Self {
+    pub(crate) fn nothing(value: ValueOf<R>) -> Self {
         Shown { amounts: Lanes::default(), value }
     }
 }
@@ -125,8 +135,17 @@ impl<R: ExchangeData + Semigroup + Sync> Amounts for Shown<R> {
     }
 }
 
+/// Hands `watch` each amount that is another than before.
+pub(crate) fn look_at_new<R>(change: &CellChange<Sym, Part, Part, Shown<R>>, watch: fn(&R))
+where
+    R: ExchangeData + Semigroup,
+{
+    let new = change.was.amounts.changes(&change.now.amounts).filter_map(|(_, amount)| amount);
+    new.for_each(watch);
+}
+
 /// What changed of an item by those who did something to it, as a bundle in its scopes.
-pub fn bundle<R>(change: CellChange<Sym, Part, Part, Shown<R>>, scopes: &Scopes) -> BundleChange
+pub(crate) fn bundle<R>(change: CellChange<Sym, Part, Part, Shown<R>>, scopes: &Scopes) -> BundleChange
 where
     R: ExchangeData + Semigroup + Sync,
 {

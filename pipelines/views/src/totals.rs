@@ -67,10 +67,15 @@ pub static OVERFLOWS: AtomicU64 = AtomicU64::new(0);
 
 /// A sum of money as it is published: checked, held at the ends of the range, and counted there.
 pub fn published_micros(micros: i128) -> i64 {
-    i64::try_from(micros).unwrap_or_else(|_| {
+    if i64::try_from(micros).is_err() {
         OVERFLOWS.fetch_add(1, Ordering::Relaxed);
-        if micros > 0 { i64::MAX } else { i64::MIN }
-    })
+    }
+    held_micros(micros)
+}
+
+/// A sum of money, held at the ends of the range in which it is published.
+pub fn held_micros(micros: i128) -> i64 {
+    micros.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 
 /// A row as readers see it.

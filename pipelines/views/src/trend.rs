@@ -24,7 +24,7 @@ use crate::{
     oracle::{self, History, json},
     parts::Parts,
     row_schema,
-    sealed::Sealable,
+    sealed::{Sealable, Shows},
 };
 
 /// The view's name.
@@ -57,7 +57,8 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         let one_at_us = half_lives.one_at_us(usize::from(half_life), *rank);
         Arc::new(Row { one_at_us }) as Value
     };
-    parts.by_scope(parts.trends(), NAME, parts.options.half_life_labels(), value)
+    let labels = parts.options.half_life_labels().collect();
+    parts.by_scope(parts.trends(), NAME, Shows { labels, value: Arc::new(value), watch: |_| () })
 }
 
 /// The rank of every (scope, half-life, item) that has one, plainly: used by the oracles of this view and

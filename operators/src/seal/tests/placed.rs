@@ -17,9 +17,13 @@ enum Fed {
 
 const EVERYWHERE: u64 = 0;
 
-/// Axis 1 has no place but everywhere.
+/// Axis 1 has no place but everywhere, axis 2 every place but that.
 fn is_place(axis: u64, place: u64) -> bool {
-    axis != 1 || place == EVERYWHERE
+    match axis {
+        1 => place == EVERYWHERE,
+        2 => place != EVERYWHERE,
+        _ => true,
+    }
 }
 
 /// The key as a number.

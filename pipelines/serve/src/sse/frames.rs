@@ -2,9 +2,9 @@
 //! go on: `<epoch in hex>-<tick>`.
 
 use bytes::Bytes;
-use etalage_model::{Key, Tick, TickTimes, Value, ViewInfo, key::write_json_str};
+use etalage_model::{Key, Tick, TickTimes, ViewInfo, key::write_json_str};
 
-use crate::{clock::monotonic_us, json, read_store::ViewId};
+use crate::{clock::monotonic_us, json, read_store::ViewId, view_rows::Held};
 
 /// A place in a stream: which store, and which tick of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl std::fmt::Display for EventId {
 }
 
 /// A key of a view with its value after the tick, or its tombstone.
-pub(crate) type Change<'a> = (ViewId, &'a Key, Option<&'a Value>);
+pub(crate) type Change<'a> = (ViewId, &'a Key, &'a Held);
 
 /// What a message with entries is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,8 @@ pub(crate) fn entries<'a>(
     out.push(b',');
     json::times(times, monotonic_us(), kind == Kind::Live, &mut out);
     out.extend_from_slice(b",\"changes\":[");
-    for (at, (view, key, value)) in changes.enumerate() {
+    for (at, (view, key, held)) in changes.enumerate() {
+        let value = held.value();
         out.extend_from_slice(if at > 0 { b",{\"view\":" } else { b"{\"view\":" });
         let view = &views[view];
         write_json_str(view.name, &mut out);
@@ -64,7 +65,7 @@ pub(crate) fn entries<'a>(
             json::window_start(view, key, id.tick, &mut out);
         }
         out.push(b',');
-        json::value(value, &mut out);
+        json::value(value.as_ref(), &mut out);
         out.push(b'}');
     }
     out.extend_from_slice(b"]}\n\n");

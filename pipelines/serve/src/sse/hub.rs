@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etalage_model::{Group, Key, KeyFields, KeyText, SealedTick, Tick, TickTimes, Value, ViewInfo};
+use etalage_model::{Group, Key, KeyFields, KeyText, SealedTick, Tick, TickTimes, ViewInfo};
 use parking_lot::Mutex;
 
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
         frames::{self, Change, EventId, Kind},
         topic::{Frame, RingLimits, Topic},
     },
+    view_rows::Held,
 };
 
 /// What the hub needs to know.
@@ -177,13 +178,15 @@ impl Drop for Reader {
 
 /// The changes of one tick in the views that anybody follows, those of each view in key order,
 /// so that a topic finds its own without looking at the others.
-struct Changed(BTreeMap<ViewId, Vec<(Key, Option<Value>)>>);
+struct Changed(BTreeMap<ViewId, Vec<(Key, Held)>>);
 
 impl Changed {
     fn of(tick: &SealedTick, store: &ReadStore, followed: &BTreeSet<ViewId>) -> Changed {
         let by_view = tick.batches.iter().filter_map(|batch| {
             let view = store.view(batch.view).filter(|view| followed.contains(view))?;
-            let mut changes: Vec<_> = batch.changes().collect();
+            let single = batch.upserts.iter().map(|(key, value)| (key.clone(), Held::from(value.clone())));
+            let bundled = batch.bundles.keys().map(|(key, at)| (key, Held::from(at)));
+            let mut changes: Vec<(Key, Held)> = single.chain(bundled).collect();
             changes.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
             Some((view, changes))
         });
@@ -205,13 +208,13 @@ impl Changed {
                     Part::Prefix(prefix) => found.extend(
                         from(&prefix.lower_bound())
                             .take_while(|(key, _)| prefix.matches(key))
-                            .map(|(key, value)| (*view, key, value.as_ref())),
+                            .map(|(key, held)| (*view, key, held)),
                     ),
                     Part::Key(fields) => found.extend(
                         from(fields)
                             .take(1)
                             .filter(|(key, _)| (key as &dyn KeyText) == (fields as &dyn KeyText))
-                            .map(|(key, value)| (*view, key, value.as_ref())),
+                            .map(|(key, held)| (*view, key, held)),
                     ),
                 }
             }

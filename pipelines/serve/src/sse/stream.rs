@@ -211,7 +211,7 @@ impl Stream {
 
 fn encode(hub: &Hub, kind: Kind, read: &Read<Vec<Entry>>) -> Bytes {
     let id = EventId { epoch: hub.options.epoch, tick: read.as_of };
-    let entries = read.entries.iter().map(|entry| (entry.view, &entry.key, entry.value.as_ref()));
+    let entries = read.entries.iter().map(|entry| (entry.view, &entry.key, &entry.held));
     frames::entries(kind, id, &read.times, &hub.views, entries)
 }
 

@@ -2,6 +2,7 @@
 //! takes in memory, and sealed ticks made by hand.
 
 mod access;
+mod bundles;
 mod inputs;
 mod reads;
 mod shop;

@@ -194,6 +194,14 @@ impl Shop {
         lower
     }
 
+    /// Publishes one tick of the `shop` group, of whatever batches.
+    pub(crate) fn seal(&self, batches: impl FnOnce(Tick) -> Vec<SealedBatch>) -> Tick {
+        let lower = self.next.fetch_add(1, Ordering::Relaxed);
+        let tick = SealedTick { batches: batches(lower), ..sealed(Group::Shop, lower, &[]) };
+        self.store.clone().sealed(&Arc::new(tick));
+        lower
+    }
+
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.get_with(path, &[])
     }

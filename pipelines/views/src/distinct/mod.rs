@@ -8,7 +8,10 @@ pub mod item_buyers;
 pub mod item_viewers;
 pub mod scope_buyers;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use etalage_model::{EventKind, Sym, Value};
 use etalage_operators::{Collection, expire::Expire, expire::Phase};
@@ -18,7 +21,7 @@ use crate::{
     oracle::{self, History},
     parts::Parts,
     people::{Identifier, plain},
-    sealed::Sealable,
+    sealed::{Sealable, Shows},
 };
 
 /// How many people per scope, window and item, of the latest time per person and cell.
@@ -31,7 +34,8 @@ fn by_item<'scope>(
 ) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = &parts.options;
     let windowed = latest.expire(options.expiry(options.phase), parts.wiring(expiry), |cell: &Cell| cell.item);
-    parts.by_scope(windowed, name, options.labels(), move |_, people: &isize| value(*people as i64))
+    let value = move |_, people: &isize| value(*people as i64);
+    parts.by_scope(windowed, name, Shows { labels: options.labels().collect(), value: Arc::new(value), watch: |_| () })
 }
 
 /// Distinct people per scope, window and item, plainly.
