@@ -17,14 +17,14 @@ use etalage_model::{
 };
 use etalage_serve::{ReadStore, StoreOptions};
 use etalage_views::{Dataflow, ShopOptions};
-use hdrhistogram::Histogram;
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 use timely::worker::Worker;
 
 use crate::{
-    report,
+    figures::{Better, Latency, Part, Recorder},
+    machine::{self, MemoryWatch},
     workload::{EVENTS_PER_S, START_US},
 };
 
@@ -79,34 +79,44 @@ pub(crate) struct Options {
     warm_up_s: u64,
 }
 
-/// Runs and prints.
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    report::heading();
-    println!(
-        "job      full: the default configuration; 1 worker, no dedup, no log; served: {}; off: {:?}",
-        options.served, options.off
+/// What a core should do a second, and how late it may be at a rate: percentile and milliseconds.
+const BAR_PER_S: f64 = 100_000.0;
+const BARS_AT_PER_S: u64 = 50_000;
+const BAR_MS: (f64, f64) = (99.0, 10.0);
+
+/// Measures.
+pub(crate) fn measure(options: &Options) -> Part {
+    let mut part = Part::begin(
+        "full",
+        format!(
+            "full: the default configuration with every view on, shop and people, in this process; 1 worker, no dedup, \
+             no log; what is published {} kept to be read; off: {:?}",
+            if options.served { "is" } else { "is not" },
+            options.off
+        ),
     );
     if options.rate > 0 {
-        report::latencies("noise", &report::noise(Duration::from_secs(2)));
+        part.latency(machine::noise(NOISE));
     }
-    let (chosen, stolen_ms) = (options.clone(), report::stolen_ms());
-    let Measured { busy, cpu_s, upserts, keys, histograms } =
-        timely::execute_directly(move |worker| measure(worker, &chosen));
-    println!(
-        "run      {:.0} events/s, {:.2} CPU s per million, {:.1} changed keys per event",
-        options.events as f64 / busy.as_secs_f64(),
-        cpu_s * 1e6 / options.events as f64,
-        upserts as f64 / options.events as f64,
-    );
-    if options.rate > 0 {
-        println!("offered  {} events/s", options.rate);
-        histograms.iter().for_each(|(name, histogram)| report::latencies(name, histogram));
+    let memory = MemoryWatch::of("self".into());
+    let chosen = options.clone();
+    let Measured { busy, cpu_s, upserts, keys, latencies } =
+        timely::execute_directly(move |worker| run(worker, &chosen));
+    let events = options.events as f64;
+    part.figure("events", "a second", Better::Higher, vec![events / busy.as_secs_f64()]).bar(BAR_PER_S);
+    part.figure("CPU", "s a million events", Better::Lower, vec![cpu_s * 1e6 / events]);
+    part.figure("changed keys", "an event", Better::Neither, vec![upserts as f64 / events]);
+    part.figure("peak RSS", "MiB", Better::Lower, vec![machine::peak_rss_mib("self")]);
+    for (view, keys) in keys {
+        part.figure(&format!("keys of {view}"), "", Better::Neither, vec![keys as f64]);
     }
-    keys.iter().for_each(|(view, keys)| println!("keys     {view:<26} {keys}"));
-    println!("stolen   {:.0} ms of this machine's CPU time meanwhile", report::stolen_ms() - stolen_ms);
-    println!("memory   peak RSS {:.0} MiB", report::peak_rss_mib("self"));
-    Ok(())
+    latencies.into_iter().for_each(|latency| part.latency(latency));
+    part.part.curves.push(memory.curve("this process"));
+    part.done()
 }
+
+/// How long the noise is measured beside.
+const NOISE: Duration = Duration::from_secs(2);
 
 /// What a run comes to.
 struct Measured {
@@ -114,7 +124,7 @@ struct Measured {
     cpu_s: f64,
     upserts: usize,
     keys: Vec<(&'static str, usize)>,
-    histograms: Vec<(&'static str, Histogram<u64>)>,
+    latencies: Vec<Latency>,
 }
 
 /// The dataflows of both groups, which are cut at the same ticks.
@@ -152,7 +162,7 @@ impl Both {
     }
 }
 
-fn measure(worker: &mut Worker, options: &Options) -> Measured {
+fn run(worker: &mut Worker, options: &Options) -> Measured {
     let views = views(options);
     let groups = GROUPS.map(|group| Dataflow::build(worker, group, views.clone()));
     let store = options.served.then(|| ReadStore::new(&etalage_views::infos(&views), StoreOptions::default()));
@@ -167,8 +177,7 @@ fn measure(worker: &mut Worker, options: &Options) -> Measured {
         if options.rate > 0 { options.rate * options.tick_us / 1_000_000 } else { options.tick_events }.max(1);
     let span_us = per_tick * 1_000_000 / EVENTS_PER_S;
     let ticks = options.events / per_tick;
-    let mut histograms = vec![("latency", report::histogram()), ("others", report::histogram())];
-    let warm_up = options.warm_up_s * 1_000_000 / options.tick_us;
+    let [mut all, mut others] = [(); 2].map(|()| Recorder::after(options.warm_up_s * 1_000_000));
     // At a rate the input is made beforehand, so that making it is no part of what is measured.
     let mut batches = (0..ticks).map(|_| Arc::new((0..per_tick).map(|_| workload.next()).collect::<Vec<_>>()));
     let mut ahead: std::collections::VecDeque<_> =
@@ -187,27 +196,37 @@ fn measure(worker: &mut Worker, options: &Options) -> Measured {
         let end = if options.rate > 0 { complete.clamp(first + 1, ticks) } else { first + 1 };
         let due = || ahead.pop_front().or_else(|| batches.next());
         let step: Vec<Arc<Vec<Record>>> = std::iter::from_fn(due).take((end - first) as usize).collect();
-        let (started, cpu) = (Instant::now(), report::thread_cpu_s());
+        let (started, cpu) = (Instant::now(), machine::thread_cpu_s());
         both.seal(worker, &step, &mut tick, span_us);
         busy += started.elapsed();
-        cpu_s += report::thread_cpu_s() - cpu;
+        cpu_s += machine::thread_cpu_s() - cpu;
         at = end;
         let done_us = began.elapsed().as_micros() as u64;
-        for (batch, number) in step.iter().zip(first..).filter(|(_, number)| options.rate > 0 && *number >= warm_up) {
+        for (batch, number) in step.iter().zip(first..).filter(|_| options.rate > 0) {
             for (place, record) in batch.iter().enumerate() {
-                let latency_us = done_us - (number * options.tick_us + place as u64 * options.tick_us / per_tick);
-                histograms[0].1.saturating_record(latency_us);
+                let due_us = number * options.tick_us + place as u64 * options.tick_us / per_tick;
+                all.record(due_us, done_us);
                 if !is_heavy(record) {
-                    histograms[1].1.saturating_record(latency_us);
+                    others.record(due_us, done_us);
                 }
             }
         }
     }
-    if options.heavy == 0.0 {
-        histograms.pop();
+    let achieved = (ticks * per_tick) as f64 / began.elapsed().as_secs_f64();
+    let latency = |name: &str, recorder: &Recorder| {
+        let latency = recorder.latency(name).at_rate(options.rate as f64, achieved);
+        let has_bar = options.rate == BARS_AT_PER_S && options.heavy == 0.0;
+        Latency { bars_ms: if has_bar { vec![BAR_MS] } else { Vec::new() }, ..latency }
+    };
+    let mut latencies = Vec::new();
+    if options.rate > 0 {
+        latencies.push(latency(&format!("at {}/s", options.rate), &all));
+    }
+    if options.rate > 0 && options.heavy > 0.0 {
+        latencies.push(latency("of all but the heavy one", &others));
     }
     let keys = both.groups.iter().flat_map(Dataflow::keys).collect();
-    Measured { busy, cpu_s, upserts: both.upserts, keys, histograms }
+    Measured { busy, cpu_s, upserts: both.upserts, keys, latencies }
 }
 
 fn views(options: &Options) -> ShopOptions {

@@ -14,12 +14,14 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use hdrhistogram::Histogram;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 
-use crate::report;
+use crate::{
+    figures::{Better, Latency, Part, Recorder},
+    machine::{self, MemoryWatch},
+};
 
 /// The brand of a connection's own item, and the scope that it makes.
 pub(crate) const PROBE_BRAND: &str = "probe-";
@@ -55,9 +57,6 @@ pub(crate) struct Options {
     /// Durability of the store
     #[arg(long, default_value = "process")]
     durability: String,
-    /// Writes the whole distribution there
-    #[arg(long)]
-    hgrm: Option<PathBuf>,
 }
 
 /// Ends the server with the run, however that ends.
@@ -74,18 +73,31 @@ impl Drop for Server {
     }
 }
 
-/// Runs and prints.
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    report::heading();
+/// Bars: percentiles, and milliseconds.
+const BARS_MS: [(f64, f64); 2] = [(50.0, 1.0), (99.0, 10.0)];
+/// How long the noise is measured beside.
+const NOISE: Duration = Duration::from_secs(2);
+/// From the making of the schedule to its beginning.
+const LEAD: Duration = Duration::from_millis(200);
+/// For how long after the end what was sent may still be shown.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Measures.
+pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     let dir = tempfile::tempdir()?;
     let server = start(options, dir.path())?;
-    println!(
-        "job      set.bestsellers over 10m, global; JSON over HTTP, {} events a request, {} connections, \
-         durability = {}, dedup on; from the intended instant to a message of the stream",
-        options.batch, options.connections, options.durability
+    let mut part = Part::begin(
+        "ingest",
+        format!(
+            "set.bestsellers over 10m, global; JSON over HTTP, {} events a request, {} connections, durability = {}, \
+             dedup on; from the instant at which a request is due to its storing, and to a message of the stream that \
+             shows it",
+            options.batch, options.connections, options.durability
+        ),
     );
-    report::latencies("noise", &report::noise(Duration::from_secs(2)));
-    let (stolen_ms, began) = (report::stolen_ms(), Instant::now() + Duration::from_millis(200));
+    part.latency(machine::noise(NOISE));
+    let pid = server.child.id().to_string();
+    let (memory, began) = (MemoryWatch::of(pid.clone()), Instant::now() + LEAD);
     let (seen_tx, seen) = mpsc::channel();
     read_stream(&server.url, began, seen_tx)?;
     let requests = (options.warm_up_s + options.seconds) * options.rate / options.batch;
@@ -95,34 +107,29 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             std::thread::spawn(move || load(&options, &url, lane as u64, requests, began))
         })
         .collect();
-    let mut acknowledged = report::histogram();
+    let mut acknowledged = Recorder::after(options.warm_up_s * 1_000_000);
     for thread in threads {
-        let of_thread = thread.join().map_err(|_| anyhow::anyhow!("a load thread panicked"))??;
-        acknowledged.add(of_thread)?;
+        acknowledged.merge(thread.join().map_err(|_| anyhow::anyhow!("a load thread panicked"))??);
     }
     let elapsed_s = began.elapsed().as_secs_f64();
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(PATIENCE);
     let visible = visible(options, requests, seen.try_iter());
-    let (asked, counted) = (acknowledged.len(), visible.len());
-    let pid = server.child.id().to_string();
-    let achieved = (requests * options.batch) as f64 / elapsed_s;
-    println!("offered  {} events/s, achieved {achieved:.0}", options.rate);
-    if achieved < options.rate as f64 * 0.98 {
-        println!("could not keep up: the percentiles below are those of a growing queue");
-    }
-    report::latencies("stored", &acknowledged);
-    report::latencies("visible", &visible);
-    println!("stolen     {:.0} ms of this machine's CPU time meanwhile", report::stolen_ms() - stolen_ms);
-    if counted < asked {
-        println!("NOT SEEN {} of {asked} requests had not been shown half a second after the end", asked - counted);
-    }
     let events = (requests * options.batch) as f64;
-    println!(
-        "server   peak RSS {:.0} MiB, {:.2} CPU s per million events",
-        report::peak_rss_mib(&pid),
-        report::cpu_s(&pid) * 1e6 / events
-    );
-    options.hgrm.as_deref().map_or(Ok(()), |path| report::write_hgrm(path, &visible))
+    let at_rate =
+        |name: &str, recorder: &Recorder| recorder.latency(name).at_rate(options.rate as f64, events / elapsed_s);
+    part.latency(at_rate("stored", &acknowledged));
+    part.latency(Latency { bars_ms: BARS_MS.to_vec(), ..at_rate("visible", &visible) });
+    if visible.count() < acknowledged.count() {
+        let missing = acknowledged.count() - visible.count();
+        part.part.remarks.push(format!(
+            "NOT SEEN: {missing} of {} requests had not been shown {PATIENCE:?} after the end",
+            acknowledged.count()
+        ));
+    }
+    part.figure("server's peak RSS", "MiB", Better::Lower, vec![machine::peak_rss_mib(&pid)]);
+    part.figure("server's CPU", "s a million events", Better::Lower, vec![machine::cpu_s(&pid) * 1e6 / events]);
+    part.part.curves.push(memory.curve("server"));
+    Ok(part.done())
 }
 
 fn start(options: &Options, dir: &std::path::Path) -> anyhow::Result<Server> {
@@ -218,12 +225,12 @@ fn read_stream(url: &str, began: Instant, seen: mpsc::Sender<Seen>) -> anyhow::R
 }
 
 /// One connection's requests, each at its intended instant.
-fn load(options: &Options, url: &str, lane: u64, requests: u64, began: Instant) -> anyhow::Result<Histogram<u64>> {
+fn load(options: &Options, url: &str, lane: u64, requests: u64, began: Instant) -> anyhow::Result<Recorder> {
     let agent = ureq::Agent::new_with_defaults();
     let url = format!("{url}/v1/events");
     let mut random = ChaCha8Rng::seed_from_u64(options.seed + lane);
     let zipf = Zipf::new(options.items as f64, 1.05)?;
-    let mut acknowledged = report::histogram();
+    let mut acknowledged = Recorder::after(options.warm_up_s * 1_000_000);
     for request in (lane..requests).step_by(options.connections) {
         let mut body = String::with_capacity(200 * options.batch as usize);
         for at in 1..options.batch {
@@ -244,9 +251,7 @@ fn load(options: &Options, url: &str, lane: u64, requests: u64, began: Instant) 
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         agent.post(&url).send(&body)?.body_mut().read_to_string()?;
         let stored_us = Instant::now().saturating_duration_since(began).as_micros() as u64;
-        if intended_us >= options.warm_up_s * 1_000_000 {
-            acknowledged.saturating_record(stored_us - intended_us);
-        }
+        acknowledged.record(intended_us, stored_us);
     }
     Ok(acknowledged)
 }
@@ -257,18 +262,15 @@ fn intended_us(options: &Options, request: u64) -> u64 {
 }
 
 /// From the intended instant of each request to the arrival of the message that shows its events.
-fn visible(options: &Options, requests: u64, seen: impl Iterator<Item = Seen>) -> Histogram<u64> {
-    let mut histogram = report::histogram();
+fn visible(options: &Options, requests: u64, seen: impl Iterator<Item = Seen>) -> Recorder {
+    let mut recorder = Recorder::after(options.warm_up_s * 1_000_000);
     let lanes = options.connections as u64;
     let mut shown = vec![0; options.connections];
     for Seen { lane, requests: count, arrived_us } in seen {
         let Some(before) = shown.get_mut(lane as usize) else { continue };
         let newly = (*before..count).map(|at| lane + at * lanes).filter(|request| *request < requests);
-        let intended = newly.map(|request| intended_us(options, request));
-        for intended_us in intended.filter(|intended_us| *intended_us >= options.warm_up_s * 1_000_000) {
-            histogram.saturating_record(arrived_us.saturating_sub(intended_us));
-        }
+        newly.for_each(|request| recorder.record(intended_us(options, request), arrived_us));
         *before = count.max(*before);
     }
-    histogram
+    recorder
 }

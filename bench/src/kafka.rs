@@ -27,14 +27,14 @@ use etalage_kafka::{
     topics::{self, TopicSpec},
 };
 use etalage_model::{Group, Micros};
-use hdrhistogram::Histogram;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 
 use crate::{
+    figures::{Better, Measuring, Part, Recorder},
     ingest::{PROBE_BRAND, PROBE_SCOPE, Set, SetKey},
-    report,
+    machine::{self, MemoryWatch},
 };
 
 const EVENTS: &str = "bench.events";
@@ -104,21 +104,27 @@ impl Drop for Running {
     }
 }
 
-/// Runs and prints.
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    report::heading();
-    println!(
-        "job      set.bestsellers over 10m, global and brand; JSON in and out, {PARTITIONS} partitions, linger {} µs, \
-         acks = all, durability = process, dedup on; from the intended instant to the consumer; JVM {}",
-        options.linger_us, options.jvm
-    );
+/// Bars of what etalage adds to the broker alone: p50 and p99, in milliseconds.
+const BARS_ADDED_MS: [f64; 2] = [3.0, 10.0];
+/// How long the noise is measured beside.
+const NOISE: Duration = Duration::from_secs(2);
+
+/// Measures.
+pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     let dir = tempfile::tempdir()?;
     let (broker, brokers) = start_broker(options, dir.path())?;
     make_topics(&brokers)?;
     let server = start_server(options, dir.path(), &brokers)?;
-    report::latencies("noise", &report::noise(Duration::from_secs(2)));
-
-    let (stolen_ms, schedule) = (report::stolen_ms(), Schedule::of(options));
+    let mut part = Part::begin(
+        "kafka",
+        format!(
+            "set.bestsellers over 10m, global and brand; JSON in and out, {PARTITIONS} partitions, linger {} µs, acks = all, \
+             durability = process, dedup on; from the instant at which a probe is due to the consumer; JVM {}",
+            options.linger_us, options.jvm
+        ),
+    );
+    part.latency(machine::noise(NOISE));
+    let schedule = Schedule::of(options);
     let follow = |topic: &'static str| {
         let (schedule, brokers) = (schedule.clone(), brokers.clone());
         std::thread::spawn(move || follow(&schedule, &brokers, topic))
@@ -129,9 +135,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         std::thread::spawn(move || copy(&options, &brokers, end))
     };
     let processes = [server.0.id(), broker.0.id(), std::process::id()].map(|pid| pid.to_string());
-    let cpu_before = processes.each_ref().map(|process| report::cpu_s(process));
+    let memory = MemoryWatch::of(processes[0].clone());
+    let cpu_before = processes.each_ref().map(|process| machine::cpu_s(process));
     let sent_s = load(options, &brokers, &schedule)?;
-    let busy = [0, 1, 2].map(|at| (report::cpu_s(&processes[at]) - cpu_before[at]) / sent_s * 100.0);
+    let busy = [0, 1, 2].map(|at| (machine::cpu_s(&processes[at]) - cpu_before[at]) / sent_s * 100.0);
     let mut seen = Vec::new();
     for reader in readers {
         seen.push(join(reader)?);
@@ -139,38 +146,41 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     join(copying)?;
 
     let events = schedule.events as f64;
-    println!("offered  {} events/s, achieved {:.0}", options.rate, events / sent_s);
-    if events / sent_s < options.rate as f64 * 0.98 {
-        println!("could not keep up: the percentiles below are those of a growing queue");
+    tell(&schedule, &seen, (options.rate as f64, events / sent_s), &mut part);
+    for (name, busy) in ["the service", "the broker", "this bench"].into_iter().zip(busy) {
+        part.figure(&format!("{name} was busy"), "% of a core", Better::Neither, vec![busy]);
     }
-    tell(&schedule, &seen);
-    let [service, broker, bench] = busy;
-    println!("busy     the service {service:.0} %, the broker {broker:.0} %, this bench {bench:.0} % of one core");
-    println!("stolen   {:.0} ms of this machine's CPU time meanwhile", report::stolen_ms() - stolen_ms);
-    println!(
-        "server   peak RSS {:.0} MiB, {:.2} CPU s per million events",
-        report::peak_rss_mib(&processes[0]),
-        report::cpu_s(&processes[0]) * 1e6 / events
-    );
-    Ok(())
+    part.figure("server's peak RSS", "MiB", Better::Lower, vec![machine::peak_rss_mib(&processes[0])]);
+    let cpu_s = machine::cpu_s(&processes[0]);
+    part.figure("server's CPU", "s a million events", Better::Lower, vec![cpu_s * 1e6 / events]);
+    part.part.curves.push(memory.curve("server"));
+    Ok(part.done())
 }
 
-/// Prints what the readers of the plain topic, the copied one and the sets have seen.
-fn tell(schedule: &Schedule, seen: &[Seen]) {
+/// What the readers of the plain topic, the copied one and the sets have seen.
+fn tell(schedule: &Schedule, seen: &[Seen], (offered, achieved): (f64, f64), part: &mut Measuring) {
     let named: Vec<(&str, &Seen)> = ["plain", "relay", "etalage"].into_iter().zip(seen).collect();
-    named.iter().for_each(|(name, seen)| report::latencies(name, &seen.all));
+    for (name, seen) in &named {
+        part.latency(seen.all.latency(name).at_rate(offered, achieved));
+    }
     let Some(((_, sets), floors)) = named.split_last() else { return };
-    let ms = |histogram: &Histogram<u64>, quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+    let ms = |recorder: &Recorder, quantile| recorder.value_us(quantile) as f64 / 1e3;
     for (name, floor) in floors {
-        let adds = |quantile| ms(&sets.all, quantile) - ms(&floor.all, quantile);
-        println!("adds     to {name}: p50 {:.3} ms  p99 {:.3} ms", adds(0.5), adds(0.99));
+        for ((percentile, quantile), bar) in [("p50", 0.5), ("p99", 0.99)].into_iter().zip(BARS_ADDED_MS) {
+            let adds = ms(&sets.all, quantile) - ms(&floor.all, quantile);
+            let figure = part.figure(&format!("added to {name}, {percentile}"), "ms", Better::Lower, vec![adds]);
+            if *name == "plain" {
+                figure.bar(bar);
+            }
+        }
     }
     for ((stage, _), at) in STAGES.iter().zip(&sets.stages) {
-        println!("         {stage:<11} p50 {:.3} ms  p99 {:.3} ms", ms(at, 0.5), ms(at, 0.99));
+        part.latency(at.latency(stage));
     }
     let counted = schedule.counted();
-    for (name, seen) in named.iter().filter(|(_, seen)| seen.all.len() < counted) {
-        println!("NOT SEEN   {} of {counted} probes: {name}", counted - seen.all.len());
+    for (name, seen) in named.iter().filter(|(_, seen)| seen.all.count() < counted) {
+        let missing = counted - seen.all.count();
+        part.part.remarks.push(format!("NOT SEEN: {missing} of {counted} probes: {name}"));
     }
 }
 
@@ -360,8 +370,8 @@ fn follow(schedule: &Schedule, brokers: &Brokers, topic: &str) -> anyhow::Result
         let lane_probes = &schedule.probes[lane];
         let newly = lane_probes.get(shown[lane]..count.min(lane_probes.len())).unwrap_or_default();
         for intended_us in newly.iter().filter(|at_us| schedule.is_counted(**at_us)) {
-            seen.all.saturating_record(arrived_us.saturating_sub(*intended_us));
-            seen.record_stages(&message.headers, schedule.wall_us + intended_us);
+            seen.all.record(*intended_us, arrived_us);
+            seen.record_stages(&message.headers, *intended_us, schedule.wall_us);
         }
         shown[lane] = count.max(shown[lane]);
     }
@@ -371,21 +381,21 @@ fn follow(schedule: &Schedule, brokers: &Brokers, topic: &str) -> anyhow::Result
 /// What a reader has seen.
 struct Seen {
     /// From the intended instant of a probe to its arrival.
-    all: Histogram<u64>,
+    all: Recorder,
     /// To each of [`STAGES`], by the wall clock.
-    stages: [Histogram<u64>; STAGES.len()],
+    stages: [Recorder; STAGES.len()],
 }
 
 impl Seen {
     fn new() -> Seen {
-        Seen { all: report::histogram(), stages: STAGES.map(|_| report::histogram()) }
+        Seen { all: Recorder::after(0), stages: STAGES.map(|_| Recorder::after(0)) }
     }
 
-    fn record_stages(&mut self, headers: &[(String, String)], intended_us: u64) {
-        for ((_, header), histogram) in STAGES.iter().zip(&mut self.stages) {
+    fn record_stages(&mut self, headers: &[(String, String)], intended_us: u64, wall_us: u64) {
+        for ((_, header), recorder) in STAGES.iter().zip(&mut self.stages) {
             let text = headers.iter().find(|(name, _)| name == header).map(|(_, at)| at);
             if let Some(at) = text.and_then(|at| Micros::parse(at)) {
-                histogram.saturating_record(at.0.saturating_sub(intended_us));
+                recorder.record(intended_us, at.0.saturating_sub(wall_us));
             }
         }
     }

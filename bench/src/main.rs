@@ -1,23 +1,40 @@
-//! `etalage-bench`: measures the job `sb`, stock-aware rolling bestsellers over ten minutes.
+//! `etalage-bench`: how fast etalage is, measured so that engineers can trust it.
 //!
-//! `throughput` and `latency` run the dataflow in this process, without store and sockets;
-//! `ingest` runs the real binary and goes from HTTP to a reader of the event stream, the load in
-//! a process of its own; `kafka` (a feature) does so between topics of a real broker. Every report names the command, the machine and the commit.
+//! Each part runs by itself (`etalage-bench throughput`), or with the others (`etalage-bench suite`).
+//! What it measures is data first ([`figures`]); printing, JSON, the page and comparisons are made of
+//! that. Every report names the command, the machine and the commit.
+//!
+//! **Open loop.** Where latency is measured, the instant at which each event is due is fixed before the
+//! run, and latency counts from there: a stall delays all that was due meanwhile, and shows in full. A
+//! run that could not keep up says so, and its percentiles are not shown.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its report")]
 
+mod charts;
+mod compare;
+mod figures;
 mod full;
 #[path = "../peers/hand.rs"]
 mod hand;
+mod html;
 mod ingest;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod latency;
-mod report;
+mod machine;
+mod noise;
+mod out;
+mod print;
+mod suite;
 mod throughput;
 mod workload;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
+
+use figures::{FORMAT, Part, Report};
+use machine::Environment;
 
 /// The allocator of the binary that is measured.
 #[global_allocator]
@@ -32,42 +49,124 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Everything that needs no other software, as a report: a page, JSON, distributions
+    ///
+    /// Runs the parts one after the other, alone on the machine, and writes `report.html`, `report.json`
+    /// and an `.hgrm` file for each distribution.
+    Suite(suite::Options),
+    /// What changed between two reports, and whether it is more than noise
+    Compare(compare::Options),
+    /// A report once more: prints it, and writes its page
+    Show(out::ShowOptions),
+    #[command(flatten)]
+    Part(PartCommand),
+}
+
+/// A part of the bench.
+#[derive(Clone, Debug, Subcommand)]
+enum PartCommand {
+    /// What the machine does by itself
+    ///
+    /// The gaps that a loop sees which only reads the clock, and how late a sleep of a millisecond ends.
+    /// Nothing that is measured here can be steadier.
+    Noise {
+        #[command(flatten)]
+        options: noise::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
     /// Events a second through the dataflow in this process, as fast as it goes
     ///
-    /// Preloaded input, no parsing, no store. The clock is read before the first and after the
-    /// last tick. Prints change rows too, so that what is counted is visible.
-    Throughput(throughput::Options),
+    /// The job `sb`. Preloaded input, no parsing, no store. The clock is read before the first and after
+    /// the last tick. Prints changed lists too, so that what is counted is visible.
+    Throughput {
+        #[command(flatten)]
+        options: throughput::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
     /// Latency through the dataflow in this process, at a fixed rate
     ///
-    /// Open loop: each event has an intended instant, fixed before the run; its latency goes from
-    /// there to the moment at which the lists it changed are cut. A stall delays all that follows
-    /// and shows in full. `--stall-ms` puts one there on purpose, to see that it does.
-    Latency(latency::Options),
+    /// The job `sb`, open loop: each click has an instant at which it is due, fixed before the run; its
+    /// latency goes from there to the moment at which the lists it changed are cut. `--stall-ms` puts a
+    /// stall in the middle on purpose, to see that it shows.
+    Latency {
+        #[command(flatten)]
+        options: latency::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
     /// The default configuration with every view on: events a second, or latency at a rate
     ///
-    /// In this process, without store and sockets; shop and people on one worker.
-    Full(full::Options),
+    /// In this process, without log and sockets; shop and people on one worker.
+    Full {
+        #[command(flatten)]
+        options: full::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
     /// Latency from HTTP to a reader of the event stream, at a fixed rate
     ///
     /// Starts the server (`--server`, the binary) with a temporary store; this process makes the
-    /// load and reads the stream. Latency goes from the intended instant of an event to the
-    /// arrival of a message that is as of its storing or later.
-    Ingest(ingest::Options),
+    /// load and reads the stream. Latency goes from the instant at which a request is due to the
+    /// arrival of a message that shows it.
+    Ingest {
+        #[command(flatten)]
+        options: ingest::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
     /// Latency from a producer over etalage to a consumer, at a fixed rate, on a real broker
     ///
     /// Starts a broker and the service; this process produces and consumes. The same probes go
     /// through a plain topic in the same run, so that what etalage adds can be told.
     #[cfg(feature = "kafka")]
-    Kafka(kafka::Options),
+    Kafka {
+        #[command(flatten)]
+        options: kafka::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
 }
 
-fn main() -> anyhow::Result<()> {
+impl PartCommand {
+    fn measure(&self) -> anyhow::Result<Part> {
+        Ok(match self {
+            PartCommand::Noise { options, .. } => noise::measure(options),
+            PartCommand::Throughput { options, .. } => throughput::measure(options),
+            PartCommand::Latency { options, .. } => latency::measure(options),
+            PartCommand::Full { options, .. } => full::measure(options),
+            PartCommand::Ingest { options, .. } => ingest::measure(options)?,
+            #[cfg(feature = "kafka")]
+            PartCommand::Kafka { options, .. } => kafka::measure(options)?,
+        })
+    }
+
+    fn out(&self) -> &out::Options {
+        match self {
+            PartCommand::Noise { out, .. }
+            | PartCommand::Throughput { out, .. }
+            | PartCommand::Latency { out, .. }
+            | PartCommand::Full { out, .. }
+            | PartCommand::Ingest { out, .. } => out,
+            #[cfg(feature = "kafka")]
+            PartCommand::Kafka { out, .. } => out,
+        }
+    }
+}
+
+fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
-        Command::Throughput(options) => throughput::run(&options),
-        Command::Latency(options) => latency::run(&options),
-        Command::Full(options) => full::run(&options),
-        Command::Ingest(options) => ingest::run(&options),
-        #[cfg(feature = "kafka")]
-        Command::Kafka(options) => kafka::run(&options),
+        Command::Suite(options) => suite::run(&options),
+        Command::Compare(options) => compare::run(&options),
+        Command::Show(options) => out::show(&options).map(|()| ExitCode::SUCCESS),
+        Command::Part(part) => {
+            let environment = Environment::here();
+            print::environment(&environment);
+            let measured = Part { command: environment.command.clone(), ..part.measure()? };
+            print::part(&measured);
+            part.out().write(&Report { format: FORMAT, environment, parts: vec![measured] })?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

@@ -5,14 +5,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etalage_model::Group;
-use etalage_model::{Record, SealedBatch, Tick};
+use etalage_model::{Group, Record, SealedBatch, Tick};
 use etalage_views::Dataflow;
 
 use crate::{
-    hand, report,
+    figures::{Better, Part},
+    hand,
+    machine::{self, MemoryWatch},
     workload::{self, Shape},
 };
+
+/// How many times as fast as the loop by hand the dataflow should be, where a tick is at most a
+/// millisecond.
+const BAR_TIMES_HAND: f64 = 2.0;
+/// What the dataflow alone should take, in MiB.
+const BAR_RSS_MIB: f64 = 150.0;
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -22,55 +29,55 @@ pub(crate) struct Options {
     /// Clicks in a tick: 1,000 at a million a second are ticks of a millisecond
     #[arg(long, default_value_t = 1_000)]
     tick_events: u64,
-    /// How often the whole is run; each run is printed
+    /// How often the whole is run
     #[arg(long, default_value_t = 3)]
     runs: u32,
     /// Make the input tick by tick, outside of what is timed, instead of beforehand: the peak RSS is
     /// then that of the dataflow
     #[arg(long)]
     streamed: bool,
-    /// Run a loop written by hand for this job after each run, and compare the rates; the peak RSS is
-    /// then that of both
+    /// Run a loop written by hand for this job after each run, and compare the rates
     #[arg(long, conflicts_with = "streamed")]
     beside_hand: bool,
 }
 
-/// Runs and prints.
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    report::heading();
-    println!("job      sb: set.bestsellers over 10m, global and 500 categories, K = 10; 1 worker, no dedup, no store");
+/// Measures.
+pub(crate) fn measure(options: &Options) -> Part {
+    let mut part = Part::begin(
+        "throughput",
+        "sb: set.bestsellers over 10m, global and 500 categories, K = 10; every other view off; in this process, \
+         1 worker, input as records beforehand, no dedup, no store",
+    );
+    let memory = MemoryWatch::of("self".into());
     let preloaded: Vec<_> = if options.streamed { Vec::new() } else { ticks(options).collect() };
-    if !options.streamed {
-        let messages: usize = preloaded.iter().map(|(_, records)| records.len()).sum();
-        println!("input    {messages} messages beforehand, peak RSS {:.0} MiB", report::peak_rss_mib("self"));
-    }
     let by_hand = options.beside_hand.then(|| hand::input(&options.shape));
-    for run in 1..=options.runs {
-        let (cpu_s, stolen_ms) = (report::cpu_s("self"), report::stolen_ms());
+    let (mut rates, mut cpu, mut rates_by_hand) = (Vec::new(), Vec::new(), Vec::new());
+    let mut lists = 0;
+    for _ in 0..options.runs {
+        let cpu_s = machine::cpu_s("self");
         let done = if options.streamed { pass(ticks(options)) } else { pass(preloaded.clone().into_iter()) };
-        let Pass { messages, busy, lists } = done;
-        let cpu = match options.streamed {
-            true => "the CPU time is not told apart from that of the input".to_owned(),
-            false => format!("{:.2} CPU s per million", (report::cpu_s("self") - cpu_s) * 1e6 / messages as f64),
-        };
-        println!(
-            "run {run}    {:.0} messages/s, {cpu}, {lists} list changes, peak RSS {:.0} MiB, {:.0} ms stolen",
-            messages as f64 / busy.as_secs_f64(),
-            report::peak_rss_mib("self"),
-            report::stolen_ms() - stolen_ms,
-        );
-        if let Some(input) = &by_hand {
-            let by_hand = pass_by_hand(&options.shape, input);
-            let rate = |messages: usize, busy: Duration| messages as f64 / busy.as_secs_f64();
-            let rate_by_hand = rate(by_hand.messages, by_hand.busy);
-            println!(
-                "hand {run}   {rate_by_hand:.0} messages/s, {} list changes; etalage is {:.2} times as fast",
-                by_hand.lists,
-                rate(messages, busy) / rate_by_hand
-            );
+        cpu.push((machine::cpu_s("self") - cpu_s) * 1e6 / done.messages as f64);
+        rates.push(done.rate());
+        lists = done.lists;
+        rates_by_hand.extend(by_hand.as_ref().map(|input| pass_by_hand(&options.shape, input).rate()));
+    }
+    let times: Vec<f64> = rates.iter().zip(&rates_by_hand).map(|(rate, by_hand)| rate / by_hand).collect();
+    part.figure("messages", "a second", Better::Higher, rates);
+    part.figure("lists changed in a run", "", Better::Neither, vec![lists as f64]);
+    if options.streamed {
+        part.figure("peak RSS", "MiB", Better::Lower, vec![machine::peak_rss_mib("self")]).bar(BAR_RSS_MIB);
+    } else {
+        part.figure("CPU", "s a million messages", Better::Lower, cpu);
+    }
+    if options.beside_hand {
+        part.figure("messages by hand", "a second", Better::Neither, rates_by_hand);
+        let ratio = part.figure("as fast as by hand", "times", Better::Higher, times);
+        if options.tick_events <= 1_000 {
+            ratio.bar(BAR_TIMES_HAND);
         }
     }
-    Ok(())
+    part.part.curves.push(memory.curve("this process, input and all"));
+    part.done()
 }
 
 fn pass_by_hand(shape: &Shape, input: &[hand::Input]) -> Pass {
@@ -90,6 +97,12 @@ struct Pass {
     /// From handing a tick over to having cut it, all but the first.
     busy: Duration,
     lists: usize,
+}
+
+impl Pass {
+    fn rate(&self) -> f64 {
+        self.messages as f64 / self.busy.as_secs_f64()
+    }
 }
 
 fn pass(ticks: impl Iterator<Item = (Tick, Arc<Vec<Record>>)> + Send + Sync + 'static) -> Pass {

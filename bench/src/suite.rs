@@ -1,0 +1,109 @@
+//! All parts one after the other, as one report. Each is a process of its own, so that no part sees the
+//! memory of another.
+
+use std::{
+    path::PathBuf,
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context, bail};
+
+use crate::{
+    figures::{FORMAT, Part, Report},
+    machine::Environment,
+    out, print,
+};
+
+/// What a suite runs: each line is a command that measures its part again.
+const PARTS: &[&str] = &[
+    "noise --seconds 5",
+    "throughput --runs 5 --beside-hand",
+    "throughput --runs 3 --beside-hand --tick-events 10000",
+    "throughput --runs 1 --streamed",
+    "latency --rate 10000,50000,100000,200000,400000 --seconds 8 --events 4000000",
+    "full --events 300000",
+    "full --events 300000 --served",
+    "full --rate 10000 --events 120000 --served",
+    "ingest --rate 10000 --seconds 10",
+    "ingest --rate 50000 --seconds 10",
+];
+
+/// The same, small: to see that everything works, in two minutes.
+const QUICK: &[&str] = &[
+    "noise --seconds 1",
+    "throughput --runs 1 --beside-hand --events 100000 --items 10000",
+    "latency --rate 5000,20000 --seconds 2 --warm-up-s 1 --events 60000 --items 10000",
+    "full --events 10000 --items 5000 --active 10000 --served",
+    "ingest --rate 2000 --seconds 2 --warm-up-s 1 --items 5000",
+];
+
+/// What is run.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Small runs, to see that everything works: their figures say little
+    #[arg(long)]
+    quick: bool,
+    /// Where the report goes
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    out: PathBuf,
+    /// The server's binary
+    #[arg(long, default_value = "target/release/etalage")]
+    server: PathBuf,
+}
+
+/// Runs, prints and writes. A part that cannot run is told of; the others go on, and the exit code is 1.
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    std::fs::create_dir_all(&options.out)?;
+    let environment = Environment::here();
+    print::environment(&environment);
+    let lines = if options.quick { QUICK } else { PARTS };
+    let (mut parts, mut failed) = (Vec::new(), 0);
+    for (at, line) in lines.iter().enumerate() {
+        eprintln!("[{} of {}] {line}", at + 1, lines.len());
+        match measure(line, options) {
+            Ok(part) => {
+                print::part(&part);
+                parts.push(part);
+            }
+            Err(error) => {
+                failed += 1;
+                eprintln!("NOT MEASURED: {line}: {error:#}");
+            }
+        }
+    }
+    out::Options::into_folder(&options.out).write(&Report { format: FORMAT, environment, parts })?;
+    println!("\nreport: {}", options.out.join("report.html").display());
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn measure(line: &str, options: &Options) -> anyhow::Result<Part> {
+    let written = tempfile::NamedTempFile::new()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(line.split_whitespace()).arg("--json").arg(written.path()).stdout(Stdio::null());
+    if line.starts_with("ingest ") {
+        command.arg("--server").arg(&options.server);
+    }
+    let status = command.status()?;
+    if !status.success() {
+        bail!("it ended with {status}");
+    }
+    let part = out::read(written.path())?.parts.pop().context("a part writes itself")?;
+    Ok(Part { command: format!("etalage-bench {line}"), ..part })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{Cli, Command as Parsed};
+
+    #[test]
+    fn every_line_is_a_command() {
+        for line in PARTS.iter().chain(QUICK) {
+            let words = line.split_whitespace();
+            let cli = Cli::try_parse_from(std::iter::once("etalage-bench").chain(words));
+            assert!(matches!(cli.map(|cli| cli.command), Ok(Parsed::Part(_))), "{line}");
+        }
+    }
+}
