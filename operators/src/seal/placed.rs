@@ -76,6 +76,8 @@ pub struct CellChange<M, A, B, H> {
     pub joined: Vec<B>,
     /// Where it stands no longer.
     pub left: Vec<B>,
+    /// The lanes in which the amounts differ.
+    pub changed: SmallVec<[u8; 8]>,
     /// The amounts of before.
     pub was: Arc<H>,
     /// The amounts of now.
@@ -93,7 +95,7 @@ impl<M, A, B: PartialEq, H> CellChange<M, A, B, H> {
         let joined = self.joined.iter().flat_map(move |place| now.iter().map(move |(lane, r)| (place, lane, Some(r))));
         let left = self.left.iter().flat_map(move |place| was.iter().map(move |(lane, _)| (place, lane, None)));
         let stays = self.stands.iter().filter(|place| !self.joined.contains(place));
-        let stays = stays.flat_map(move |place| was.changes(now).map(move |(lane, amount)| (place, lane, amount)));
+        let stays = stays.flat_map(move |place| self.changed.iter().map(move |lane| (place, *lane, now.get(*lane))));
         stays.chain(joined).chain(left)
     }
 }
@@ -261,9 +263,11 @@ where
         let (had, has) = (was.amounts().count(), now.amounts().count());
         let (before, after) = (stands.len() + left.len() - joined.len(), stands.len());
         self.keys = self.keys + has * after - had * before;
-        let change = CellChange { member: member.clone(), axis: axis.clone(), stands, joined, left, was, now };
-        let is_told = change.changes().next().is_some();
-        is_told.then_some(change)
+        let changed: SmallVec<[u8; 8]> = was.amounts().changes(now.amounts()).map(|(lane, _)| lane).collect();
+        let stays = stands.len() > joined.len() && !changed.is_empty();
+        let is_told = stays || (!joined.is_empty() && has > 0) || (!left.is_empty() && had > 0);
+        let (member, axis) = (member.clone(), axis.clone());
+        is_told.then_some(CellChange { member, axis, stands, joined, left, changed, was, now })
     }
 
     /// Forgets a cell without amounts.

@@ -140,8 +140,7 @@ pub(crate) fn look_at_new<R>(change: &CellChange<Sym, Part, Part, Shown<R>>, wat
 where
     R: ExchangeData + Semigroup,
 {
-    let new = change.was.amounts.changes(&change.now.amounts).filter_map(|(_, amount)| amount);
-    new.for_each(watch);
+    change.changed.iter().filter_map(|lane| change.now.amounts.get(*lane)).for_each(watch);
 }
 
 /// What changed of an item by those who did something to it, as a bundle in its scopes.
@@ -149,7 +148,7 @@ pub(crate) fn bundle<R>(change: CellChange<Sym, Part, Part, Shown<R>>, scopes: &
 where
     R: ExchangeData + Semigroup + Sync,
 {
-    let CellChange { member, axis, stands, joined, left, was, now } = change;
+    let CellChange { member, axis, stands, joined, left, changed, was, now } = change;
     let scope = |place: &Part| scopes.scope(&axis, place);
     BundleChange {
         member,
@@ -157,7 +156,7 @@ where
         scopes: stands.iter().filter_map(scope).collect(),
         joined: joined.iter().filter_map(scope).collect(),
         left: left.iter().filter_map(scope).collect(),
-        changed: was.amounts.changes(&now.amounts).map(|(lane, _)| lane).collect(),
+        changed,
         was,
         now,
     }
