@@ -21,6 +21,7 @@ use rand_distr::{Distribution, Zipf};
 use crate::{
     figures::{Better, Latency, Part, Recorder},
     machine::{self, MemoryWatch},
+    workload,
 };
 
 /// The brand of a connection's own item, and the scope that it makes.
@@ -89,7 +90,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     let mut part = Part::begin(
         "ingest",
         format!(
-            "set.bestsellers over 10m, global; JSON over HTTP, {} events a request, {} connections, durability = {}, \
+            "set.bestsellers over 10m, global and brand, every other view but item.sellable off; JSON over HTTP, {} events a request, {} connections, durability = {}, \
              dedup on; from the instant at which a request is due to its storing, and to a message of the stream that \
              shows it",
             options.batch, options.connections, options.durability
@@ -136,7 +137,7 @@ fn start(options: &Options, dir: &std::path::Path) -> anyhow::Result<Server> {
     let environment = [
         ("ETALAGE_WINDOWS__NAMES", "10m"),
         ("ETALAGE_SCOPES__DIMENSIONS", "global,brand"),
-        ("ETALAGE_VIEWS__OFF", "item.popularity,scope.totals,item.trend,set.trending"),
+        ("ETALAGE_VIEWS__OFF", &*workload::views_off()),
         ("ETALAGE_STORE__DURABILITY", &options.durability),
     ];
     let mut child = Command::new(&options.server)

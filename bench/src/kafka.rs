@@ -35,6 +35,7 @@ use crate::{
     figures::{Better, Measuring, Part, Recorder},
     ingest::{PROBE_BRAND, PROBE_SCOPE, Set, SetKey},
     machine::{self, MemoryWatch},
+    workload,
 };
 
 const EVENTS: &str = "bench.events";
@@ -118,7 +119,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     let mut part = Part::begin(
         "kafka",
         format!(
-            "set.bestsellers over 10m, global and brand; JSON in and out, {PARTITIONS} partitions, linger {} µs, acks = all, \
+            "set.bestsellers over 10m, global and brand, every other view but item.sellable off; JSON in and out, {PARTITIONS} partitions, linger {} µs, acks = all, \
              durability = process, dedup on; from the instant at which a probe is due to the consumer; JVM {}",
             options.linger_us, options.jvm
         ),
@@ -225,7 +226,7 @@ fn start_server(options: &Options, dir: &std::path::Path, brokers: &Brokers) -> 
     let environment = [
         ("ETALAGE_WINDOWS__NAMES", "10m"),
         ("ETALAGE_SCOPES__DIMENSIONS", "global,brand"),
-        ("ETALAGE_VIEWS__OFF", "item.popularity,scope.totals,item.trend,set.trending"),
+        ("ETALAGE_VIEWS__OFF", &*workload::views_off()),
         ("ETALAGE_KAFKA__BROKERS", &*brokers.bootstrap),
         ("ETALAGE_KAFKA__EVENTS", EVENTS),
         ("ETALAGE_KAFKA__PREFIX", "bench."),

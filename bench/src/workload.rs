@@ -156,6 +156,15 @@ fn click(number: u64, kind: EventKind, item_id: Sym, region: Sym, at: u64) -> Ev
     }
 }
 
+/// The views that the job needs.
+const WANTED: [&str; 2] = ["item.sellable", "set.bestsellers"];
+
+/// Every other view, as a configuration switches them off.
+pub(crate) fn views_off() -> String {
+    let names = etalage_views::VIEWS.iter().map(|view| view.name).filter(|name| !WANTED.contains(name));
+    names.collect::<Vec<_>>().join(",")
+}
+
 /// The job's views: bestsellers by category and `global`, of the last ten minutes. Nothing else is
 /// switched on.
 pub(crate) fn options() -> ShopOptions {
