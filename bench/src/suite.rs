@@ -28,7 +28,7 @@ const PARTS: &[&str] = &[
     "ingest --rate 50000 --seconds 10",
 ];
 
-/// The same, small: to see that everything works, in two minutes.
+/// The same, small: to see that everything works, in half a minute.
 const QUICK: &[&str] = &[
     "noise --seconds 1",
     "throughput --runs 1 --beside-hand --events 100000 --items 10000",

@@ -60,7 +60,7 @@ pub struct Places<A, B, H> {
     /// Whether a place is one for an axis.
     pub is_place: Box<dyn Fn(&A, &B) -> bool>,
     /// What holds the amounts of those that have none.
-    pub nothing: H,
+    pub nothing: Arc<H>,
 }
 
 /// What changed of a member on one axis between two cuts.
@@ -103,7 +103,6 @@ impl<M, A, B: PartialEq, H> CellChange<M, A, B, H> {
 /// Amounts by member, axis and lane, and places by member.
 pub struct Placed<M, A, B, R, H> {
     places: Places<A, B, H>,
-    nothing: Arc<H>,
     amounts: Pending<((M, A), Lanes<R>)>,
     moves: Pending<((M, B), isize)>,
     cells: Table<(M, A), Cell<H>>,
@@ -180,7 +179,6 @@ where
 {
     fn new(places: Places<A, B, H>) -> Self {
         Placed {
-            nothing: Arc::new(places.nothing.clone()),
             places,
             amounts: Pending::default(),
             moves: Pending::default(),
@@ -222,7 +220,7 @@ where
 
     fn new_cell(&mut self, key: &(M, A)) -> Slot {
         let member = self.member(&key.0);
-        let fresh = || Cell { amounts: Arc::clone(&self.nothing), member, is_touched: false };
+        let fresh = || Cell { amounts: Arc::clone(&self.places.nothing), member, is_touched: false };
         let slot = self.cells.find_or_insert(key, fresh);
         self.members.get_mut(member).1.cells.push(slot);
         slot

@@ -205,7 +205,7 @@ impl<'scope> Parts<'scope> {
         let places = Places {
             everywhere: no_part(),
             is_place: Box::new(move |part: &Part, place: &Part| scopes.is_scope(part, place)),
-            nothing: Shown::nothing(value),
+            nothing: Arc::new(Shown::nothing(value)),
         };
         Published::of(seal_placed(amounts, self.places_in_scopes(), view, places), move |changes, batch| {
             changes.iter().for_each(|change| sealed::look_at_new(change, watch));
@@ -222,7 +222,7 @@ impl<'scope> Parts<'scope> {
         value: impl Fn(&R) -> Value + 'static,
     ) -> Box<dyn Sealable<'scope> + 'scope> {
         let options = Arc::clone(&self.options);
-        let places = Places { everywhere: (), is_place: Box::new(|(), ()| true), nothing: Lanes::default() };
+        let places = Places { everywhere: (), is_place: Box::new(|(), ()| true), nothing: Arc::<Lanes<R>>::default() };
         let nowhere = operator::empty(self.scope()).as_collection();
         let sealing = seal_placed(amounts.map(|scope| (scope, ())), nowhere, view, places);
         Published::of(sealing, move |changes, batch| {

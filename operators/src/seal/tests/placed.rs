@@ -71,7 +71,7 @@ fn by_place() -> Arc<Build<Fed, ByKey>> {
         let wanted = Places {
             everywhere: EVERYWHERE,
             is_place: Box::new(|axis, place| is_place(*axis, *place)),
-            nothing: Lanes::default(),
+            nothing: Arc::default(),
         };
         let Sealing { seal, passed } = seal_placed(amounts.as_collection(), places, "Placed", wanted);
         Sealing { seal: Rc::new(RefCell::new(ByKey(seal))), passed }
