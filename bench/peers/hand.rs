@@ -61,7 +61,8 @@ pub(crate) fn input(shape: &Shape) -> Vec<Input> {
         };
         records.iter().filter_map(of_record).collect::<Vec<_>>()
     };
-    workload::ticks(shape, 1).skip(1).flat_map(each).collect()
+    let clicks = workload::ticks(shape, 1).skip_while(|(tick, _)| *tick <= workload::START_US);
+    clicks.flat_map(each).collect()
 }
 
 /// The lists, and all they are made of.

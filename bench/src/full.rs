@@ -25,6 +25,7 @@ use timely::worker::Worker;
 use crate::{
     figures::{Better, Latency, Part, Recorder},
     machine::{self, MemoryWatch},
+    stages::{self, Stages},
     workload::{EVENTS_PER_S, START_US},
 };
 
@@ -71,6 +72,9 @@ pub(crate) struct Options {
     /// Keep what is published as the service does, to be read: its time is counted
     #[arg(long)]
     served: bool,
+    /// Say how long each operator took too
+    #[arg(long)]
+    stages: bool,
     /// Seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -100,7 +104,7 @@ pub(crate) fn measure(options: &Options) -> Part {
     }
     let memory = MemoryWatch::of("self".into());
     let chosen = options.clone();
-    let Measured { busy, cpu_s, upserts, keys, latencies } =
+    let Measured { busy, cpu_s, upserts, keys, latencies, stages } =
         timely::execute_directly(move |worker| run(worker, &chosen));
     let events = options.events as f64;
     part.figure("events", "a second", Better::Higher, vec![events / busy.as_secs_f64()]).bar(BAR_PER_S);
@@ -110,6 +114,7 @@ pub(crate) fn measure(options: &Options) -> Part {
     for (view, keys) in keys {
         part.figure(&format!("keys of {view}"), "", Better::Neither, vec![keys as f64]);
     }
+    stages::figures(&mut part, &stages, options.events);
     latencies.into_iter().for_each(|latency| part.latency(latency));
     part.part.curves.push(memory.curve("this process"));
     part.done()
@@ -125,6 +130,8 @@ struct Measured {
     upserts: usize,
     keys: Vec<(&'static str, usize)>,
     latencies: Vec<Latency>,
+    /// Operators and their nanoseconds.
+    stages: Vec<(String, u128)>,
 }
 
 /// The dataflows of both groups, which are cut at the same ticks.
@@ -164,6 +171,7 @@ impl Both {
 
 fn run(worker: &mut Worker, options: &Options) -> Measured {
     let views = views(options);
+    let stages = options.stages.then(|| Stages::watch(worker));
     let groups = GROUPS.map(|group| Dataflow::build(worker, group, views.clone()));
     let store = options.served.then(|| ReadStore::new(&etalage_views::infos(&views), StoreOptions::default()));
     let mut both = Both { groups, lower: 0, store, upserts: 0 };
@@ -182,6 +190,7 @@ fn run(worker: &mut Worker, options: &Options) -> Measured {
     let mut batches = (0..ticks).map(|_| Arc::new((0..per_tick).map(|_| workload.next()).collect::<Vec<_>>()));
     let mut ahead: std::collections::VecDeque<_> =
         if options.rate > 0 { batches.by_ref().collect() } else { Default::default() };
+    stages.iter().for_each(Stages::begin);
     (both.upserts, tick) = (0, tick.next_multiple_of(span_us));
     let (mut busy, mut cpu_s) = (Duration::ZERO, 0.0);
     let (began, tick_time) = (Instant::now(), Duration::from_micros(options.tick_us));
@@ -226,7 +235,8 @@ fn run(worker: &mut Worker, options: &Options) -> Measured {
         latencies.push(latency("of all but the heavy one", &others));
     }
     let keys = both.groups.iter().flat_map(Dataflow::keys).collect();
-    Measured { busy, cpu_s, upserts: both.upserts, keys, latencies }
+    let stages = stages.map_or_else(Vec::new, |stages| stages.told());
+    Measured { busy, cpu_s, upserts: both.upserts, keys, latencies, stages }
 }
 
 fn views(options: &Options) -> ShopOptions {

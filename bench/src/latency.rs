@@ -82,29 +82,34 @@ pub(crate) fn measure(options: &Options) -> Part {
     part.done()
 }
 
+/// Messages of a tick while the shop gets to know what it knows before.
+const OPENING_TICK: usize = 1_000;
+
 /// One run at a rate.
 fn run(worker: &mut Worker, options: &Options, rate: u64) -> Latency {
     let mut shop = Dataflow::build(worker, Group::Shop, workload::options());
     let mut workload = Workload::new(&options.shape);
     let mut seal = |worker: &mut Worker, records, tick| {
-        shop.send(Arc::new(records), tick);
+        shop.send(records, tick);
         shop.advance(tick + 1);
         while !shop.has_passed(tick + 1) {
             worker.step();
         }
         shop.cut(tick + 1).len()
     };
-    let mut tick = workload::START_US;
-    seal(worker, workload.opening(), tick);
     let per_tick = (rate * options.tick_us / 1_000_000).max(1);
+    for (tick, records) in workload::opening_ticks(&workload, OPENING_TICK) {
+        seal(worker, records, tick);
+    }
+    let mut tick = workload::START_US;
     let longest = (options.warm_up_s + options.seconds) * 1_000_000 / options.tick_us;
     let ticks = (options.shape.events / per_tick).min(longest);
     // The input is made beforehand, so that making it is no part of what is measured.
-    let mut batches: Vec<Vec<_>> = Vec::new();
+    let mut batches = Vec::new();
     for _ in 0..ticks {
         let mut records = Vec::new();
         (0..per_tick).for_each(|_| workload.next(&mut records));
-        batches.push(records);
+        batches.push(Arc::new(records));
     }
     let mut recorder = Recorder::after(options.warm_up_s * 1_000_000);
     let began = Instant::now();

@@ -25,6 +25,7 @@ mod machine;
 mod noise;
 mod out;
 mod print;
+mod stages;
 mod suite;
 mod throughput;
 mod workload;

@@ -12,7 +12,8 @@ use crate::{
     figures::{Better, Part},
     hand,
     machine::{self, MemoryWatch},
-    workload::{self, Shape},
+    stages::{self, Stages},
+    workload::{self, START_US, Shape},
 };
 
 /// How many times as fast as the loop by hand the dataflow should be, where a tick is at most a
@@ -36,6 +37,9 @@ pub(crate) struct Options {
     /// then that of the dataflow
     #[arg(long)]
     streamed: bool,
+    /// Say how long each operator took too
+    #[arg(long)]
+    stages: bool,
     /// Run a loop written by hand for this job after each run, and compare the rates
     #[arg(long, conflicts_with = "streamed")]
     beside_hand: bool,
@@ -52,13 +56,17 @@ pub(crate) fn measure(options: &Options) -> Part {
     let preloaded: Vec<_> = if options.streamed { Vec::new() } else { ticks(options).collect() };
     let by_hand = options.beside_hand.then(|| hand::input(&options.shape));
     let (mut rates, mut cpu, mut rates_by_hand) = (Vec::new(), Vec::new(), Vec::new());
-    let mut lists = 0;
+    let (mut lists, mut stages, mut messages) = (0, Vec::new(), 0);
     for _ in 0..options.runs {
         let cpu_s = machine::cpu_s("self");
-        let done = if options.streamed { pass(ticks(options)) } else { pass(preloaded.clone().into_iter()) };
+        let done = if options.streamed {
+            pass(ticks(options), options.stages)
+        } else {
+            pass(preloaded.clone().into_iter(), options.stages)
+        };
         cpu.push((machine::cpu_s("self") - cpu_s) * 1e6 / done.messages as f64);
         rates.push(done.rate());
-        lists = done.lists;
+        (lists, messages, stages) = (done.lists, done.messages, done.stages);
         rates_by_hand.extend(by_hand.as_ref().map(|input| pass_by_hand(&options.shape, input).rate()));
     }
     let times: Vec<f64> = rates.iter().zip(&rates_by_hand).map(|(rate, by_hand)| rate / by_hand).collect();
@@ -76,6 +84,7 @@ pub(crate) fn measure(options: &Options) -> Part {
             ratio.bar(BAR_TIMES_HAND);
         }
     }
+    stages::figures(&mut part, &stages, messages as u64);
     part.part.curves.push(memory.curve("this process, input and all"));
     part.done()
 }
@@ -84,7 +93,7 @@ fn pass_by_hand(shape: &Shape, input: &[hand::Input]) -> Pass {
     let mut hand = hand::Hand::new(shape);
     let began = Instant::now();
     input.iter().for_each(|message| hand.take(message));
-    Pass { messages: input.len(), busy: began.elapsed(), lists: hand.written }
+    Pass { messages: input.len(), busy: began.elapsed(), lists: hand.written, stages: Vec::new() }
 }
 
 fn ticks(options: &Options) -> impl Iterator<Item = (Tick, Arc<Vec<Record>>)> + Send + use<> {
@@ -94,9 +103,11 @@ fn ticks(options: &Options) -> impl Iterator<Item = (Tick, Arc<Vec<Record>>)> + 
 /// One pass over the input.
 struct Pass {
     messages: usize,
-    /// From handing a tick over to having cut it, all but the first.
+    /// From handing a tick of clicks over to having cut it.
     busy: Duration,
     lists: usize,
+    /// Operators and their nanoseconds.
+    stages: Vec<(String, u128)>,
 }
 
 impl Pass {
@@ -105,11 +116,12 @@ impl Pass {
     }
 }
 
-fn pass(ticks: impl Iterator<Item = (Tick, Arc<Vec<Record>>)> + Send + Sync + 'static) -> Pass {
+fn pass(ticks: impl Iterator<Item = (Tick, Arc<Vec<Record>>)> + Send + Sync + 'static, watched: bool) -> Pass {
     timely::execute_directly(move |worker| {
+        let stages = watched.then(|| Stages::watch(worker));
         let mut shop = Dataflow::build(worker, Group::Shop, workload::options());
-        let mut pass = Pass { messages: 0, busy: Duration::ZERO, lists: 0 };
-        for (at, (tick, records)) in ticks.enumerate() {
+        let mut pass = Pass { messages: 0, busy: Duration::ZERO, lists: 0, stages: Vec::new() };
+        for (tick, records) in ticks {
             let (began, messages) = (Instant::now(), records.len());
             shop.send(records, tick);
             shop.advance(tick + 1);
@@ -117,12 +129,15 @@ fn pass(ticks: impl Iterator<Item = (Tick, Arc<Vec<Record>>)> + Send + Sync + 's
                 worker.step();
             }
             pass.lists += shop.cut(tick + 1).iter().map(SealedBatch::len).sum::<usize>();
-            // The first tick is what the shop knew before.
-            if at > 0 {
+            if tick > START_US {
                 pass.messages += messages;
                 pass.busy += began.elapsed();
+            } else {
+                // What the shop knew before.
+                stages.iter().for_each(Stages::begin);
             }
         }
+        pass.stages = stages.map_or_else(Vec::new, |stages| stages.told());
         pass
     })
 }

@@ -73,7 +73,7 @@ impl Workload {
     }
 
     /// What the shop knows before the first click: a category and ten units of every item.
-    pub(crate) fn opening(&self) -> Vec<Record> {
+    fn opening(items: &[Sym]) -> Vec<Record> {
         let of_item = |item: &Sym| {
             let number: usize = item.as_str()[1..].parse().unwrap_or(0);
             let category = Some(Sym::new(&format!("c{}", number % CATEGORIES)));
@@ -83,7 +83,7 @@ impl Workload {
             let listed = Message::Catalogue(Catalogue { message_id, item_id: *item, updated_at, entry: Some(entry) });
             [record(listed), record(stock(format!("open-{item}"), *item, UNITS, START_US))]
         };
-        self.items.iter().flat_map(of_item).collect()
+        items.iter().flat_map(of_item).collect()
     }
 
     /// The next messages: a click, and now and then an inventory update before it.
@@ -188,15 +188,29 @@ pub(crate) fn options() -> ShopOptions {
     }
 }
 
-/// Messages cut into ticks of `per_tick` clicks, each tick at the event time of its end. The first
-/// is what the shop knows before.
+/// Messages cut into ticks of `per_tick`: what the shop knows before, in ticks up to [`START_US`], and
+/// clicks, each tick at the event time of its end.
 pub(crate) fn ticks(shape: &Shape, per_tick: u64) -> impl Iterator<Item = (Tick, Arc<Vec<Record>>)> + use<> {
     let mut workload = Workload::new(shape);
-    let opening = (START_US, Arc::new(workload.opening()));
+    let opening = opening_ticks(&workload, per_tick as usize);
     let clicks = (1..=shape.events.div_ceil(per_tick)).map(move |tick| {
         let mut records = Vec::with_capacity(per_tick as usize + per_tick as usize / 16 + 1);
         (0..per_tick).for_each(|_| workload.next(&mut records));
         (START_US + tick * per_tick * 1_000_000 / EVENTS_PER_S, Arc::new(records))
     });
-    std::iter::once(opening).chain(clicks)
+    opening.chain(clicks)
+}
+
+/// What the shop knows before, in ticks of about `per_tick` messages that end at [`START_US`].
+pub(crate) fn opening_ticks(
+    workload: &Workload,
+    per_tick: usize,
+) -> impl Iterator<Item = (Tick, Arc<Vec<Record>>)> + use<> {
+    let (items, per_chunk) = (workload.items.clone(), per_tick.div_ceil(2));
+    let chunks = items.len().div_ceil(per_chunk);
+    (0..chunks).map(move |chunk| {
+        let last = items.len().min((chunk + 1) * per_chunk);
+        let records = Workload::opening(&items[chunk * per_chunk..last]);
+        (START_US - (chunks - 1 - chunk) as u64, Arc::new(records))
+    })
 }

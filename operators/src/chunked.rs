@@ -56,6 +56,50 @@ impl<T> IndexMut<usize> for Chunked<T> {
     }
 }
 
+/// Rows of one width, in chunks: the entries of a row stand together.
+pub(crate) struct Rows<T> {
+    width: usize,
+    chunks: Vec<Vec<T>>,
+}
+
+impl<T: Clone> Rows<T> {
+    pub(crate) fn of_width(width: usize) -> Self {
+        Rows { width, chunks: Vec::new() }
+    }
+
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        let before = self.chunks.len().saturating_sub(1) * CHUNK;
+        before + self.chunks.last().map_or(0, |last| last.len() / self.width)
+    }
+
+    /// A row more, `fill` in every place of it.
+    pub(crate) fn push(&mut self, fill: T) {
+        let entries = self.width * CHUNK;
+        match self.chunks.last_mut() {
+            Some(last) if last.len() < entries => last.resize(last.len() + self.width, fill),
+            None => self.chunks.push(vec![fill; self.width]),
+            Some(_) => {
+                let mut chunk = Vec::with_capacity(entries);
+                chunk.resize(self.width, fill);
+                self.chunks.push(chunk);
+            }
+        }
+    }
+}
+
+impl<T> Index<usize> for Rows<T> {
+    type Output = [T];
+    fn index(&self, at: usize) -> &[T] {
+        &self.chunks[at / CHUNK][at % CHUNK * self.width..][..self.width]
+    }
+}
+impl<T> IndexMut<usize> for Rows<T> {
+    fn index_mut(&mut self, at: usize) -> &mut [T] {
+        &mut self.chunks[at / CHUNK][at % CHUNK * self.width..][..self.width]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +114,16 @@ mod tests {
         }
         list[CHUNK] = 0;
         assert_eq!(list.iter().filter(|n| **n == 0).count(), 2);
+    }
+
+    #[test]
+    fn rows_keep_apart() {
+        let mut rows = Rows::of_width(3);
+        for n in 0..3 * CHUNK {
+            assert_eq!(rows.len(), n);
+            rows.push(n);
+            rows[n][1] += 100;
+        }
+        assert!((0..3 * CHUNK).all(|n| rows[n] == [n, n + 100, n]));
     }
 }

@@ -10,28 +10,28 @@
 //!   ascending), each with score and payload. A group with none has no row.
 //! - **Time** is the tick; nothing happens by time alone. At every tick the list is exact: a
 //!   member that closes leaves and its successor enters at that tick.
-//! - **State bound**: per (member, axis) its scores, and a leaf in each list of its groups, and as many
-//!   again that had scores before; per group and lane a tree over its leaves and at most
+//! - **State bound**: per (member, axis) its scores, and a leaf in each of its groups, and as many
+//!   again that had scores before; per group and lane bounds over its leaves and at most
 //!   [`BUFFER_FACTOR`] × K of them at hand.
 //! - **Late data**: every input may be retracted at any later tick.
 //!
 //! ```text
 //!  scores ─┐                        stage 1, by member            stage 2, by group
-//!  places ─┼─exchange by member──> cells, trees, lists   ──rows──> merge of at most
+//!  places ─┼─exchange by member──> cells, leaves, lists   ──rows──> merge of at most
 //!  gates ──┘                        K candidates a group            workers × K rows ──> lists
 //! ```
 //! (A worker that is alone has all members: stage 1 gives the lists themselves.)
 //!
-//! A change costs O(K + log n) of the group's members, spread over the changes (`tree` says what one
+//! A change costs O(K + log n) of the group's members, spread over the changes (`leaves` says what one
 //! question may cost): most changes
-//! concern members far from the cut and write one score (`tree`); only the first K are in order
+//! concern members far from the cut and write one score (`leaves`); only the first K are in order
 //! (`list`). What comes out is made once a tick.
 
 mod groups;
+mod leaves;
 mod list;
 mod stage_one;
 mod stage_two;
-mod tree;
 
 use std::{hash::Hash, ops::Deref, rc::Rc, sync::Arc};
 

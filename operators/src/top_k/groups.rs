@@ -1,18 +1,35 @@
-//! The groups of stage 1: of each a list for every lane, and the candidates that were emitted for it.
+//! The groups of stage 1: of each the leaves of its members, and for every lane a list and the candidates
+//! that were emitted for it.
 //!
-//! The lists of a group stand together and have the same members, each with the same leaf, so that a
-//! member is looked for once, whatever changes in its lanes.
+//! A member has one leaf in a group, with its scores in all lanes side by side, so that it is looked for
+//! once, whatever changes in its lanes.
 
-use super::{Ranking, list::List, tree::OUT};
+use smallvec::SmallVec;
+
+use super::{
+    Ranking,
+    leaves::{Leaves, OUT},
+    list::List,
+};
 use crate::table::Slot;
 
-/// The groups' lists, by the group's slot and lane.
+/// The groups, by slot.
 pub(super) struct Groups<M, P> {
     k: usize,
     lanes: usize,
+    groups: Vec<Group<M, P>>,
+    /// Lists whose candidates may be others: group and lane.
+    touched: Vec<(Slot, u8)>,
+}
+
+/// So many lanes stand in a group, or a cell, itself. As many as there are windows by default.
+pub(super) const LANES_AT_HAND: usize = 5;
+
+struct Group<M, P> {
+    leaves: Leaves<Seat<M, P>>,
+    /// Of each lane, [`List::near`].
+    near: SmallVec<[i64; LANES_AT_HAND]>,
     lists: Vec<Listed<M, P>>,
-    /// Lists whose candidates may be others.
-    touched: Vec<usize>,
 }
 
 struct Listed<M, P> {
@@ -53,91 +70,106 @@ pub(super) struct Settled<M, P> {
     pub(super) now: Ranking<M, P>,
 }
 
+impl<M: Ord + Clone, P: Ord + Clone> Group<M, P> {
+    fn new(k: usize, lanes: usize) -> Self {
+        let listed = |lane| Listed { list: List::new(k, lane), emitted: Ranking::default(), is_touched: false };
+        let lists: Vec<Listed<M, P>> = (0..lanes).map(|lane| listed(lane as u8)).collect();
+        Group { leaves: Leaves::new(lanes), near: lists.iter().map(|listed| listed.list.near()).collect(), lists }
+    }
+
+    /// Gives a leaf a score in a lane; true where the first K of the lane changed.
+    fn set(&mut self, lane: u8, leaf: u32, score: i64) -> bool {
+        let before = self.leaves.score(lane, leaf);
+        if before == score {
+            return false;
+        }
+        let near = &mut self.near[usize::from(lane)];
+        if before.max(score) < *near {
+            self.leaves.set(lane, leaf, score);
+            return false;
+        }
+        let list = &mut self.lists[usize::from(lane)].list;
+        let is_other = list.set(&mut self.leaves, leaf, score);
+        *near = list.near();
+        is_other
+    }
+}
+
 impl<M: Ord + Clone, P: Ord + Clone> Groups<M, P> {
     pub(super) fn new(k: usize, lanes: usize) -> Self {
-        Groups { k, lanes, lists: Vec::new(), touched: Vec::new() }
+        Groups { k, lanes, groups: Vec::new(), touched: Vec::new() }
     }
 
-    /// Makes room for the lists of a group.
+    /// Makes room for a group.
     pub(super) fn make_room(&mut self, group: Slot) {
-        let lists = (group as usize + 1) * self.lanes;
-        while self.lists.len() < lists {
-            let list = List::new(self.k);
-            self.lists.push(Listed { list, emitted: Ranking::default(), is_touched: false });
+        while self.groups.len() <= group as usize {
+            self.groups.push(Group::new(self.k, self.lanes));
         }
     }
 
-    fn of(&self, group: Slot) -> std::ops::Range<usize> {
-        let first = group as usize * self.lanes;
-        first..first + self.lanes
+    fn of(&mut self, group: Slot) -> &mut Group<M, P> {
+        &mut self.groups[group as usize]
     }
 
-    /// A leaf for a member in all lists of a group, not eligible yet.
-    pub(super) fn add(&mut self, group: Slot, seat: &Seat<M, P>, tie: u64) -> u32 {
-        let lists = self.of(group);
-        let mut leaves = self.lists[lists].iter_mut().map(|listed| listed.list.add(seat.clone(), tie));
-        let leaf = leaves.next().expect("there is a lane");
-        leaves.for_each(|other| assert_eq!(leaf, other, "the lists of a group have the same leaves"));
-        leaf
+    /// A leaf for a member, not eligible yet.
+    pub(super) fn add(&mut self, group: Slot, seat: Seat<M, P>, tie: u64) -> u32 {
+        self.of(group).leaves.add(seat, tie)
     }
 
-    /// Takes a leaf out of all lists of a group.
+    /// Takes a leaf out of a group.
     pub(super) fn remove(&mut self, group: Slot, leaf: u32) {
-        for at in self.of(group) {
-            if self.lists[at].list.remove(leaf) {
-                self.touch(at);
-            }
+        for lane in 0..self.lanes {
+            self.set(group, lane as u8, leaf, OUT);
         }
+        self.of(group).leaves.remove(leaf);
     }
 
-    /// Gives a leaf a score in one lane.
+    /// Gives a leaf a score in a lane.
     pub(super) fn set(&mut self, group: Slot, lane: u8, leaf: u32, score: i64) {
-        let at = group as usize * self.lanes + usize::from(lane);
-        if self.lists[at].list.set(leaf, score) {
-            self.touch(at);
+        if self.of(group).set(lane, leaf, score) {
+            self.touch(group, lane);
         }
     }
 
     /// Gives a leaf another gate, and the score in each lane that `score` says.
     pub(super) fn regate(&mut self, group: Slot, leaf: u32, open: &Option<P>, score: impl Fn(u8) -> i64) {
-        for (lane, at) in (0u8..).zip(self.of(group)) {
-            let list = &mut self.lists[at].list;
-            list.change_member(leaf, |seat| seat.open.clone_from(open));
-            if list.set(leaf, score(lane)) || list.is_listed(leaf) {
-                self.touch(at);
+        self.of(group).leaves.member_mut(leaf).open.clone_from(open);
+        for lane in 0..self.lanes as u8 {
+            let Group { leaves, lists, .. } = self.of(group);
+            if lists[usize::from(lane)].list.change_member(leaves, leaf) {
+                self.touch(group, lane);
             }
+            self.set(group, lane, leaf, score(lane));
         }
     }
 
-    fn touch(&mut self, at: usize) {
-        if !std::mem::replace(&mut self.lists[at].is_touched, true) {
-            self.touched.push(at);
+    fn touch(&mut self, group: Slot, lane: u8) {
+        let listed = &mut self.of(group).lists[usize::from(lane)];
+        if !std::mem::replace(&mut listed.is_touched, true) {
+            self.touched.push((group, lane));
         }
     }
 
-    /// Reads what [`Groups::set`] will need of a leaf in the first lane, so that it is at hand then.
+    /// Reads what [`Groups::set`] will need of a leaf, so that it is at hand then.
     pub(super) fn peek(&self, group: Slot, leaf: u32) -> u64 {
-        self.lists[group as usize * self.lanes].list.peek(leaf)
+        self.groups[group as usize].leaves.peek(leaf)
     }
 
     /// True where nobody is in a group and nothing is out for it, nor yet to be settled.
     pub(super) fn is_unused(&self, group: Slot) -> bool {
-        let is_unused =
-            |listed: &Listed<M, P>| listed.list.is_empty() && listed.emitted.is_empty() && !listed.is_touched;
-        self.lists[self.of(group)].iter().all(is_unused)
+        let group = &self.groups[group as usize];
+        group.leaves.len() == 0 && group.lists.iter().all(|listed| listed.emitted.is_empty() && !listed.is_touched)
     }
 
-    /// Gives back the room that the lists of an unused group have taken.
+    /// Gives back the room that an unused group has taken.
     pub(super) fn clear(&mut self, group: Slot) {
-        for at in self.of(group) {
-            self.lists[at].list = List::new(self.k);
-        }
+        *self.of(group) = Group::new(self.k, self.lanes);
     }
 
     /// Settles all lists that were touched; gives each group of them once a lane.
     pub(super) fn settle(&mut self) -> Vec<Settled<M, P>> {
-        let settle = |at: usize| {
-            let Listed { list, emitted, is_touched } = &mut self.lists[at];
+        let settle = |(group, lane): (Slot, u8)| {
+            let Listed { list, emitted, is_touched } = &mut self.groups[group as usize].lists[usize::from(lane)];
             *is_touched = false;
             let ranked = |(seat, score): (&Seat<M, P>, i64)| {
                 debug_assert!(score > OUT);
@@ -145,7 +177,7 @@ impl<M: Ord + Clone, P: Ord + Clone> Groups<M, P> {
             };
             let now: Ranking<M, P> = list.first().map(ranked).collect();
             let before = std::mem::replace(emitted, Ranking::clone(&now));
-            Settled { group: (at / self.lanes) as Slot, lane: (at % self.lanes) as u8, before, now }
+            Settled { group, lane, before, now }
         };
         self.touched.drain(..).map(settle).collect()
     }

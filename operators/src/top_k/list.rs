@@ -1,21 +1,19 @@
-//! A group: the leaves of all its members, and the members near the cut at hand.
+//! The members of a group that are near the cut of one lane, at hand.
 //!
 //! The first K are kept in order. Behind them stands a reserve in no order: together they are
 //! exactly the eligible members that rank at or above a floor; without a floor, all of them. Most
 //! changes move a member within the reserve or below the floor and write nothing but its score.
-//! When fewer than K are left the two are refilled from the tree, so a refill is paid for by the
+//! When fewer than K are left the two are refilled from the group's leaves, so a refill is paid for by the
 //! departures, and the losses below the floor, since the last one; when the reserve is full its lesser part is let go.
 
 use super::{
     BUFFER_FACTOR,
-    tree::{OUT, Tree},
+    leaves::{Leaves, OUT},
 };
 
 pub(super) struct List<M> {
     k: usize,
-    /// Who has less than this is neither among the first nor in the reserve, wherever the floor is.
-    near: i64,
-    tree: Tree<M>,
+    lane: u8,
     /// The first K, best first.
     first: Vec<Placed<M>>,
     /// The score of the last of the first, or [`OUT`] where there are fewer than K.
@@ -36,8 +34,8 @@ struct Placed<M> {
 }
 
 impl<M: Ord + Clone> Placed<M> {
-    fn of(tree: &Tree<M>, leaf: u32) -> Self {
-        Placed { leaf, score: tree.score(leaf), tie: tree.tie(leaf), member: tree.member(leaf).clone() }
+    fn of(leaves: &Leaves<M>, lane: u8, leaf: u32) -> Self {
+        Placed { leaf, score: leaves.score(lane, leaf), tie: leaves.tie(leaf), member: leaves.member(leaf).clone() }
     }
 
     fn is_before(&self, other: &Self) -> bool {
@@ -54,93 +52,62 @@ enum Standing {
 }
 
 impl<M: Ord + Clone> List<M> {
-    pub(super) fn new(k: usize) -> Self {
-        List {
-            k,
-            near: OUT + 1,
-            tree: Tree::new(),
-            first: Vec::new(),
-            last_score: OUT,
-            reserve: Vec::new(),
-            floor: None,
-        }
+    pub(super) fn new(k: usize, lane: u8) -> Self {
+        List { k, lane, first: Vec::new(), last_score: OUT, reserve: Vec::new(), floor: None }
     }
 
-    /// A leaf for `member`, not eligible yet. Of two members the lesser never has the greater `tie`.
-    pub(super) fn add(&mut self, member: M, tie: u64) -> u32 {
-        self.tree.add(member, tie)
+    /// Who has less than this is neither among the first nor in the reserve.
+    pub(super) fn near(&self) -> i64 {
+        self.floor.as_ref().map_or(OUT + 1, |floor| floor.score)
     }
 
-    /// Takes a leaf out; true where the first K changed.
-    pub(super) fn remove(&mut self, leaf: u32) -> bool {
-        let changed = self.set(leaf, OUT);
-        self.tree.remove(leaf);
-        changed
-    }
-
-    /// Changes the member of a leaf. Its order among members must stay what it is.
-    pub(super) fn change_member(&mut self, leaf: u32, change: impl Fn(&mut M)) {
-        change(self.tree.member_mut(leaf));
-        if self.is_listed(leaf) {
+    /// Changes the member of a leaf, as it has been changed among the leaves; true where it is among
+    /// the first K. Its order among members must stay what it is.
+    pub(super) fn change_member(&mut self, leaves: &Leaves<M>, leaf: u32) -> bool {
+        let is_listed = self.is_listed(leaves, leaf);
+        if is_listed {
             let place = self.place_in_first(leaf);
-            change(&mut self.first[place].member);
+            self.first[place].member.clone_from(leaves.member(leaf));
         }
-    }
-
-    /// Reads what [`List::set`] will need of a leaf, so that it is at hand then.
-    pub(super) fn peek(&self, leaf: u32) -> u64 {
-        self.tree.score(leaf) as u64 ^ self.first.first().map_or(0, |best| best.tie)
-    }
-
-    /// True where the group has no member.
-    pub(super) fn is_empty(&self) -> bool {
-        self.tree.len() == 0
+        is_listed
     }
 
     /// Gives a leaf a score, or [`OUT`]; true where the first K changed.
-    pub(super) fn set(&mut self, leaf: u32, score: i64) -> bool {
-        let before = self.tree.score(leaf);
-        if before == score {
-            return false;
-        }
-        if before.max(score) < self.near {
-            self.tree.set(leaf, score);
-            return false;
-        }
-        let (was, is) = (self.standing(leaf, before), self.standing(leaf, score));
-        self.tree.set(leaf, score);
-        let is_other = self.move_to(leaf, was, is, score < before);
+    pub(super) fn set(&mut self, leaves: &mut Leaves<M>, leaf: u32, score: i64) -> bool {
+        let before = leaves.score(self.lane, leaf);
+        let (was, is) = (self.standing(leaves, leaf, before), self.standing(leaves, leaf, score));
+        leaves.set(self.lane, leaf, score);
+        let is_other = self.move_to(leaves, leaf, was, is, score < before);
         if is_other {
             self.last_score = self.first.get(self.k - 1).map_or(OUT, |last| last.score);
         }
-        self.near = self.floor.as_ref().map_or(OUT + 1, |floor| floor.score);
         is_other
     }
 
     /// Takes a leaf that has got a score from where it stood to where it stands; true where the first
     /// K changed.
-    fn move_to(&mut self, leaf: u32, was: Standing, is: Standing, has_lost: bool) -> bool {
+    fn move_to(&mut self, leaves: &mut Leaves<M>, leaf: u32, was: Standing, is: Standing, has_lost: bool) -> bool {
         match (was, is) {
             (Standing::First, Standing::Below) => {
                 let place = self.place_in_first(leaf);
                 self.first.remove(place);
-                if let Some(next) = self.best_of_reserve() {
-                    self.first.push(Placed::of(&self.tree, self.reserve.swap_remove(next)));
+                if let Some(next) = self.best_of_reserve(leaves) {
+                    self.first.push(Placed::of(leaves, self.lane, self.reserve.swap_remove(next)));
                 } else if self.floor.is_some() {
-                    self.refill();
+                    self.refill(leaves);
                 }
             }
             (Standing::First, _) => {
                 let place = self.place_in_first(leaf);
-                self.first[place].score = self.tree.score(leaf);
+                self.first[place].score = leaves.score(self.lane, leaf);
                 let place = self.settle_from(place);
                 if has_lost && place + 1 == self.k {
-                    self.let_the_best_in();
+                    self.let_the_best_in(leaves);
                 }
             }
             (Standing::Reserve, Standing::First) => {
                 let place = self.place_in_reserve(leaf);
-                let last = std::mem::replace(&mut self.first[self.k - 1], Placed::of(&self.tree, leaf));
+                let last = std::mem::replace(&mut self.first[self.k - 1], Placed::of(leaves, self.lane, leaf));
                 self.reserve[place] = last.leaf;
                 self.settle_from(self.k - 1);
             }
@@ -150,16 +117,16 @@ impl<M: Ord + Clone> List<M> {
                 return false;
             }
             (Standing::Below, Standing::First) => {
-                self.first.push(Placed::of(&self.tree, leaf));
+                self.first.push(Placed::of(leaves, self.lane, leaf));
                 self.settle_from(self.first.len() - 1);
                 if self.first.len() > self.k {
                     self.reserve.extend(self.first.pop().map(|last| last.leaf));
-                    self.trim();
+                    self.trim(leaves);
                 }
             }
             (Standing::Below, Standing::Reserve) => {
                 self.reserve.push(leaf);
-                self.trim();
+                self.trim(leaves);
                 return false;
             }
             (Standing::Reserve, Standing::Reserve) | (Standing::Below, Standing::Below) => return false,
@@ -168,8 +135,8 @@ impl<M: Ord + Clone> List<M> {
     }
 
     /// True where `leaf` is among the first K.
-    pub(super) fn is_listed(&self, leaf: u32) -> bool {
-        matches!(self.standing(leaf, self.tree.score(leaf)), Standing::First)
+    pub(super) fn is_listed(&self, leaves: &Leaves<M>, leaf: u32) -> bool {
+        matches!(self.standing(leaves, leaf, leaves.score(self.lane, leaf)), Standing::First)
     }
 
     /// The first K, each with its score.
@@ -179,27 +146,18 @@ impl<M: Ord + Clone> List<M> {
 
     /// Where the member of `leaf` stands with `score`. One of the first that loses is said to stay
     /// among them as long as it is not below the last of them as that one is now.
-    fn standing(&self, leaf: u32, score: i64) -> Standing {
-        if score <= OUT || self.floor.as_ref().is_some_and(|floor| self.is_below(leaf, score, floor)) {
+    fn standing(&self, leaves: &Leaves<M>, leaf: u32, score: i64) -> Standing {
+        if score <= OUT || self.floor.as_ref().is_some_and(|floor| is_below(leaves, leaf, score, floor)) {
             return Standing::Below;
         }
         let ties_and_loses = || {
-            let is_after = |last: &Placed<M>| self.order(leaf) > (last.tie, &last.member);
+            let is_after = |last: &Placed<M>| order(leaves, leaf) > (last.tie, &last.member);
             self.first.get(self.k - 1).is_some_and(is_after)
         };
         match score < self.last_score || (score == self.last_score && ties_and_loses()) {
             true => Standing::Reserve,
             false => Standing::First,
         }
-    }
-
-    fn is_below(&self, leaf: u32, score: i64, floor: &Placed<M>) -> bool {
-        score < floor.score || (score == floor.score && self.order(leaf) > (floor.tie, &floor.member))
-    }
-
-    /// What orders leaves of one score.
-    fn order(&self, leaf: u32) -> (u64, &M) {
-        (self.tree.tie(leaf), self.tree.member(leaf))
     }
 
     fn place_in_first(&self, leaf: u32) -> usize {
@@ -223,18 +181,15 @@ impl<M: Ord + Clone> List<M> {
         place
     }
 
-    fn best_of_reserve(&self) -> Option<usize> {
-        let better = |best: usize, other: usize| {
-            if self.tree.beats(self.reserve[other], self.reserve[best]) { other } else { best }
-        };
-        (0..self.reserve.len()).reduce(better)
+    fn best_of_reserve(&self, leaves: &Leaves<M>) -> Option<usize> {
+        (0..self.reserve.len()).min_by(|a, b| leaves.by_rank(self.lane, self.reserve[*a], self.reserve[*b]))
     }
 
     /// Lets the best of the reserve take the place of the last of the first, where it is better.
-    fn let_the_best_in(&mut self) {
-        let Some(best) = self.best_of_reserve() else { return };
+    fn let_the_best_in(&mut self, leaves: &Leaves<M>) {
+        let Some(best) = self.best_of_reserve(leaves) else { return };
         let (last, best) = (&mut self.first[self.k - 1], &mut self.reserve[best]);
-        let next = Placed::of(&self.tree, *best);
+        let next = Placed::of(leaves, self.lane, *best);
         if next.is_before(last) {
             *best = std::mem::replace(last, next).leaf;
         }
@@ -246,25 +201,34 @@ impl<M: Ord + Clone> List<M> {
     }
 
     /// Lets the lesser part of a full reserve go.
-    fn trim(&mut self) {
+    fn trim(&mut self, leaves: &Leaves<M>) {
         if self.first.len() + self.reserve.len() <= BUFFER_FACTOR * self.k {
             return;
         }
         let kept = self.wanted() - self.k;
-        let tree = &self.tree;
-        let (_, least, _) = self.reserve.select_nth_unstable_by(kept - 1, |a, b| tree.by_rank(*a, *b));
-        self.floor = Some(Placed::of(tree, *least));
+        let by_rank = |a: &u32, b: &u32| leaves.by_rank(self.lane, *a, *b);
+        let (_, least, _) = self.reserve.select_nth_unstable_by(kept - 1, by_rank);
+        self.floor = Some(Placed::of(leaves, self.lane, *least));
         self.reserve.truncate(kept);
     }
 
-    fn refill(&mut self) {
-        let wanted = self.wanted();
-        let mut best = self.tree.best(wanted);
+    fn refill(&mut self, leaves: &mut Leaves<M>) {
+        let (wanted, lane) = (self.wanted(), self.lane);
+        let mut best = leaves.best(lane, wanted);
         let least = best.last().filter(|_| best.len() == wanted);
-        self.floor = least.map(|least| Placed::of(&self.tree, *least));
+        self.floor = least.map(|least| Placed::of(leaves, lane, *least));
         self.reserve = best.split_off(self.k.min(best.len()));
-        self.first = best.into_iter().map(|leaf| Placed::of(&self.tree, leaf)).collect();
+        self.first = best.into_iter().map(|leaf| Placed::of(leaves, lane, leaf)).collect();
     }
+}
+
+fn is_below<M: Ord + Clone>(leaves: &Leaves<M>, leaf: u32, score: i64, floor: &Placed<M>) -> bool {
+    score < floor.score || (score == floor.score && order(leaves, leaf) > (floor.tie, &floor.member))
+}
+
+/// What orders leaves of one score.
+fn order<M: Ord + Clone>(leaves: &Leaves<M>, leaf: u32) -> (u64, &M) {
+    (leaves.tie(leaf), leaves.member(leaf))
 }
 
 #[cfg(test)]
@@ -281,11 +245,11 @@ mod tests {
             members_a_tie in 1u32..80,
             changes in prop::collection::vec((0u32..60, 0i64..6, 0u8..12), 1..600),
         ) {
-            let mut list = List::new(k);
+            let (mut leaves, mut list) = (Leaves::new(2), List::new(k, 1));
             let mut plain: Vec<(i64, Named)> = (0..60).map(|leaf| (OUT, Named(1_000 + leaf, 0))).collect();
             let mut last = Vec::new();
             for (_, member) in &plain {
-                list.add(*member, u64::from(member.0 / members_a_tie));
+                leaves.add(*member, u64::from(member.0 / members_a_tie));
             }
             for (at, (leaf, score, what)) in (0u32..).zip(changes) {
                 let (held, member) = &mut plain[leaf as usize];
@@ -294,17 +258,22 @@ mod tests {
                     0 => {
                         *member = Named(if at.is_multiple_of(2) { 2_000 + at } else { at }, 0);
                         *held = OUT;
-                        reported |= list.remove(leaf);
-                        prop_assert_eq!(list.add(*member, u64::from(member.0 / members_a_tie)), leaf);
+                        reported |= list.set(&mut leaves, leaf, OUT);
+                        leaves.remove(leaf);
+                        prop_assert_eq!(leaves.add(*member, u64::from(member.0 / members_a_tie)), leaf);
                     }
                     1 => {
                         member.1 = at;
-                        list.change_member(leaf, |named| named.1 = at);
-                        reported = true;
+                        leaves.member_mut(leaf).1 = at;
+                        reported |= list.change_member(&leaves, leaf);
                     }
                     _ => {}
                 }
-                reported |= list.set(leaf, score);
+                let before = leaves.score(1, leaf);
+                let is_far = before.max(score) < list.near();
+                let is_other = before != score && list.set(&mut leaves, leaf, score);
+                prop_assert!(!(is_far && is_other), "who is far from the cut moves nobody");
+                reported |= is_other;
                 *held = score;
                 let mut order: Vec<(i64, Named)> =
                     plain.iter().filter(|(score, _)| *score > OUT).map(|(score, member)| (-score, *member)).collect();
@@ -315,7 +284,7 @@ mod tests {
                 prop_assert_eq!(told(&first), told(&order));
                 prop_assert!(reported || told(&first) == told(&last));
                 let is_listed = order.iter().any(|(_, named)| *named == plain[leaf as usize].1);
-                prop_assert_eq!(list.is_listed(leaf), is_listed);
+                prop_assert_eq!(list.is_listed(&leaves, leaf), is_listed);
                 last = first;
             }
         }

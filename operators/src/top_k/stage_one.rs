@@ -4,17 +4,14 @@
 
 use std::hash::Hash;
 
-use differential_dataflow::{
-    ExchangeData,
-    difference::{IsZero, Semigroup},
-};
+use differential_dataflow::ExchangeData;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::{
     Ranking, TopKOptions, TopKRow, by_rank,
-    groups::{Groups, Seat, Settled},
-    tree::OUT,
+    groups::{Groups, LANES_AT_HAND, Seat, Settled},
+    leaves::OUT,
 };
 use crate::{
     Tick, differences,
@@ -49,10 +46,10 @@ impl<M, A, B, P> Feed<M, A, B, P> {
     }
 }
 
-/// A member's scores on one axis, and its leaf in every group of that axis.
+/// A member's scores on one axis, by lane, and its leaf in every group of that axis.
 #[derive(Clone)]
 struct Cell {
-    scores: Lanes<i64>,
+    scores: SmallVec<[i64; LANES_AT_HAND]>,
     member: Slot,
     is_open: bool,
     /// Group, and leaf within its lists. Mostly the group of all members, and that of one place.
@@ -62,7 +59,11 @@ struct Cell {
 impl Cell {
     /// The score by which it stands in the lists of a lane.
     fn ranked(&self, lane: u8) -> i64 {
-        if self.is_open { self.scores.get(lane).map_or(OUT, |score| *score.max(&OUT)) } else { OUT }
+        if self.is_open { self.scores[usize::from(lane)].max(OUT) } else { OUT }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.scores.iter().all(|score| *score == 0)
     }
 }
 
@@ -145,14 +146,15 @@ where
     fn add_scores(&mut self, hint: Hint, key: &(M, A), diff: &Lanes<i64>) {
         let cell = self.cells.find_near(hint, key).unwrap_or_else(|| self.new_cell(key));
         let state = self.cells.get_mut(cell).1;
-        state.scores.plus_equals(diff);
+        for (lane, amount) in diff.iter() {
+            state.scores[usize::from(lane)] += amount;
+        }
         if state.is_open {
-            for (lane, _) in diff.iter() {
-                let score = state.ranked(lane);
-                state.leaves.iter().for_each(|(group, leaf)| self.lists.set(*group, lane, *leaf, score));
+            for (group, leaf) in &state.leaves {
+                diff.iter().for_each(|(lane, _)| self.lists.set(*group, lane, *leaf, state.ranked(lane)));
             }
         }
-        if state.scores.is_zero() {
+        if state.is_idle() {
             self.idle.add(cell);
         }
     }
@@ -163,7 +165,8 @@ where
         let placed = state.places.iter().filter(|(_, count)| *count > 0).map(|(place, _)| place);
         let places: Vec<B> = self.options.everywhere.iter().chain(placed).cloned().collect();
         let is_open = state.open.is_some();
-        let fresh = || Cell { scores: Lanes::default(), member, is_open, leaves: SmallVec::new() };
+        let scores = SmallVec::from_elem(0, self.options.lanes);
+        let fresh = || Cell { scores, member, is_open, leaves: SmallVec::new() };
         let cell = self.cells.find_or_insert(key, fresh);
         self.members.get_mut(member).1.cells.push(cell);
         for place in places {
@@ -182,9 +185,9 @@ where
         let state = self.cells.get_mut(cell).1;
         let tie = (self.options.tie)(&member);
         let open = self.members.get(state.member).1.open.clone();
-        let leaf = self.lists.add(group, &Seat { member, open }, tie);
+        let leaf = self.lists.add(group, Seat { member, open }, tie);
         state.leaves.push((group, leaf));
-        for (lane, _) in state.scores.iter() {
+        for lane in 0..self.options.lanes as u8 {
             self.lists.set(group, lane, leaf, state.ranked(lane));
         }
     }
@@ -288,7 +291,7 @@ where
     /// Forgets the cells that have been without a score for longest.
     fn forget_idle(&mut self) {
         while let Some(cell) = self.idle.pop(self.cells.len()) {
-            if self.cells.peek(cell).is_some_and(|cell| cell.scores.is_zero()) {
+            if self.cells.peek(cell).is_some_and(Cell::is_idle) {
                 self.remove_cell(cell);
             }
         }
@@ -362,10 +365,8 @@ where
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        if !self
-            .cells
-            .export_slice(max_rows, out, |key, cell| (!cell.scores.is_zero()).then(|| (Feed::Score(key), cell.scores)))
-        {
+        let row = |key, cell: Cell| (!cell.is_idle()).then(|| (Feed::Score(key), Lanes::of(cell.scores)));
+        if !self.cells.export_slice(max_rows, out, row) {
             return false;
         }
         let mut members = Vec::new();
