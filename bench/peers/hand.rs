@@ -10,9 +10,13 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, VecDeque},
-    io::Write,
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    time::{Duration, Instant},
 };
 
+use anyhow::Context;
 use etalage_model::{EventKind, Message, ScoreWeights, StockOp};
 
 use crate::workload::{self, CATEGORIES, K, Shape, UNITS, WINDOW_US};
@@ -158,6 +162,54 @@ fn write_list(text: &mut Vec<u8>, list: usize, first: &[(Reverse<i64>, u32)]) {
     wrote.and_then(|()| writeln!(text)).expect("a vector takes all");
 }
 
+/// A line of a file that `etalage-bench generate --format jsonl` has written, as this job needs it.
+#[derive(serde::Deserialize)]
+struct Line<'a> {
+    event: Option<&'a str>,
+    timestamp: Option<&'a str>,
+    occurred_at: Option<&'a str>,
+    item_id: Option<&'a str>,
+    available: Option<i64>,
+    #[serde(borrow)]
+    properties: Option<Properties<'a>>,
+}
+
+#[derive(serde::Deserialize)]
+struct Properties<'a> {
+    #[serde(borrow)]
+    items: Vec<LineItem<'a>>,
+}
+
+#[derive(serde::Deserialize)]
+struct LineItem<'a> {
+    item_id: &'a str,
+}
+
+/// Reads a file of JSON lines and takes all of it, each message as of its own time; how long that takes. A
+/// line of the catalogue says nothing that this job does not know.
+pub(crate) fn take_json_lines(shape: &Shape, path: &Path) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    let (mut hand, weights, mut tick_us) = (Hand::new(shape), ScoreWeights::default(), 0);
+    for line in BufReader::with_capacity(1 << 20, File::open(path)?).lines() {
+        let line = line?;
+        let line: Line<'_> = serde_json::from_str(&line)?;
+        let Some(at) = line.timestamp.or(line.occurred_at) else { continue };
+        let happened_us = at.parse::<jiff::Timestamp>()?.as_microsecond() as u64;
+        let change = match (line.event, line.available) {
+            (_, Some(units)) => Change::Stock(units),
+            (Some("purchase"), _) => Change::Score(weights.order),
+            (Some("add_to_cart"), _) => Change::Score(weights.cart),
+            _ => Change::Score(weights.view),
+        };
+        let item = line.properties.and_then(|properties| Some(properties.items.first()?.item_id)).or(line.item_id);
+        let item = item.context("a message is about an item")?[1..].parse()?;
+        tick_us = happened_us.max(tick_us);
+        hand.take(&Input { tick_us, happened_us, item, change });
+    }
+    std::hint::black_box(hand.written);
+    Ok(began.elapsed())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,7 +217,7 @@ mod tests {
     /// The lists at the end are those of a plain count over all messages.
     #[test]
     fn the_lists_are_those_of_a_plain_count() {
-        let shape = Shape { events: 400_000, items: 2_000, seed: 3 };
+        let shape = Shape { events: 400_000, items: 2_000, seed: 3, ..Shape::default() };
         let all = input(&shape);
         let mut hand = Hand::new(&shape);
         all.iter().for_each(|input| hand.take(input));

@@ -8,12 +8,10 @@
 use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
-    process::{Child, Command, Stdio},
     sync::mpsc,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
@@ -21,6 +19,7 @@ use rand_distr::{Distribution, Zipf};
 use crate::{
     figures::{Better, Latency, Part, Recorder},
     machine::{self, MemoryWatch},
+    server::Server,
     workload,
 };
 
@@ -60,20 +59,6 @@ pub(crate) struct Options {
     durability: String,
 }
 
-/// Ends the server with the run, however that ends.
-struct Server {
-    child: Child,
-    url: String,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Bars: percentiles, and milliseconds.
 const BARS_MS: [(f64, f64); 2] = [(50.0, 1.0), (99.0, 10.0)];
 /// How long the noise is measured beside.
@@ -86,7 +71,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Measures.
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     let dir = tempfile::tempdir()?;
-    let server = start(options, dir.path())?;
+    let server = Server::start(&options.server, dir.path(), environment(&options.durability))?;
     let mut part = Part::begin(
         "ingest",
         format!(
@@ -97,7 +82,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
         ),
     );
     part.latency(machine::noise(NOISE));
-    let pid = server.child.id().to_string();
+    let pid = server.pid();
     let (memory, began) = (MemoryWatch::of(pid.clone()), Instant::now() + LEAD);
     let (seen_tx, seen) = mpsc::channel();
     read_stream(&server.url, began, seen_tx)?;
@@ -133,32 +118,14 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     Ok(part.done())
 }
 
-fn start(options: &Options, dir: &std::path::Path) -> anyhow::Result<Server> {
-    let environment = [
-        ("ETALAGE_WINDOWS__NAMES", "10m"),
-        ("ETALAGE_SCOPES__DIMENSIONS", "global,brand"),
-        ("ETALAGE_VIEWS__OFF", &*workload::views_off()),
-        ("ETALAGE_STORE__DURABILITY", &options.durability),
-    ];
-    let mut child = Command::new(&options.server)
-        .args(["run", "--port", "0", "--data-dir"])
-        .arg(dir)
-        .envs(environment)
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| {
-            format!("{} cannot be started; build it with `cargo build --release`", options.server.display())
-        })?;
-    let stderr = child.stderr.take().context("a pipe was asked for")?;
-    let mut lines = BufReader::new(stderr).lines();
-    let Some(url) = lines.by_ref().map_while(Result::ok).find_map(|line| {
-        let at = line.find("http://")?;
-        Some(line[at..].split_whitespace().next()?.to_owned())
-    }) else {
-        bail!("the server did not say where it listens");
-    };
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("server: {line}")));
-    Ok(Server { child, url })
+/// What is configured but the durability.
+fn environment(durability: &str) -> [(&'static str, String); 4] {
+    [
+        ("ETALAGE_WINDOWS__NAMES", "10m".into()),
+        ("ETALAGE_SCOPES__DIMENSIONS", "global,brand".into()),
+        ("ETALAGE_VIEWS__OFF", workload::views_off()),
+        ("ETALAGE_STORE__DURABILITY", durability.into()),
+    ]
 }
 
 /// A message of the stream, as far as it matters here.

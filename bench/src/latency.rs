@@ -12,7 +12,7 @@ use timely::worker::Worker;
 use crate::{
     figures::{Better, Curve, Latency, Line, Part, Recorder},
     machine::{self, MemoryWatch},
-    workload::{self, Shape, Workload},
+    workload::{self, Job, Shape, Workload},
 };
 
 /// The rate at which there are bars, and the bars: percentiles, and milliseconds.
@@ -87,7 +87,7 @@ const OPENING_TICK: usize = 1_000;
 
 /// One run at a rate.
 fn run(worker: &mut Worker, options: &Options, rate: u64) -> Latency {
-    let mut shop = Dataflow::build(worker, Group::Shop, workload::options());
+    let mut shop = Dataflow::build(worker, Group::Shop, workload::options(Job::default()));
     let mut workload = Workload::new(&options.shape);
     let mut seal = |worker: &mut Worker, records, tick| {
         shop.send(records, tick);
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn a_stall_shows_in_what_was_due_meanwhile() {
         let options = |stall_ms| Options {
-            shape: Shape { events: 6_000, items: 200, seed: 1 },
+            shape: Shape { events: 6_000, items: 200, ..Shape::default() },
             rate: vec![2_000],
             seconds: 2,
             tick_us: 1_000,

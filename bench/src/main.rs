@@ -14,6 +14,7 @@ mod charts;
 mod compare;
 mod figures;
 mod full;
+mod generate;
 #[path = "../peers/hand.rs"]
 mod hand;
 mod html;
@@ -23,9 +24,15 @@ mod kafka;
 mod latency;
 mod machine;
 mod noise;
+mod operators;
 mod out;
 mod print;
+mod read;
+mod replay;
+mod scaling;
+mod server;
 mod stages;
+mod store;
 mod suite;
 mod throughput;
 mod workload;
@@ -55,6 +62,8 @@ enum Command {
     /// Runs the parts one after the other, alone on the machine, and writes `report.html`, `report.json`
     /// and an `.hgrm` file for each distribution.
     Suite(suite::Options),
+    /// The workload as a file, so that other engines read the same input
+    Generate(generate::Options),
     /// What changed between two reports, and whether it is more than noise
     Compare(compare::Options),
     /// A report once more: prints it, and writes its page
@@ -117,6 +126,55 @@ enum PartCommand {
         #[command(flatten)]
         out: out::Options,
     },
+    /// Reads over HTTP with a key, while events are written
+    ///
+    /// Starts the server (`--server`, the binary) with the default configuration and fills it. First all
+    /// connections read as fast as it goes: what a core of the server does is told by its CPU time. Then
+    /// they read at half of that rate, open loop, while events are written: latency goes from the instant
+    /// at which a read is due to the end of its answer.
+    Read {
+        #[command(flatten)]
+        options: read::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
+    /// The embedded log by itself: appends, syncs, reading back
+    ///
+    /// In this process; the clock is read around each append.
+    Store {
+        #[command(flatten)]
+        options: store::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
+    /// JSON lines through the whole pipeline, and a restart over the log that they left
+    ///
+    /// Runs the binary (`--server`): `etalage replay` over a generated file, its clock around the process;
+    /// then `etalage run` over the same store, until `/readyz` says yes.
+    Replay {
+        #[command(flatten)]
+        options: replay::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
+    /// Rates and latencies by the size of the job: items, windows, scopes, workers, customers
+    ///
+    /// Each point is a run of `throughput`, `latency` or `full` in a process of its own.
+    Scaling {
+        #[command(flatten)]
+        options: scaling::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
+    /// Operators alone, without a dataflow: nanoseconds an update
+    ///
+    /// In this process; the clock is read around each tick.
+    Operators {
+        #[command(flatten)]
+        options: operators::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
     /// Latency from a producer over etalage to a consumer, at a fixed rate, on a real broker
     ///
     /// Starts a broker and the service; this process produces and consumes. The same probes go
@@ -138,6 +196,11 @@ impl PartCommand {
             PartCommand::Latency { options, .. } => latency::measure(options),
             PartCommand::Full { options, .. } => full::measure(options),
             PartCommand::Ingest { options, .. } => ingest::measure(options)?,
+            PartCommand::Read { options, .. } => read::measure(options)?,
+            PartCommand::Store { options, .. } => store::measure(options)?,
+            PartCommand::Replay { options, .. } => replay::measure(options)?,
+            PartCommand::Scaling { options, .. } => scaling::measure(options)?,
+            PartCommand::Operators { options, .. } => operators::measure(options)?,
             #[cfg(feature = "kafka")]
             PartCommand::Kafka { options, .. } => kafka::measure(options)?,
         })
@@ -149,7 +212,12 @@ impl PartCommand {
             | PartCommand::Throughput { out, .. }
             | PartCommand::Latency { out, .. }
             | PartCommand::Full { out, .. }
-            | PartCommand::Ingest { out, .. } => out,
+            | PartCommand::Ingest { out, .. }
+            | PartCommand::Read { out, .. }
+            | PartCommand::Store { out, .. }
+            | PartCommand::Replay { out, .. }
+            | PartCommand::Scaling { out, .. }
+            | PartCommand::Operators { out, .. } => out,
             #[cfg(feature = "kafka")]
             PartCommand::Kafka { out, .. } => out,
         }
@@ -159,6 +227,11 @@ impl PartCommand {
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
         Command::Suite(options) => suite::run(&options),
+        Command::Generate(options) => {
+            let messages = generate::run(&options)?;
+            println!("{messages} messages");
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Compare(options) => compare::run(&options),
         Command::Show(options) => out::show(&options).map(|()| ExitCode::SUCCESS),
         Command::Part(part) => {

@@ -37,6 +37,9 @@ const QUICK: &[&str] = &[
     "ingest --rate 2000 --seconds 2 --warm-up-s 1 --items 5000",
 ];
 
+/// Parts that start the server.
+const NEED_SERVER: [&str; 3] = ["ingest ", "read ", "replay "];
+
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
@@ -77,11 +80,21 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn measure(line: &str, options: &Options) -> anyhow::Result<Part> {
+    let needs_server = NEED_SERVER.iter().any(|part| line.starts_with(part));
+    measure_with(line, needs_server.then_some(&options.server))
+}
+
+/// Measures one part in a process of its own; `line` is its command line.
+pub(crate) fn measure_part(line: &str) -> anyhow::Result<Part> {
+    measure_with(line, None)
+}
+
+fn measure_with(line: &str, server: Option<&PathBuf>) -> anyhow::Result<Part> {
     let written = tempfile::NamedTempFile::new()?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(line.split_whitespace()).arg("--json").arg(written.path()).stdout(Stdio::null());
-    if line.starts_with("ingest ") {
-        command.arg("--server").arg(&options.server);
+    if let Some(server) = server {
+        command.arg("--server").arg(server);
     }
     let status = command.status()?;
     if !status.success() {

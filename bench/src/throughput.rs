@@ -7,13 +7,14 @@ use std::{
 
 use etalage_model::{Group, Record, SealedBatch, Tick};
 use etalage_views::Dataflow;
+use timely::worker::Worker;
 
 use crate::{
     figures::{Better, Part},
     hand,
     machine::{self, MemoryWatch},
     stages::{self, Stages},
-    workload::{self, START_US, Shape},
+    workload::{self, Job, START_US, Shape},
 };
 
 /// How many times as fast as the loop by hand the dataflow should be, where a tick is at most a
@@ -27,6 +28,11 @@ const BAR_RSS_MIB: f64 = 150.0;
 pub(crate) struct Options {
     #[command(flatten)]
     shape: Shape,
+    #[command(flatten)]
+    job: Job,
+    /// Workers: threads of this process
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    workers: u8,
     /// Clicks in a tick: 1,000 at a million a second are ticks of a millisecond
     #[arg(long, default_value_t = 1_000)]
     tick_events: u64,
@@ -35,7 +41,7 @@ pub(crate) struct Options {
     runs: u32,
     /// Make the input tick by tick, outside of what is timed, instead of beforehand: the peak RSS is
     /// then that of the dataflow
-    #[arg(long)]
+    #[arg(long, conflicts_with = "workers")]
     streamed: bool,
     /// Say how long each operator took too
     #[arg(long)]
@@ -49,8 +55,17 @@ pub(crate) struct Options {
 pub(crate) fn measure(options: &Options) -> Part {
     let mut part = Part::begin(
         "throughput",
-        "sb: set.bestsellers over 10m, global and 500 categories, K = 10; every other view off; in this process, \
-         1 worker, input as records beforehand, no dedup, no store",
+        format!(
+            "{}; every other view off; in this process, {} worker(s), input as records beforehand, no dedup, no store",
+            match options.job.is_sb() {
+                true => "sb: set.bestsellers over 10m, global and 500 categories, K = 10".to_owned(),
+                false => format!(
+                    "as sb, but with {} window(s) and {} scope(s) an event",
+                    options.job.windows, options.job.scopes
+                ),
+            },
+            options.workers
+        ),
     );
     let memory = MemoryWatch::of("self".into());
     let preloaded: Vec<_> = if options.streamed { Vec::new() } else { ticks(options).collect() };
@@ -59,10 +74,10 @@ pub(crate) fn measure(options: &Options) -> Part {
     let (mut lists, mut stages, mut messages) = (0, Vec::new(), 0);
     for _ in 0..options.runs {
         let cpu_s = machine::cpu_s("self");
-        let done = if options.streamed {
-            pass(ticks(options), options.stages)
-        } else {
-            pass(preloaded.clone().into_iter(), options.stages)
+        let done = match options.streamed {
+            true => pass(ticks(options), options),
+            false if options.workers == 1 => pass(preloaded.clone().into_iter(), options),
+            false => pass_on_workers(&preloaded, options),
         };
         cpu.push((machine::cpu_s("self") - cpu_s) * 1e6 / done.messages as f64);
         rates.push(done.rate());
@@ -80,7 +95,7 @@ pub(crate) fn measure(options: &Options) -> Part {
     if options.beside_hand {
         part.figure("messages by hand", "a second", Better::Neither, rates_by_hand);
         let ratio = part.figure("as fast as by hand", "times", Better::Higher, times);
-        if options.tick_events <= 1_000 {
+        if options.tick_events <= 1_000 && options.job.is_sb() && options.workers == 1 {
             ratio.bar(BAR_TIMES_HAND);
         }
     }
@@ -116,28 +131,71 @@ impl Pass {
     }
 }
 
-fn pass(ticks: impl Iterator<Item = (Tick, Arc<Vec<Record>>)> + Send + Sync + 'static, watched: bool) -> Pass {
+fn pass(ticks: impl Iterator<Item = (Tick, Arc<Vec<Record>>)> + Send + Sync + 'static, options: &Options) -> Pass {
+    let (job, is_watched) = (options.job, options.stages);
     timely::execute_directly(move |worker| {
-        let stages = watched.then(|| Stages::watch(worker));
-        let mut shop = Dataflow::build(worker, Group::Shop, workload::options());
-        let mut pass = Pass { messages: 0, busy: Duration::ZERO, lists: 0, stages: Vec::new() };
-        for (tick, records) in ticks {
-            let (began, messages) = (Instant::now(), records.len());
-            shop.send(records, tick);
-            shop.advance(tick + 1);
-            while !shop.has_passed(tick + 1) {
-                worker.step();
-            }
-            pass.lists += shop.cut(tick + 1).iter().map(SealedBatch::len).sum::<usize>();
-            if tick > START_US {
-                pass.messages += messages;
-                pass.busy += began.elapsed();
-            } else {
-                // What the shop knew before.
-                stages.iter().for_each(Stages::begin);
-            }
-        }
+        let stages = is_watched.then(|| Stages::watch(worker));
+        let mut pass = feed(worker, job, ticks, || stages.iter().for_each(Stages::begin));
         pass.stages = stages.map_or_else(Vec::new, |stages| stages.told());
         pass
     })
+}
+
+/// Several workers, each with its share of every tick, all at the same tick.
+fn pass_on_workers(ticks: &[(Tick, Arc<Vec<Record>>)], options: &Options) -> Pass {
+    let (workers, job) = (usize::from(options.workers), options.job);
+    let share = |worker: usize| {
+        let of_tick = move |(tick, records): &(Tick, Arc<Vec<Record>>)| {
+            let shares: Vec<&[Record]> = records.chunks(records.len().div_ceil(workers).max(1)).collect();
+            (*tick, Arc::new(shares.get(worker).map_or_else(Vec::new, |share| share.to_vec())))
+        };
+        ticks.iter().map(of_tick).collect::<Vec<_>>()
+    };
+    let shares: Vec<Vec<(Tick, Arc<Vec<Record>>)>> = (0..workers).map(share).collect();
+    let guards = timely::execute(timely::Config::process(workers), move |worker| {
+        let ticks = shares[worker.index()].clone();
+        feed(worker, job, ticks.into_iter(), || {})
+    });
+    let passes = guards.expect("threads start").join().into_iter().map(|pass| pass.expect("no worker panics"));
+    let both = |one: Pass, other: Pass| Pass {
+        messages: one.messages + other.messages,
+        busy: one.busy.max(other.busy),
+        lists: one.lists + other.lists,
+        stages: Vec::new(),
+    };
+    passes.reduce(both).expect("there is a worker")
+}
+
+/// How long a worker that waits for another one sleeps at the most.
+const PARK: Duration = Duration::from_micros(50);
+
+/// One worker's part of a pass; `opened` is called when the shop knows what it knew before.
+fn feed(
+    worker: &mut Worker,
+    job: Job,
+    ticks: impl Iterator<Item = (Tick, Arc<Vec<Record>>)>,
+    opened: impl Fn(),
+) -> Pass {
+    let mut shop = Dataflow::build(worker, Group::Shop, workload::options(job));
+    let mut pass = Pass { messages: 0, busy: Duration::ZERO, lists: 0, stages: Vec::new() };
+    let is_alone = worker.peers() == 1;
+    for (tick, records) in ticks {
+        let (began, messages) = (Instant::now(), records.len());
+        shop.send(records, tick);
+        shop.advance(tick + 1);
+        while !shop.has_passed(tick + 1) {
+            match is_alone {
+                true => _ = worker.step(),
+                false => _ = worker.step_or_park(Some(PARK)),
+            }
+        }
+        pass.lists += shop.cut(tick + 1).iter().map(SealedBatch::len).sum::<usize>();
+        if tick > START_US {
+            pass.messages += messages;
+            pass.busy += began.elapsed();
+        } else {
+            opened();
+        }
+    }
+    pass
 }

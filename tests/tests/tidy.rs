@@ -36,7 +36,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "etalage-bench",
-        &["etalage", "etalage-model", "etalage-operators", "etalage-views", "etalage-serve", "etalage-kafka"],
+        &[
+            "etalage",
+            "etalage-model",
+            "etalage-operators",
+            "etalage-views",
+            "etalage-store",
+            "etalage-serve",
+            "etalage-kafka",
+        ],
     ),
     ("etalage-tests", &["etalage-kafka", "etalage-store"]),
 ];

@@ -1,0 +1,136 @@
+//! How rates and latencies change with the size of the job: each point is a run of another part, in a
+//! process of its own.
+
+use anyhow::Context;
+
+use crate::{
+    figures::{Better, Curve, Figure, Line, Part},
+    suite,
+};
+
+/// What is run.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Clicks of each run of `sb`
+    #[arg(long, default_value_t = 1_000_000)]
+    events: u64,
+    /// Events of each run of `full`
+    #[arg(long, default_value_t = 100_000)]
+    full_events: u64,
+    /// Runs of each point of `sb`; the median counts
+    #[arg(long, default_value_t = 3)]
+    runs: u32,
+    /// Items
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000, 1_000_000])]
+    items: Vec<u64>,
+    /// Windows
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3, 4, 5])]
+    windows: Vec<u64>,
+    /// Scopes of an event
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 6, 8])]
+    scopes: Vec<u64>,
+    /// Workers
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2])]
+    workers: Vec<u64>,
+    /// Customers of `full`, of whom at most a million are active. Those who are not were seen two months before
+    #[arg(long, value_delimiter = ',', default_values_t = [100_000, 1_000_000])]
+    customers: Vec<u64>,
+    /// Clicks a second at which latency is measured
+    #[arg(long, default_value_t = 50_000)]
+    rate: u64,
+    /// Seconds of each measuring of latency
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+}
+
+/// How many of a shop's customers act within the windows, at the most.
+const MOST_ACTIVE: u64 = 1_000_000;
+/// What the rate with most items should be of that with fewest, at least; and the time of an event of `full`
+/// with most customers of that with fewest, at most.
+const BAR_ITEMS: f64 = 0.8;
+const BAR_CUSTOMERS: f64 = 2.0;
+/// What two workers should do of what one does, where ticks are coalesced.
+const BAR_WORKERS: f64 = 1.2;
+
+/// Measures.
+pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
+    let mut part = Part::begin(
+        "scaling",
+        "sb, with other numbers of items, windows, scopes and workers; full, with other numbers of customers: all \
+         in-process, without store and sockets; each point a process of its own",
+    );
+    let sb = |changed: &str| {
+        let line = format!("throughput --runs {} --events {} {changed}", options.runs, options.events);
+        rate_of(&line, "messages")
+    };
+    let items = points(&options.items, |items| sb(&format!("--items {items}")))?;
+    let p99_of = |items| {
+        let (rate, seconds, events) = (options.rate, options.seconds, options.rate * (options.seconds + 3));
+        let line = format!("latency --rate {rate} --seconds {seconds} --events {events} --items {items}");
+        let latency = suite::measure_part(&line)?.latencies.pop().context("a latency")?;
+        Ok(latency.histogram().value_at_quantile(0.99) as f64 / 1_000.0)
+    };
+    let p99 = points(&options.items, p99_of)?;
+    let windows = points(&options.windows, |windows| sb(&format!("--windows {windows}")))?;
+    let scopes = points(&options.scopes, |scopes| sb(&format!("--scopes {scopes}")))?;
+    let at_once = points(&options.workers, |workers| sb(&format!("--workers {workers}")))?;
+    let coalesced = points(&options.workers, |workers| sb(&format!("--workers {workers} --tick-events 20000")))?;
+    let full_of = |customers: u64| {
+        let active = customers.min(MOST_ACTIVE);
+        rate_of(&format!("full --events {} --active {active} --customers {customers}", options.full_events), "events")
+    };
+    let customers = points(&options.customers, full_of)?;
+
+    let ratio =
+        |points: &[(f64, f64)]| points.last().map_or(1.0, |last| last.1) / points.first().map_or(1.0, |first| first.1);
+    part.figure("rate with most items of that with fewest", "times", Better::Higher, vec![ratio(&items)])
+        .bar(BAR_ITEMS);
+    part.figure(
+        "time of an event with most customers of that with fewest",
+        "times",
+        Better::Lower,
+        vec![1.0 / ratio(&customers)],
+    )
+    .bar(BAR_CUSTOMERS);
+    part.figure(
+        "rate with most workers of that with one, ticks of 1,000 clicks",
+        "times",
+        Better::Neither,
+        vec![ratio(&at_once)],
+    );
+    part.figure(
+        "rate with most workers of that with one, ticks of 20,000 clicks",
+        "times",
+        Better::Higher,
+        vec![ratio(&coalesced)],
+    )
+    .bar(BAR_WORKERS);
+    let one = |name: &str, points| vec![Line { name: name.to_owned(), points }];
+    let workers = vec![
+        Line { name: "ticks of 1,000 clicks".into(), points: at_once },
+        Line { name: "ticks of 20,000 clicks".into(), points: coalesced },
+    ];
+    for (name, x, y, is_log_x, lines) in [
+        ("rate by items", "items", "messages a second", true, one("sb", items)),
+        ("p99 by items", "items", "ms", true, one(&format!("sb at {}/s", options.rate), p99)),
+        ("rate by windows", "windows", "messages a second", false, one("sb", windows)),
+        ("rate by scopes of an event", "scopes", "messages a second", false, one("sb", scopes)),
+        ("rate by workers", "workers", "messages a second", false, workers),
+        ("rate by customers", "customers", "events a second", true, one("full", customers)),
+    ] {
+        part.part.curves.push(Curve { name: name.into(), x: x.into(), y: y.into(), is_log_x, lines });
+    }
+    Ok(part.done())
+}
+
+/// What `of` says at each size.
+fn points(sizes: &[u64], of: impl Fn(u64) -> anyhow::Result<f64>) -> anyhow::Result<Vec<(f64, f64)>> {
+    sizes.iter().map(|size| Ok((*size as f64, of(*size)?))).collect()
+}
+
+/// The median of a figure of another part.
+fn rate_of(line: &str, figure: &str) -> anyhow::Result<f64> {
+    let part = suite::measure_part(line)?;
+    let found = part.figures.iter().find(|found| found.name == figure).map(Figure::median);
+    found.with_context(|| format!("`{line}` measures no {figure}"))
+}
