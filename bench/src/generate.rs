@@ -119,9 +119,14 @@ fn number(item: Sym) -> u32 {
 }
 
 fn write_json(message: &Message, out: &mut impl Write) -> std::io::Result<bool> {
-    serde_json::to_writer(&mut *out, &json_of(message))?;
+    out.write_all(&line(message))?;
     out.write_all(b"\n")?;
     Ok(true)
+}
+
+/// A message as a line of JSON, without its end.
+pub(crate) fn line(message: &Message) -> Vec<u8> {
+    json_of(message).to_string().into_bytes()
 }
 
 /// A message as etalage takes it.
@@ -152,7 +157,8 @@ fn json_of(message: &Message) -> Value {
         }
         Message::Catalogue(item) => json!({
             "messageId": item.message_id, "item_id": item.item_id, "op": "upsert",
-            "category": item.entry.as_ref().and_then(|entry| entry.category), "updated_at": time(item.updated_at),
+            "category": item.entry.as_ref().and_then(|entry| entry.category),
+            "brand": item.entry.as_ref().and_then(|entry| entry.brand), "updated_at": time(item.updated_at),
         }),
     }
 }

@@ -10,6 +10,7 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its report")]
 
+mod budget;
 mod charts;
 mod compare;
 mod figures;
@@ -31,6 +32,7 @@ mod read;
 mod replay;
 mod scaling;
 mod server;
+mod soak;
 mod stages;
 mod store;
 mod suite;
@@ -166,6 +168,24 @@ enum PartCommand {
         #[command(flatten)]
         out: out::Options,
     },
+    /// The way of one event, stage by stage: decode, dedup, store, dataflow, seal, keep, write
+    ///
+    /// In this process, on one core, one stage after the other; the clock is read around each stage of a tick.
+    Budget {
+        #[command(flatten)]
+        options: budget::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
+    /// Whether memory grows in a long run in which nothing grows that is kept
+    ///
+    /// The job `sb` at a fixed rate in this process; the slope of its resident memory, least squares.
+    Soak {
+        #[command(flatten)]
+        options: soak::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
     /// Operators alone, without a dataflow: nanoseconds an update
     ///
     /// In this process; the clock is read around each tick.
@@ -200,6 +220,8 @@ impl PartCommand {
             PartCommand::Store { options, .. } => store::measure(options)?,
             PartCommand::Replay { options, .. } => replay::measure(options)?,
             PartCommand::Scaling { options, .. } => scaling::measure(options)?,
+            PartCommand::Budget { options, .. } => budget::measure(options)?,
+            PartCommand::Soak { options, .. } => soak::measure(options)?,
             PartCommand::Operators { options, .. } => operators::measure(options)?,
             #[cfg(feature = "kafka")]
             PartCommand::Kafka { options, .. } => kafka::measure(options)?,
@@ -217,6 +239,8 @@ impl PartCommand {
             | PartCommand::Store { out, .. }
             | PartCommand::Replay { out, .. }
             | PartCommand::Scaling { out, .. }
+            | PartCommand::Budget { out, .. }
+            | PartCommand::Soak { out, .. }
             | PartCommand::Operators { out, .. } => out,
             #[cfg(feature = "kafka")]
             PartCommand::Kafka { out, .. } => out,

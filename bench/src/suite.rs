@@ -19,22 +19,50 @@ const PARTS: &[&str] = &[
     "noise --seconds 5",
     "throughput --runs 5 --beside-hand",
     "throughput --runs 3 --beside-hand --tick-events 10000",
-    "throughput --runs 1 --streamed",
+    "throughput --runs 1 --stages",
+    "throughput --runs 2 --streamed",
+    "operators",
+    "budget",
     "latency --rate 10000,50000,100000,200000,400000 --seconds 8 --events 4000000",
+    "store",
     "full --events 300000",
     "full --events 300000 --served",
+    "full --events 200000 --stages",
     "full --rate 10000 --events 120000 --served",
     "ingest --rate 10000 --seconds 10",
     "ingest --rate 50000 --seconds 10",
+    "ingest --rate 10000 --seconds 10 --durability fsync",
+    "read",
+    "replay",
+    "replay --full --events 200000",
+    "scaling",
 ];
 
-/// The same, small: to see that everything works, in half a minute.
+/// What is run besides, where there is an hour.
+const LONG: &[&str] = &[
+    "soak",
+    "full --events 200000 --active 1000000 --customers 10000000",
+    "full --events 1000000",
+    "full --rate 8000 --events 120000 --heavy 0.3",
+    "throughput --runs 3 --events 20000000 --streamed",
+];
+
+/// The same as [`PARTS`], small: to see that everything works, in a minute.
 const QUICK: &[&str] = &[
     "noise --seconds 1",
     "throughput --runs 1 --beside-hand --events 100000 --items 10000",
+    "throughput --runs 1 --events 50000 --items 5000 --stages",
+    "operators --updates 50000 --items 5000 --runs 1",
+    "budget --events 20000 --items 2000 --runs 1",
+    "soak --minutes 0.05 --warm-up-minutes 0.02 --rate 5000 --items 2000",
     "latency --rate 5000,20000 --seconds 2 --warm-up-s 1 --events 60000 --items 10000",
+    "store --events 20000 --items 2000 --synced-frames 20",
     "full --events 10000 --items 5000 --active 10000 --served",
     "ingest --rate 2000 --seconds 2 --warm-up-s 1 --items 5000",
+    "read --seconds 1 --warm-up-s 1 --events 5000 --customers 2000 --items 500 --connections 4 --writes 1000",
+    "replay --events 20000 --items 2000",
+    "scaling --events 20000 --full-events 2000 --runs 1 --items 1000,5000 --windows 1,5 --scopes 2,8 --workers 1,2 \
+     --customers 1000,2000 --rate 5000 --seconds 1",
 ];
 
 /// Parts that start the server.
@@ -46,6 +74,9 @@ pub(crate) struct Options {
     /// Small runs, to see that everything works: their figures say little
     #[arg(long)]
     quick: bool,
+    /// A soak of twelve minutes, ten million customers and twenty million clicks besides
+    #[arg(long, conflicts_with = "quick")]
+    long: bool,
     /// Where the report goes
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     out: PathBuf,
@@ -59,7 +90,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&options.out)?;
     let environment = Environment::here();
     print::environment(&environment);
-    let lines = if options.quick { QUICK } else { PARTS };
+    let lines: Vec<&str> = match (options.quick, options.long) {
+        (true, _) => QUICK.to_vec(),
+        (_, true) => [PARTS, LONG].concat(),
+        _ => PARTS.to_vec(),
+    };
     let (mut parts, mut failed) = (Vec::new(), 0);
     for (at, line) in lines.iter().enumerate() {
         eprintln!("[{} of {}] {line}", at + 1, lines.len());
@@ -113,7 +148,7 @@ mod tests {
 
     #[test]
     fn every_line_is_a_command() {
-        for line in PARTS.iter().chain(QUICK) {
+        for line in [PARTS, LONG, QUICK].concat() {
             let words = line.split_whitespace();
             let cli = Cli::try_parse_from(std::iter::once("etalage-bench").chain(words));
             assert!(matches!(cli.map(|cli| cli.command), Ok(Parsed::Part(_))), "{line}");

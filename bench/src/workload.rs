@@ -65,8 +65,8 @@ pub(crate) struct Shape {
     pub seed: u64,
 }
 
-#[cfg(test)]
 impl Default for Shape {
+    /// As the command line has it where nothing is said.
     fn default() -> Shape {
         #[derive(clap::Parser)]
         struct Alone {

@@ -63,9 +63,9 @@ impl Dataflow {
     /// As [`Dataflow::send`], or the other way round: with a difference of −1 everything becomes as if
     /// the batch had never come.
     pub fn update(&mut self, batch: Batch, tick: Tick, diff: isize) {
-        if *self.input.time() < tick {
-            self.input.advance_to(tick);
-        }
+        // The input stays at the end of the step before: a time of its own for each of many batches would cost
+        // the engine more than the batches do.
+        assert!(*self.input.time() <= tick, "a batch belongs to a step that is not complete");
         self.input.send((batch, tick, diff));
     }
 
