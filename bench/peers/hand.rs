@@ -19,7 +19,10 @@ use std::{
 use anyhow::Context;
 use etalage_model::{EventKind, Message, ScoreWeights, StockOp};
 
-use crate::workload::{self, CATEGORIES, K, Shape, UNITS, WINDOW_US};
+use crate::{
+    peer,
+    workload::{self, CATEGORIES, K, Shape, UNITS, WINDOW_US},
+};
 
 /// Where the list of all items stands, behind those of the categories.
 const GLOBAL: usize = CATEGORIES;
@@ -33,6 +36,14 @@ pub(crate) struct Input {
     happened_us: u64,
     item: u32,
     change: Change,
+}
+
+impl Input {
+    /// A row of a file that `etalage-bench generate --format csv` has written.
+    pub(crate) fn of(row: &peer::Row) -> Input {
+        let change = if row.is_stock { Change::Stock(row.amount) } else { Change::Score(row.amount) };
+        Input { tick_us: row.arrival_us, happened_us: row.at_us, item: row.item, change }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -91,9 +102,14 @@ struct List {
 impl Hand {
     /// The shop before the first message.
     pub(crate) fn new(shape: &Shape) -> Hand {
+        Hand::of_items(shape.items)
+    }
+
+    /// A shop of so many items, ten of each; more are added as they come, none of them in stock.
+    pub(crate) fn of_items(items: usize) -> Hand {
         Hand {
-            scores: vec![0; shape.items],
-            stock: vec![UNITS; shape.items],
+            scores: vec![0; items],
+            stock: vec![UNITS; items],
             lists: (0..=GLOBAL).map(|_| List::default()).collect(),
             counted: VecDeque::new(),
             text: Vec::with_capacity(2 * MAX_TEXT_BYTES),
@@ -103,8 +119,10 @@ impl Hand {
 
     /// Takes one message.
     pub(crate) fn take(&mut self, input: &Input) {
-        while let Some((_, item, score)) = self.counted.pop_front_if(|(at, ..)| *at + WINDOW_US <= input.tick_us) {
-            self.add(item, -score);
+        self.expire(input.tick_us);
+        if self.scores.len() <= input.item as usize {
+            self.scores.resize(input.item as usize + 1, 0);
+            self.stock.resize(input.item as usize + 1, 0);
         }
         match input.change {
             Change::Score(score) => {
@@ -119,6 +137,21 @@ impl Hand {
                 self.rank(input.item, shown(before), shown(units));
             }
         }
+    }
+
+    /// Lets what happened ten minutes before go.
+    pub(crate) fn expire(&mut self, tick_us: u64) {
+        while let Some((_, item, score)) = self.counted.pop_front_if(|(at, ..)| *at + WINDOW_US <= tick_us) {
+            self.add(item, -score);
+        }
+    }
+
+    /// The lists as they are: name, and scores with items.
+    pub(crate) fn lists(&self) -> impl Iterator<Item = (String, Vec<(i64, u32)>)> {
+        self.lists.iter().enumerate().map(|(at, list)| {
+            let name = if at == GLOBAL { "global".to_owned() } else { at.to_string() };
+            (name, list.first.iter().map(|(Reverse(score), item)| (*score, *item)).collect())
+        })
     }
 
     fn add(&mut self, item: u32, more: i64) {

@@ -27,6 +27,7 @@ mod machine;
 mod noise;
 mod operators;
 mod out;
+mod peer;
 mod print;
 mod read;
 mod replay;
@@ -66,6 +67,10 @@ enum Command {
     Suite(suite::Options),
     /// The workload as a file, so that other engines read the same input
     Generate(generate::Options),
+    /// etalage or the loop by hand on a file, as `bench/peers/run` compares it with other engines
+    ///
+    /// Prints one line of JSON. Reading the file and writing the answers is counted.
+    Peer(peer::Options),
     /// What changed between two reports, and whether it is more than noise
     Compare(compare::Options),
     /// A report once more: prints it, and writes its page
@@ -256,6 +261,7 @@ fn main() -> anyhow::Result<ExitCode> {
             println!("{messages} messages");
             Ok(ExitCode::SUCCESS)
         }
+        Command::Peer(options) => peer::run(&options).map(|()| ExitCode::SUCCESS),
         Command::Compare(options) => compare::run(&options),
         Command::Show(options) => out::show(&options).map(|()| ExitCode::SUCCESS),
         Command::Part(part) => {

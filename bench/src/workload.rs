@@ -169,7 +169,8 @@ fn record(message: Message) -> Record {
     Record { message, content: 0 }
 }
 
-fn stock(message_id: String, item_id: Sym, units: i64, at: u64) -> Message {
+/// So many units of an item from an instant on.
+pub(crate) fn stock(message_id: String, item_id: Sym, units: i64, at: u64) -> Message {
     let op = StockOp::Set(units);
     Message::Inventory(Inventory { message_id, item_id, location_id: None, op, version: None, occurred_at: Micros(at) })
 }
@@ -198,6 +199,17 @@ impl Circumstances {
 }
 
 fn click(number: u64, kind: EventKind, item_id: Sym, circumstances: Circumstances, at: u64) -> Event {
+    Event {
+        country: Some(circumstances.region),
+        device: Some(circumstances.device),
+        language: Some(circumstances.language),
+        channel: Some(circumstances.channel),
+        ..plain_click(number, kind, item_id, at)
+    }
+}
+
+/// An event that says nothing of where it happened.
+pub(crate) fn plain_click(number: u64, kind: EventKind, item_id: Sym, at: u64) -> Event {
     let item = Item {
         item_id,
         brand: None,
@@ -217,10 +229,10 @@ fn click(number: u64, kind: EventKind, item_id: Sym, circumstances: Circumstance
         anonymous_id: Some(format!("v{}", number % 1_000_000)),
         previous_id: None,
         group_id: None,
-        country: Some(circumstances.region),
-        device: Some(circumstances.device),
-        language: Some(circumstances.language),
-        channel: Some(circumstances.channel),
+        country: None,
+        device: None,
+        language: None,
+        channel: None,
         transaction_id: None,
         value_micros: None,
         coupon: None,

@@ -13,7 +13,7 @@ import org.apache.flink.types.Row;
  * Mode hop in SQL: a window aggregation over HOP, a temporal join with the stock as a versioned view,
  * and Window Top-N. A temporal join does not hand its input's windows on, so what it gives is put into
  * windows of a minute again, by the `window_time` of the hop, as Flink's cascades of windows do. The file
- * is read by the DataStream API with the parser of the other jobs, which is faster than Flink's for CSV.
+ * is read by the DataStream API, with the parser of the other jobs.
  */
 final class SqlJob {
     private static final String[] VIEWS = {
@@ -32,6 +32,8 @@ final class SqlJob {
         FROM HOP(TABLE clicks, DESCRIPTOR(`at`), INTERVAL '1' MINUTE, INTERVAL '10' MINUTES)
         GROUP BY item, window_start, window_end, window_time
         """,
+        // Which windows are asked for stands here, since before the aggregation the planner would put each
+        // click into ten windows for it.
         """
         CREATE TEMPORARY VIEW in_stock AS
         SELECT scores.item, category, score, window_time AS answer_time
@@ -58,12 +60,11 @@ final class SqlJob {
         """,
     };
 
-    /** With the places, though nobody reads them: so both halves have the ranks of the categories in common. */
     private static final String ANSWERS =
             """
-            SELECT window_end, category, item, score, place FROM category_tops
+            SELECT window_end, category, item, score FROM category_tops
             UNION ALL
-            SELECT window_end, -1, item, score, global_place + place FROM global_top
+            SELECT window_end, -1, item, score FROM global_top
             """;
 
     private SqlJob() {}
