@@ -9,6 +9,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs::File,
     io::{BufRead, BufReader, BufWriter, Write},
     path::{Path, PathBuf},
@@ -19,11 +20,10 @@ use std::{
 use anyhow::Context;
 use clap::ValueEnum;
 use etalage_model::{
-    Catalogue, CatalogueEntry, EventKind, Group, Message, Micros, Record, SealedBatch, Sym, Tick,
-    key::{KeyText, value_json},
+    Catalogue, CatalogueEntry, EventKind, Group, Message, Micros, Record, SealedBatch, Sym, Tick, Value,
 };
 use etalage_operators::expire::Phase;
-use etalage_views::{Dataflow, ShopOptions};
+use etalage_views::{Dataflow, ShopOptions, bestsellers};
 use serde_json::json;
 use timely::worker::Worker;
 
@@ -190,10 +190,9 @@ fn continuous(worker: &mut Worker, shop: &mut Shop, options: &Options) -> anyhow
     let mut changes = BufWriter::with_capacity(1 << 20, File::create(&path)?);
     let (mut records, mut tick, mut messages) = (Vec::new(), 0, 0);
     let mut step = |shop: &mut Shop, records, tick| -> anyhow::Result<()> {
-        for change in shop.step(worker, records, tick) {
-            let (scope, json) = &change;
-            writeln!(changes, "{tick},{scope},{json}")?;
-            shop.lists.insert(change.0, change.1);
+        for (list, members) in shop.step(worker, records, tick) {
+            writeln!(changes, "{tick},{list},{members}")?;
+            shop.lists.insert(list, members);
         }
         Ok(())
     };
@@ -217,12 +216,12 @@ fn continuous(worker: &mut Worker, shop: &mut Shop, options: &Options) -> anyhow
 /// The dataflow, and its lists as they are.
 struct Shop {
     dataflow: Dataflow,
-    /// Items whose category the dataflow knows.
-    known: Vec<bool>,
+    /// The items whose categories the dataflow knows, by number.
+    known: Vec<Option<Sym>>,
     messages: u64,
     changed: usize,
-    /// By scope, as JSON; empty where there is none.
-    lists: BTreeMap<String, String>,
+    /// The members of each list as text; none where it is empty.
+    lists: BTreeMap<Sym, String>,
     out: BufWriter<File>,
 }
 
@@ -239,40 +238,46 @@ impl Shop {
         })
     }
 
-    /// Makes messages of a row: one, or two where its item is a new one.
+    /// Makes messages of a row: one, or two where its item is a new one. Of two updates of stock at one
+    /// instant the one whose row comes later holds, so that ids are ordered as rows are.
     fn take(&mut self, row: &Row, records: &mut Vec<Record>) {
-        let item = item_of(row.item);
         self.messages += 1;
-        let number = self.messages;
-        if self.known.len() <= row.item as usize {
-            self.known.resize(row.item as usize + 1, false);
-        }
-        if !std::mem::replace(&mut self.known[row.item as usize], true) {
-            let category = Some(Sym::new(&row.category.to_string()));
-            let entry = Some(CatalogueEntry { category, ..CatalogueEntry::default() });
-            let listed = Catalogue { message_id: format!("c{item}"), item_id: item, updated_at: Micros(0), entry };
-            records.push(Record { message: Message::Catalogue(listed), content: 0 });
-        }
+        let message_id = format!("{:012}", self.messages);
+        let item = self.item(row, records);
         let message = match row.is_stock {
-            true => workload::stock(format!("s{number}"), item, row.amount, row.at_us),
-            false => Message::Event(workload::plain_click(number, kind_of(row.amount), item, row.at_us)),
+            true => workload::stock(message_id, item, row.amount, row.at_us),
+            false => Message::Event(workload::plain_click(message_id, kind_of(row.amount), item, row.at_us)),
         };
         records.push(Record { message, content: 0 });
     }
 
-    /// One tick; the lists that changed.
-    fn step(&mut self, worker: &mut Worker, records: Vec<Record>, tick: Tick) -> Vec<(String, String)> {
+    /// The item of a row; of a new one the dataflow is told the category. Ids are ordered as numbers are.
+    fn item(&mut self, row: &Row, records: &mut Vec<Record>) -> Sym {
+        let number = row.item as usize;
+        if self.known.len() <= number {
+            self.known.resize(number + 1, None);
+        }
+        *self.known[number].get_or_insert_with(|| {
+            let item_id = Sym::new(&format!("{number:010}"));
+            let category = Some(Sym::new(&row.category.to_string()));
+            let entry = Some(CatalogueEntry { category, ..CatalogueEntry::default() });
+            let listed = Catalogue { message_id: format!("c{number}"), item_id, updated_at: Micros(0), entry };
+            records.push(Record { message: Message::Catalogue(listed), content: 0 });
+            item_id
+        })
+    }
+
+    /// One tick; the lists that changed, with their members as text.
+    fn step(&mut self, worker: &mut Worker, records: Vec<Record>, tick: Tick) -> Vec<(Sym, String)> {
         self.dataflow.send(Arc::new(records), tick);
         self.dataflow.advance(tick + 1);
         while !self.dataflow.has_passed(tick + 1) {
             worker.step();
         }
         let batches = self.dataflow.cut(tick + 1);
-        let told = batches.iter().flat_map(SealedBatch::changes).map(|(key, value)| {
-            let scope = key.text(0).unwrap_or_default().to_owned();
-            (scope, value.map_or_else(String::new, |value| value_json(&*value)))
-        });
-        let told: Vec<(String, String)> = told.collect();
+        let told = batches.iter().flat_map(SealedBatch::changes);
+        let told = told.map(|(key, value)| (key.field(0).expect("a scope"), value.map_or_else(String::new, members)));
+        let told: Vec<(Sym, String)> = told.collect();
         self.changed += told.len();
         told
     }
@@ -285,32 +290,23 @@ impl Shop {
     }
 
     fn write_all(&mut self, minute_us: u64) -> anyhow::Result<()> {
-        for (scope, json) in self.lists.iter().filter(|(_, json)| !json.is_empty()) {
-            let set: Set = serde_json::from_str(json)?;
-            let entry = |entry: &Entry| Ok(format!("{}:{}", entry.item_id.parse::<u32>()?, entry.score));
-            let members = set.items.iter().map(entry).collect::<anyhow::Result<Vec<_>>>()?.join(" ");
-            let list = scope.strip_prefix("category:").unwrap_or(scope);
+        for (scope, members) in self.lists.iter().filter(|(_, members)| !members.is_empty()) {
+            let list = scope.as_str().strip_prefix("category:").unwrap_or(scope.as_str());
             writeln!(self.out, "{minute_us},{list},{members}")?;
         }
         Ok(())
     }
 }
 
-/// A published list, as far as it matters here.
-#[derive(serde::Deserialize)]
-struct Set {
-    items: Vec<Entry>,
-}
-
-#[derive(serde::Deserialize)]
-struct Entry {
-    item_id: String,
-    score: i64,
-}
-
-/// Ids that are ordered as their numbers are.
-fn item_of(number: u32) -> Sym {
-    Sym::new(&format!("{number:010}"))
+/// The members of a published list, as the answers have them.
+fn members(set: Value) -> String {
+    let mut text = String::new();
+    for (item, score) in bestsellers::ranked(&*set) {
+        let number = item.as_str().trim_start_matches('0');
+        let space = if text.is_empty() { "" } else { " " };
+        write!(text, "{space}{}:{score}", if number.is_empty() { "0" } else { number }).expect("a text takes all");
+    }
+    text
 }
 
 /// What happened, by what it is worth.

@@ -204,12 +204,13 @@ fn click(number: u64, kind: EventKind, item_id: Sym, circumstances: Circumstance
         device: Some(circumstances.device),
         language: Some(circumstances.language),
         channel: Some(circumstances.channel),
-        ..plain_click(number, kind, item_id, at)
+        anonymous_id: Some(format!("v{}", number % 1_000_000)),
+        ..plain_click(format!("e{number}"), kind, item_id, at)
     }
 }
 
-/// An event that says nothing of where it happened.
-pub(crate) fn plain_click(number: u64, kind: EventKind, item_id: Sym, at: u64) -> Event {
+/// An event that says neither who it was nor where.
+pub(crate) fn plain_click(message_id: String, kind: EventKind, item_id: Sym, at: u64) -> Event {
     let item = Item {
         item_id,
         brand: None,
@@ -221,12 +222,12 @@ pub(crate) fn plain_click(number: u64, kind: EventKind, item_id: Sym, at: u64) -
         price_micros: 9_990_000,
     };
     Event {
-        message_id: format!("e{number}"),
+        message_id,
         kind,
         name: None,
         timestamp: Micros(at),
         user_id: None,
-        anonymous_id: Some(format!("v{}", number % 1_000_000)),
+        anonymous_id: None,
         previous_id: None,
         group_id: None,
         country: None,

@@ -81,7 +81,13 @@ fn entries<S: Serializer>(items: &Items, serializer: S) -> Result<S::Ok, S::Erro
 
 /// The items of a published set, in its order.
 pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
-    value.as_any().downcast_ref::<Row>().into_iter().flat_map(|row| row.items.iter().map(|(item_id, ..)| *item_id))
+    ranked(value).map(|(item_id, _)| item_id)
+}
+
+/// The items of a published set with their scores, in its order.
+pub fn ranked(value: &dyn ViewValue) -> impl Iterator<Item = (Sym, i64)> + use<'_> {
+    let row = value.as_any().downcast_ref::<Row>();
+    row.into_iter().flat_map(|row| row.items.iter().map(|(item_id, score, _)| (*item_id, *score)))
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
