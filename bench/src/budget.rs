@@ -37,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     tick_events: u64,
     /// How often the whole is run
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     for (stage, samples) in STAGES.iter().zip(samples) {
         part.figure(stage, "ns an event", Better::Lower, samples);
     }
-    part.figure("the whole way", "ns an event", Better::Lower, in_all);
+    part.figure("sum of the stages", "ns an event", Better::Lower, in_all);
     Ok(part.done())
 }
 

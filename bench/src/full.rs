@@ -49,7 +49,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 0)]
     rate: u64,
     /// Events of a tick where it runs as fast as it goes
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     tick_events: u64,
     /// Length of a tick at a rate, in microseconds of real time
     #[arg(long, default_value_t = 1_000)]
@@ -94,9 +94,11 @@ pub(crate) fn measure(options: &Options) -> Part {
         "full",
         format!(
             "full: the default configuration with every view on, shop and people, in this process; 1 worker, no dedup, \
-             no log; what is published {} kept to be read; off: {:?}",
+             no log; what is published {} kept to be read; off: {:?}; {} minutes of event time, so that longer windows \
+             lose nothing",
             if options.served { "is" } else { "is not" },
-            options.off
+            options.off,
+            options.events / EVENTS_PER_S / 60
         ),
     );
     if options.rate > 0 {
@@ -104,9 +106,9 @@ pub(crate) fn measure(options: &Options) -> Part {
     }
     let memory = MemoryWatch::of("self".into());
     let chosen = options.clone();
-    let Measured { busy, cpu_s, upserts, keys, latencies, stages } =
+    let Measured { events, busy, cpu_s, upserts, keys, latencies, stages } =
         timely::execute_directly(move |worker| run(worker, &chosen));
-    let events = options.events as f64;
+    let events = events as f64;
     part.figure("events", "a second", Better::Higher, vec![events / busy.as_secs_f64()]).bar(BAR_PER_S);
     part.figure("CPU", "s a million events", Better::Lower, vec![cpu_s * 1e6 / events]);
     part.figure("changed keys", "an event", Better::Neither, vec![upserts as f64 / events]);
@@ -114,7 +116,7 @@ pub(crate) fn measure(options: &Options) -> Part {
     for (view, keys) in keys {
         part.figure(&format!("keys of {view}"), "", Better::Neither, vec![keys as f64]);
     }
-    stages::figures(&mut part, &stages, options.events);
+    stages::figures(&mut part, &stages, events as u64);
     latencies.into_iter().for_each(|latency| part.latency(latency));
     part.part.curves.push(memory.curve("this process"));
     part.done()
@@ -125,6 +127,8 @@ const NOISE: Duration = Duration::from_secs(2);
 
 /// What a run comes to.
 struct Measured {
+    /// Whole ticks of them.
+    events: u64,
     busy: Duration,
     cpu_s: f64,
     upserts: usize,
@@ -184,7 +188,7 @@ fn run(worker: &mut Worker, options: &Options) -> Measured {
     let per_tick =
         if options.rate > 0 { options.rate * options.tick_us / 1_000_000 } else { options.tick_events }.max(1);
     let span_us = per_tick * 1_000_000 / EVENTS_PER_S;
-    let ticks = options.events / per_tick;
+    let ticks = (options.events / per_tick).max(1);
     let [mut all, mut others] = [(); 2].map(|()| Recorder::after(options.warm_up_s * 1_000_000));
     // At a rate the input is made beforehand, so that making it is no part of what is measured.
     let mut batches = (0..ticks).map(|_| Arc::new((0..per_tick).map(|_| workload.next()).collect::<Vec<_>>()));
@@ -223,7 +227,7 @@ fn run(worker: &mut Worker, options: &Options) -> Measured {
     }
     let achieved = (ticks * per_tick) as f64 / began.elapsed().as_secs_f64();
     let latency = |name: &str, recorder: &Recorder| {
-        let latency = recorder.latency(name).at_rate(options.rate as f64, achieved);
+        let latency = recorder.latency(name).at_rate((per_tick * 1_000_000 / options.tick_us) as f64, achieved);
         let has_bar = options.rate == BARS_AT_PER_S && options.heavy == 0.0;
         Latency { bars_ms: if has_bar { vec![BAR_MS] } else { Vec::new() }, ..latency }
     };
@@ -236,7 +240,7 @@ fn run(worker: &mut Worker, options: &Options) -> Measured {
     }
     let keys = both.groups.iter().flat_map(Dataflow::keys).collect();
     let stages = stages.map_or_else(Vec::new, |stages| stages.told());
-    Measured { busy, cpu_s, upserts: both.upserts, keys, latencies, stages }
+    Measured { events: ticks * per_tick, busy, cpu_s, upserts: both.upserts, keys, latencies, stages }
 }
 
 fn views(options: &Options) -> ShopOptions {

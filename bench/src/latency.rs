@@ -129,7 +129,7 @@ fn run(worker: &mut Worker, options: &Options, rate: u64) -> Latency {
         (0..per_tick).for_each(|click| recorder.record(opens_us + click * options.tick_us / per_tick, done_us));
     }
     let achieved = (ticks * per_tick) as f64 / began.elapsed().as_secs_f64();
-    recorder.latency(&format!("at {rate}/s")).at_rate(rate as f64, achieved)
+    recorder.latency(&format!("at {rate}/s")).at_rate((per_tick * 1_000_000 / options.tick_us) as f64, achieved)
 }
 
 #[cfg(test)]

@@ -94,8 +94,7 @@ enum PartCommand {
     },
     /// Events a second through the dataflow in this process, as fast as it goes
     ///
-    /// The job `sb`. Preloaded input, no parsing, no store. The clock is read before the first and after
-    /// the last tick. Prints changed lists too, so that what is counted is visible.
+    /// The job `sb`. Preloaded input, no parsing, no store. The clock is read around each tick. Prints changed lists too, so that what is counted is visible.
     Throughput {
         #[command(flatten)]
         options: throughput::Options,

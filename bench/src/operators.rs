@@ -24,7 +24,7 @@ use etalage_operators::{
     top_k::{Feed, StageOne, TopKOptions},
     upsert::{Op, UpsertCore, UpsertOptions},
 };
-use rand::SeedableRng;
+use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
 
@@ -37,16 +37,16 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
     /// Updates of each operator
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     updates: u64,
     /// Items
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..))]
     items: u32,
     /// Updates of a tick
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     tick_updates: u64,
     /// How often the whole is run
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// Seed
     #[arg(long, default_value_t = 1)]
@@ -107,8 +107,9 @@ fn counted(update: Update) -> ((u32, u64), i64) {
     ((update.item, update.at), 1)
 }
 
+/// Every other update takes back what one before has given: as many lose as gain.
 fn scored(update: Update) -> (Feed<u32, (), u32, ()>, Lanes<i64>) {
-    (Feed::Score((update.item, ())), Lanes::one(0, 1))
+    (Feed::Score((update.item, ())), Lanes::one(0, if update.number.is_multiple_of(2) { 2 } else { -2 }))
 }
 
 /// Lists of all items, and of each category.
@@ -132,10 +133,12 @@ fn lists(options: &Options) -> StageOne<u32, (), u32, ()> {
 fn ticks(options: &Options) -> Vec<(Tick, Vec<Update>)> {
     let mut random = ChaCha8Rng::seed_from_u64(options.seed);
     let zipf = Zipf::new(f64::from(options.items), 1.05).expect("the exponent is positive");
+    // Neighbours in popularity are none in number.
+    let mut items: Vec<u32> = (0..options.items).collect();
+    items.shuffle(&mut random);
     let mut update = |number: u64| Update {
         number,
-        // Neighbours in popularity are none in number.
-        item: (zipf.sample(&mut random) as u32).wrapping_mul(2_654_435_761) % options.items,
+        item: items[zipf.sample(&mut random) as usize - 1],
         at: START_US + number * 1_000_000 / EVENTS_PER_S,
     };
     let of_tick = |first: u64| {

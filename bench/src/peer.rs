@@ -34,8 +34,9 @@ use crate::{
 };
 
 const MINUTE_US: u64 = 60_000_000;
-/// How late a message may be.
-const LATE_US: u64 = 2_000_000;
+/// How long after a minute's end a message that is dated in it may arrive: late by 2 s, and the 2 ms that every
+/// message is on its way.
+const LATE_US: u64 = 2_002_000;
 /// Messages of a tick in mode continuous.
 const TICK_MESSAGES: usize = 1_000;
 
@@ -133,7 +134,7 @@ fn rows(path: &Path) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Row>>
 fn row(line: &str) -> Option<Row> {
     let mut fields = line.split(',');
     let mut next = || fields.next();
-    Some(Row {
+    let row = Row {
         arrival_us: next()?.parse().ok()?,
         at_us: next()?.parse().ok()?,
         is_stock: match next()? {
@@ -144,7 +145,8 @@ fn row(line: &str) -> Option<Row> {
         item: next()?.parse().ok()?,
         category: next()?.parse().ok()?,
         amount: next()?.parse().ok()?,
-    })
+    };
+    (row.is_stock || kind_of(row.amount).is_some()).then_some(row)
 }
 
 /// What etalage answers. How many lists have changed.
@@ -246,7 +248,12 @@ impl Shop {
         let item = self.item(row, records);
         let message = match row.is_stock {
             true => workload::stock(message_id, item, row.amount, row.at_us),
-            false => Message::Event(workload::plain_click(message_id, kind_of(row.amount), item, row.at_us)),
+            false => Message::Event(workload::plain_click(
+                message_id,
+                kind_of(row.amount).expect("a row was checked"),
+                item,
+                row.at_us,
+            )),
         };
         records.push(Record { message, content: 0 });
     }
@@ -309,13 +316,14 @@ fn members(set: Value) -> String {
     text
 }
 
-/// What happened, by what it is worth.
-fn kind_of(amount: i64) -> EventKind {
-    match amount {
+/// What happened, by what it is worth; `None` for what is worth nothing that there is.
+fn kind_of(amount: i64) -> Option<EventKind> {
+    Some(match amount {
         20 => EventKind::Purchase,
         5 => EventKind::AddToCart,
-        _ => EventKind::ViewItem,
-    }
+        1 => EventKind::ViewItem,
+        _ => return None,
+    })
 }
 
 fn by_hand(options: &Options) -> anyhow::Result<usize> {

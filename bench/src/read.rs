@@ -40,10 +40,10 @@ pub(crate) struct Options {
     #[arg(long, default_value = "target/release/etalage")]
     server: PathBuf,
     /// Connections that read
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     connections: u64,
     /// Seconds of each phase
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
     /// Seconds of the phase with a rate that are not counted
     #[arg(long, default_value_t = 2)]
@@ -55,10 +55,10 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 100_000)]
     events: u64,
     /// Customers
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
     customers: u64,
     /// Items
-    #[arg(long, default_value_t = 5_000)]
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(1..))]
     items: u64,
     /// Seed
     #[arg(long, default_value_t = 1)]
@@ -94,7 +94,8 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
         .bar(BAR_PER_CORE);
 
     let half = rate / 2.0;
-    let (latencies, achieved) = at_a_rate(options, &reader, half)?;
+    let (latencies, achieved, written) = at_a_rate(options, &reader, half)?;
+    part.figure("events written meanwhile", "a second", Better::Neither, vec![written]);
     let latency = latencies.latency("at half of that").at_rate(half, achieved);
     part.latency(Latency { bars_ms: vec![BARS_MS], ..latency });
     part.figure("server's peak RSS", "MiB", Better::Lower, vec![machine::peak_rss_mib(&pid)]);
@@ -195,13 +196,14 @@ fn as_fast_as_it_goes(options: &Options, reader: &Reader) -> anyhow::Result<u64>
     .map(|read| read.into_iter().sum())
 }
 
-/// Reads at instants that are fixed beforehand, while events are written; and how many a second it were.
-fn at_a_rate(options: &Options, reader: &Reader, rate: f64) -> anyhow::Result<(Recorder, f64)> {
+/// Reads at instants that are fixed beforehand, while events are written; how many reads a second it were, and
+/// how many events.
+fn at_a_rate(options: &Options, reader: &Reader, rate: f64) -> anyhow::Result<(Recorder, f64, f64)> {
     let began = Instant::now() + LEAD;
     let seconds = options.warm_up_s + options.seconds;
     let reads = (rate * seconds as f64) as u64;
     let is_over = AtomicBool::new(false);
-    let recorders = std::thread::scope(|scope| {
+    let ended = std::thread::scope(|scope| {
         let writer = scope.spawn(|| write_meanwhile(options, reader, began, &is_over));
         let recorders = on_each_connection(options, |connection| {
             let agent = ureq::Agent::new_with_defaults();
@@ -216,26 +218,29 @@ fn at_a_rate(options: &Options, reader: &Reader, rate: f64) -> anyhow::Result<(R
             }
             Ok(recorder)
         });
+        let elapsed_s = began.elapsed().as_secs_f64();
         is_over.store(true, Ordering::Relaxed);
-        writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))??;
-        recorders
-    })?;
-    let achieved = reads as f64 / began.elapsed().as_secs_f64();
+        let written = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))??;
+        anyhow::Ok((recorders?, elapsed_s, written))
+    });
+    let (recorders, elapsed_s, written) = ended?;
     let mut all = Recorder::after(options.warm_up_s * 1_000_000);
     recorders.into_iter().for_each(|recorder| all.merge(recorder));
-    Ok((all, achieved))
+    Ok((all, reads as f64 / elapsed_s, written as f64 / elapsed_s))
 }
 
-fn write_meanwhile(options: &Options, reader: &Reader, began: Instant, is_over: &AtomicBool) -> anyhow::Result<()> {
+fn write_meanwhile(options: &Options, reader: &Reader, began: Instant, is_over: &AtomicBool) -> anyhow::Result<u64> {
     let agent = ureq::Agent::new_with_defaults();
     let mut written = 0;
     while options.writes > 0 && !is_over.load(Ordering::Relaxed) {
         let due = began + Duration::from_micros(written * 1_000_000 / options.writes);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        reader.write(&agent, &batch(options, options.events.max(options.customers) + written))?;
+        // A server that is behind says so; the batch comes again.
+        let body = batch(options, options.events.max(options.customers) + written);
+        wait_until(PATIENCE, "room for events", || reader.write(&agent, &body).is_ok())?;
         written += BATCH;
     }
-    Ok(())
+    Ok(written)
 }
 
 fn on_each_connection<T: Send>(

@@ -46,8 +46,12 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
         true => "the default configuration with every view on",
         false => "sb: set.bestsellers over 10m, global and 500 categories, K = 10; every other view off",
     };
-    let mut part =
-        Part::begin("replay", format!("{job}; JSON lines, dedup and store on, durability = process; 1 worker"));
+    let mut part = Part::begin(
+        "replay",
+        format!(
+            "{job}; JSON lines, dedup and store on, durability = process; 1 worker; evaluated at the end of the file, where the loop by hand changes its lists at every line"
+        ),
+    );
     let dir = tempfile::tempdir()?;
     let (file, store) = (dir.path().join("messages.jsonl"), dir.path().join("store"));
     let messages = generate::into_file(&options.shape, Format::Jsonl, &file)? as f64;

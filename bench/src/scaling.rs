@@ -6,6 +6,7 @@ use anyhow::Context;
 use crate::{
     figures::{Better, Curve, Figure, Line, Part},
     suite,
+    workload::EVENTS_PER_S,
 };
 
 /// What is run.
@@ -49,6 +50,8 @@ const MOST_ACTIVE: u64 = 1_000_000;
 /// with most customers of that with fewest, at most.
 const BAR_ITEMS: f64 = 0.8;
 const BAR_CUSTOMERS: f64 = 2.0;
+const BAR_CUSTOMERS_FROM: u64 = 100_000;
+const BAR_CUSTOMERS_TO: u64 = 10_000_000;
 /// What two workers should do of what one does, where ticks are coalesced.
 const BAR_WORKERS: f64 = 1.2;
 
@@ -68,9 +71,14 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
         let (rate, seconds, events) = (options.rate, options.seconds, options.rate * (options.seconds + 3));
         let line = format!("latency --rate {rate} --seconds {seconds} --events {events} --items {items}");
         let latency = suite::measure_part(&line)?.latencies.pop().context("a latency")?;
-        Ok(latency.histogram().value_at_quantile(0.99) as f64 / 1_000.0)
+        let p99_ms = latency.histogram().value_at_quantile(0.99) as f64 / 1_000.0;
+        anyhow::Ok(if latency.kept_up() { p99_ms } else { f64::NAN })
     };
-    let p99 = points(&options.items, p99_of)?;
+    let (p99, late): (Vec<_>, Vec<_>) =
+        points(&options.items, p99_of)?.into_iter().partition(|(_, p99_ms)| p99_ms.is_finite());
+    for (items, _) in late {
+        part.part.remarks.push(format!("{items} items: could not keep up with {}/s, so there is no p99", options.rate));
+    }
     let windows = points(&options.windows, |windows| sb(&format!("--windows {windows}")))?;
     let scopes = points(&options.scopes, |scopes| sb(&format!("--scopes {scopes}")))?;
     let at_once = points(&options.workers, |workers| sb(&format!("--workers {workers}")))?;
@@ -85,13 +93,15 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
         |points: &[(f64, f64)]| points.last().map_or(1.0, |last| last.1) / points.first().map_or(1.0, |first| first.1);
     part.figure("rate with most items of that with fewest", "times", Better::Higher, vec![ratio(&items)])
         .bar(BAR_ITEMS);
-    part.figure(
+    let by_customers = part.figure(
         "time of an event with most customers of that with fewest",
         "times",
         Better::Lower,
         vec![1.0 / ratio(&customers)],
-    )
-    .bar(BAR_CUSTOMERS);
+    );
+    if options.customers.first() <= Some(&BAR_CUSTOMERS_FROM) && options.customers.last() >= Some(&BAR_CUSTOMERS_TO) {
+        by_customers.bar(BAR_CUSTOMERS);
+    }
     part.figure(
         "rate with most workers of that with one, ticks of 1,000 clicks",
         "times",
@@ -105,6 +115,12 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
         vec![ratio(&coalesced)],
     )
     .bar(BAR_WORKERS);
+    part.part.remarks.push(format!(
+        "event time goes as fast as 500 events a second make it: in these runs windows of more than {} minutes (sb) and {} \
+         minutes (full) lose nothing",
+        options.events / EVENTS_PER_S / 60,
+        options.full_events / EVENTS_PER_S / 60
+    ));
     let one = |name: &str, points| vec![Line { name: name.to_owned(), points }];
     let workers = vec![
         Line { name: "ticks of 1,000 clicks".into(), points: at_once },

@@ -41,15 +41,21 @@ impl Server {
                 format!("{} cannot be started; build it with `cargo build --release`", binary.display())
             })?;
         let stderr = child.stderr.take().context("a pipe was asked for")?;
-        let mut lines = BufReader::new(stderr).lines();
-        let Some(url) = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            let at = line.find("http://")?;
-            Some(line[at..].split_whitespace().next()?.to_owned())
-        }) else {
-            bail!("the server did not say where it listens");
-        };
+        let mut server = Server { child, url: String::new() };
+        let (mut lines, mut said) = (BufReader::new(stderr).lines(), String::new());
+        for line in lines.by_ref().map_while(Result::ok) {
+            if let Some(at) = line.find("http://") {
+                server.url = line[at..].split_whitespace().next().unwrap_or_default().to_owned();
+                break;
+            }
+            said.push_str(&line);
+            said.push('\n');
+        }
+        if server.url.is_empty() {
+            bail!("the server did not say where it listens, but:\n{said}");
+        }
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("server: {line}")));
-        Ok(Server { child, url })
+        Ok(server)
     }
 
     /// Its process, as `/proc` names it.

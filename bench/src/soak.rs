@@ -9,7 +9,7 @@ use etalage_model::Group;
 use etalage_views::Dataflow;
 
 use crate::{
-    figures::{Better, Part},
+    figures::{Better, KEPT_UP_SHARE, Part},
     machine::{self, MemoryWatch},
     workload::{self, EVENTS_PER_S, Job, START_US, Shape, Workload},
 };
@@ -75,10 +75,14 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
         }
         (clicks, began.elapsed())
     });
+    let achieved = clicks as f64 / took.as_secs_f64();
+    if achieved < options.rate as f64 * KEPT_UP_SHARE {
+        part.part.remarks.push(format!("{} clicks a second were offered, {achieved:.0} achieved", options.rate));
+    }
     let curve = memory.curve("this process");
     let warm_s = options.warm_up_minutes * 60.0;
     let warm: Vec<(f64, f64)> = curve.lines[0].points.iter().copied().filter(|(at_s, _)| *at_s >= warm_s).collect();
-    part.figure("clicks", "a second", Better::Higher, vec![clicks as f64 / took.as_secs_f64()]);
+    part.figure("clicks", "a second", Better::Higher, vec![achieved]);
     part.figure("growth of memory", "% in ten minutes", Better::Lower, vec![percent_in_ten_minutes(&warm)])
         .bar(BAR_PERCENT);
     part.figure("peak RSS", "MiB", Better::Lower, vec![machine::peak_rss_mib("self")]);

@@ -40,8 +40,8 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     let mut part = Part::begin(
         "store",
         format!(
-            "frames of {} records of the workload, appended one after the other by one thread; latency is that of one \
-             append",
+            "frames of {} records of the workload, appended one after the other by one thread (a closed loop: \
+             latency is that of one append); a folder on tmpfs syncs for nothing",
             options.frame
         ),
     );

@@ -29,6 +29,7 @@ const PARTS: &[&str] = &[
     "full --events 300000 --served",
     "full --events 200000 --stages",
     "full --rate 10000 --events 120000 --served",
+    "full --rate 50000 --events 200000 --served",
     "ingest --rate 10000 --seconds 10",
     "ingest --rate 50000 --seconds 10",
     "ingest --rate 10000 --seconds 10 --durability fsync",
@@ -41,7 +42,7 @@ const PARTS: &[&str] = &[
 /// What is run besides, where there is an hour.
 const LONG: &[&str] = &[
     "soak",
-    "full --events 200000 --active 1000000 --customers 10000000",
+    "scaling --items 100000 --windows 1 --scopes 2 --workers 1 --customers 100000,10000000",
     "full --events 1000000",
     "full --rate 8000 --events 120000 --heavy 0.3",
     "throughput --runs 3 --events 20000000 --streamed",

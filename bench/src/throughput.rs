@@ -34,17 +34,17 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     workers: u8,
     /// Clicks in a tick: 1,000 at a million a second are ticks of a millisecond
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     tick_events: u64,
     /// How often the whole is run
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// Make the input tick by tick, outside of what is timed, instead of beforehand: the peak RSS is
     /// then that of the dataflow
     #[arg(long, conflicts_with = "workers")]
     streamed: bool,
     /// Say how long each operator took too
-    #[arg(long)]
+    #[arg(long, conflicts_with = "workers")]
     stages: bool,
     /// Run a loop written by hand for this job after each run, and compare the rates
     #[arg(long, conflicts_with = "streamed")]
@@ -56,7 +56,7 @@ pub(crate) fn measure(options: &Options) -> Part {
     let mut part = Part::begin(
         "throughput",
         format!(
-            "{}; every other view off; in this process, {} worker(s), input as records beforehand, no dedup, no store",
+            "{}; every other view off; in this process, {} worker(s), input as records beforehand, lists as rows and not as text, no dedup, no store",
             match options.job.is_sb() {
                 true => "sb: set.bestsellers over 10m, global and 500 categories, K = 10".to_owned(),
                 false => format!(

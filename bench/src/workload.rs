@@ -46,7 +46,7 @@ pub(crate) struct Shape {
     #[arg(long, default_value_t = 2_000_000)]
     pub events: u64,
     /// Items
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 100_000, value_parser = at_least_one)]
     pub items: usize,
     /// Exponent of the Zipf distribution of items: the greater, the more of all events the most popular get
     #[arg(long, default_value_t = 1.05, value_parser = exponent)]
@@ -80,6 +80,11 @@ impl Default for Shape {
 /// Reads a share from 0 to 1.
 fn share(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "expected a number from 0 to 1".into())
+}
+
+/// Reads how many there are.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "expected a whole number of at least 1".into())
 }
 
 /// Reads an exponent.

@@ -134,7 +134,7 @@ impl<M: Ord + Clone, P: Ord + Clone> Groups<M, P> {
     /// Gives a leaf another gate, and the score in each lane that `score` says.
     pub(super) fn regate(&mut self, group: Slot, leaf: u32, open: &Option<P>, score: impl Fn(u8) -> i64) {
         self.of(group).leaves.member_mut(leaf).open.clone_from(open);
-        for lane in 0..self.lanes as u8 {
+        for lane in (0..self.lanes).map(|lane| lane as u8) {
             let Group { leaves, lists, .. } = self.of(group);
             if lists[usize::from(lane)].list.change_member(leaves, leaf) {
                 self.touch(group, lane);
