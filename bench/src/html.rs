@@ -18,7 +18,7 @@ code { background: #f4f4f4; padding: .1em .3em; overflow-wrap: anywhere; }
 svg { max-width: 100%; height: auto; }
 .met { color: #1a7f37; } .missed { color: #b35900; font-weight: 600; }
 .remark { background: #fff4e0; padding: .5em .8em; }
-nav a { margin-right: 1em; }
+nav { display: flex; flex-wrap: wrap; gap: 0 1em; }
 ";
 
 /// The page.
@@ -46,18 +46,18 @@ pub(crate) fn page(report: &Report) -> String {
                         tr { th { (name) } td style="text-align: left" { (value) } }
                     }
                 }
-                nav { @for part in &report.parts { a href={ "#" (part.name) } { (part.name) } } }
-                @for part in &report.parts { (of_part(part)) }
+                nav { @for (at, part) in report.parts.iter().enumerate() { a href={ "#part-" (at) } { (part.name) } } }
+                @for (at, part) in report.parts.iter().enumerate() { (of_part(at, part)) }
             }
         }
     };
     page.into_string()
 }
 
-fn of_part(part: &Part) -> Markup {
+fn of_part(at: usize, part: &Part) -> Markup {
     html! {
         section {
-            h2 id=(part.name) { (part.name) }
+            h2 id={ "part-" (at) } { (part.name) }
             p { (part.job) }
             p { code { (part.command) } }
             @for remark in &part.remarks { p.remark { (remark) } }
