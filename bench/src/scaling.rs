@@ -4,7 +4,7 @@
 use anyhow::Context;
 
 use crate::{
-    figures::{Better, Curve, Figure, Line, Part},
+    figures::{Better, Curve, Figure, Line, Measuring, Part},
     suite,
     workload::EVENTS_PER_S,
 };
@@ -67,18 +67,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
         rate_of(&line, "messages")
     };
     let items = points(&options.items, |items| sb(&format!("--items {items}")))?;
-    let p99_of = |items| {
-        let (rate, seconds, events) = (options.rate, options.seconds, options.rate * (options.seconds + 3));
-        let line = format!("latency --rate {rate} --seconds {seconds} --events {events} --items {items}");
-        let latency = suite::measure_part(&line)?.latencies.pop().context("a latency")?;
-        let p99_ms = latency.histogram().value_at_quantile(0.99) as f64 / 1_000.0;
-        anyhow::Ok(if latency.kept_up() { p99_ms } else { f64::NAN })
-    };
-    let (p99, late): (Vec<_>, Vec<_>) =
-        points(&options.items, p99_of)?.into_iter().partition(|(_, p99_ms)| p99_ms.is_finite());
-    for (items, _) in late {
-        part.part.remarks.push(format!("{items} items: could not keep up with {}/s, so there is no p99", options.rate));
-    }
+    let p99 = p99_by_items(&mut part, options)?;
     let windows = points(&options.windows, |windows| sb(&format!("--windows {windows}")))?;
     let scopes = points(&options.scopes, |scopes| sb(&format!("--scopes {scopes}")))?;
     let at_once = points(&options.workers, |workers| sb(&format!("--workers {workers}")))?;
@@ -89,32 +78,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     };
     let customers = points(&options.customers, full_of)?;
 
-    let ratio =
-        |points: &[(f64, f64)]| points.last().map_or(1.0, |last| last.1) / points.first().map_or(1.0, |first| first.1);
-    part.figure("rate with most items of that with fewest", "times", Better::Higher, vec![ratio(&items)])
-        .bar(BAR_ITEMS);
-    let by_customers = part.figure(
-        "time of an event with most customers of that with fewest",
-        "times",
-        Better::Lower,
-        vec![1.0 / ratio(&customers)],
-    );
-    if options.customers.first() <= Some(&BAR_CUSTOMERS_FROM) && options.customers.last() >= Some(&BAR_CUSTOMERS_TO) {
-        by_customers.bar(BAR_CUSTOMERS);
-    }
-    part.figure(
-        "rate with most workers of that with one, ticks of 1,000 clicks",
-        "times",
-        Better::Neither,
-        vec![ratio(&at_once)],
-    );
-    part.figure(
-        "rate with most workers of that with one, ticks of 20,000 clicks",
-        "times",
-        Better::Higher,
-        vec![ratio(&coalesced)],
-    )
-    .bar(BAR_WORKERS);
+    ratios(&mut part, options, [&items, &customers, &at_once, &coalesced]);
     part.part.remarks.push(format!(
         "event time goes as fast as 500 events a second make it: in these runs windows of more than {} minutes (sb) and {} \
          minutes (full) lose nothing",
@@ -137,6 +101,44 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
         part.part.curves.push(Curve { name: name.into(), x: x.into(), y: y.into(), is_log_x, lines });
     }
     Ok(part.done())
+}
+
+/// The p99 of `sb` at a rate, in milliseconds; a run that could not keep up has none, and a remark says so.
+fn p99_by_items(part: &mut Measuring, options: &Options) -> anyhow::Result<Vec<(f64, f64)>> {
+    let p99_of = |items| {
+        let (rate, seconds, events) = (options.rate, options.seconds, options.rate * (options.seconds + 3));
+        let line = format!("latency --rate {rate} --seconds {seconds} --events {events} --items {items}");
+        let latency = suite::measure_part(&line)?.latencies.pop().context("a latency")?;
+        let p99_ms = latency.histogram().value_at_quantile(0.99) as f64 / 1_000.0;
+        anyhow::Ok(if latency.kept_up() { p99_ms } else { f64::NAN })
+    };
+    let (p99, late): (Vec<_>, Vec<_>) =
+        points(&options.items, p99_of)?.into_iter().partition(|(_, p99_ms)| p99_ms.is_finite());
+    for (items, _) in late {
+        part.part.remarks.push(format!("{items} items: could not keep up with {}/s, so there is no p99", options.rate));
+    }
+    Ok(p99)
+}
+
+/// What the last point of each growth is of the first, and what it should be.
+fn ratios(part: &mut Measuring, options: &Options, [items, customers, at_once, coalesced]: [&[(f64, f64)]; 4]) {
+    let ratio =
+        |points: &[(f64, f64)]| points.last().map_or(1.0, |last| last.1) / points.first().map_or(1.0, |first| first.1);
+    let mut told = |name: &str, better, ratio: f64, bar: Option<f64>| {
+        part.figure(name, "times", better, vec![ratio]).bar = bar;
+    };
+    let reaches =
+        options.customers.first() <= Some(&BAR_CUSTOMERS_FROM) && options.customers.last() >= Some(&BAR_CUSTOMERS_TO);
+    let by_customers = 1.0 / ratio(customers);
+    told("rate with most items of that with fewest", Better::Higher, ratio(items), Some(BAR_ITEMS));
+    told(
+        "time of an event with most customers of that with fewest",
+        Better::Lower,
+        by_customers,
+        reaches.then_some(BAR_CUSTOMERS),
+    );
+    told("rate with the last number of workers of that with the first", Better::Neither, ratio(at_once), None);
+    told("the same, ticks of 20,000 clicks", Better::Higher, ratio(coalesced), Some(BAR_WORKERS));
 }
 
 /// What `of` says at each size.
