@@ -17,7 +17,7 @@ use std::{
 };
 
 use anyhow::Context;
-use etalage_model::{EventKind, Message, ScoreWeights, StockOp};
+use etalage_model::{EventKind, Message, StockOp};
 
 use crate::{
     peer,
@@ -54,16 +54,11 @@ enum Change {
 
 /// The messages of a shape in the order of their arrival, without the opening.
 pub(crate) fn input(shape: &Shape) -> Vec<Input> {
-    let weights = ScoreWeights::default();
     let number = |item: etalage_model::Sym| item.as_str()[1..].parse().expect("items are numbered");
     let each = |(tick_us, records): (u64, std::sync::Arc<Vec<etalage_model::Record>>)| {
         let of_record = |record: &etalage_model::Record| match &record.message {
             Message::Event(event) => {
-                let score = match event.kind {
-                    EventKind::Purchase => weights.order,
-                    EventKind::AddToCart => weights.cart,
-                    _ => weights.view,
-                };
+                let score = workload::weight(event.kind);
                 let item = number(event.items[0].item_id);
                 Some(Input { tick_us, happened_us: event.timestamp.0, item, change: Change::Score(score) })
             }
@@ -222,7 +217,7 @@ struct LineItem<'a> {
 /// line of the catalogue says nothing that this job does not know.
 pub(crate) fn take_json_lines(shape: &Shape, path: &Path) -> anyhow::Result<Duration> {
     let began = Instant::now();
-    let (mut hand, weights, mut tick_us) = (Hand::new(shape), ScoreWeights::default(), 0);
+    let (mut hand, mut tick_us) = (Hand::new(shape), 0);
     for line in BufReader::with_capacity(1 << 20, File::open(path)?).lines() {
         let line = line?;
         let line: Line<'_> = serde_json::from_str(&line)?;
@@ -230,9 +225,9 @@ pub(crate) fn take_json_lines(shape: &Shape, path: &Path) -> anyhow::Result<Dura
         let happened_us = at.parse::<jiff::Timestamp>()?.as_microsecond() as u64;
         let change = match (line.event, line.available) {
             (_, Some(units)) => Change::Stock(units),
-            (Some("purchase"), _) => Change::Score(weights.order),
-            (Some("add_to_cart"), _) => Change::Score(weights.cart),
-            _ => Change::Score(weights.view),
+            (Some("purchase"), _) => Change::Score(workload::weight(EventKind::Purchase)),
+            (Some("add_to_cart"), _) => Change::Score(workload::weight(EventKind::AddToCart)),
+            _ => Change::Score(workload::weight(EventKind::ViewItem)),
         };
         let item = line.properties.and_then(|properties| Some(properties.items.first()?.item_id)).or(line.item_id);
         let item = item.context("a message is about an item")?[1..].parse()?;

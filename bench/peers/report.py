@@ -88,7 +88,7 @@ def main():
             failed.append(name)
         else:
             results.append(measured)
-    summary["file"] = source
+    summary["file"] = Path(source).name
     written = {"input": summary, "machine": machine(), "results": results, "failed": failed}
     Path(target).write_text(json.dumps(written, indent=2) + "\n")
 

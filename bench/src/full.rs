@@ -102,7 +102,7 @@ pub(crate) fn measure(options: &Options) -> Part {
         ),
     );
     if options.rate > 0 {
-        part.latency(machine::noise(NOISE));
+        part.latency(machine::noise(machine::NOISE));
     }
     let memory = MemoryWatch::of("self".into());
     let chosen = options.clone();
@@ -121,9 +121,6 @@ pub(crate) fn measure(options: &Options) -> Part {
     part.part.curves.push(memory.curve("this process"));
     part.done()
 }
-
-/// How long the noise is measured beside.
-const NOISE: Duration = Duration::from_secs(2);
 
 /// What a run comes to.
 struct Measured {

@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::Context;
 use clap::ValueEnum;
-use etalage_model::{Event, Inventory, Message, Micros, ScoreWeights, StockOp, Sym, Tick};
+use etalage_model::{Inventory, Message, Micros, StockOp, Sym, Tick};
 use serde_json::{Value, json};
 
 use crate::workload::{self, CATEGORIES, Shape};
@@ -81,7 +81,7 @@ fn write(shape: &Shape, format: Format, out: &mut impl Write) -> std::io::Result
 /// every row.
 fn write_row(arrival_us: Tick, message: &Message, format: Format, out: &mut impl Write) -> std::io::Result<bool> {
     let (at, kind, item, amount) = match message {
-        Message::Event(event) => (event.timestamp, 0u32, event.items[0].item_id, weight(event)),
+        Message::Event(event) => (event.timestamp, 0u32, event.items[0].item_id, workload::weight(event.kind)),
         Message::Inventory(Inventory { op: StockOp::Set(units), occurred_at, item_id, .. }) => {
             (*occurred_at, 1, *item_id, *units)
         }
@@ -102,15 +102,6 @@ fn write_row(arrival_us: Tick, message: &Message, format: Format, out: &mut impl
     }
     out.write_all(&bytes)?;
     Ok(true)
-}
-
-fn weight(event: &Event) -> i64 {
-    let weights = ScoreWeights::default();
-    match event.kind {
-        etalage_model::EventKind::Purchase => weights.order,
-        etalage_model::EventKind::AddToCart => weights.cart,
-        _ => weights.view,
-    }
 }
 
 /// Items are numbered: `i17`.

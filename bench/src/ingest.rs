@@ -61,8 +61,6 @@ pub(crate) struct Options {
 
 /// Bars: percentiles, and milliseconds.
 const BARS_MS: [(f64, f64); 2] = [(50.0, 1.0), (99.0, 10.0)];
-/// How long the noise is measured beside.
-const NOISE: Duration = Duration::from_secs(2);
 /// From the making of the schedule to its beginning.
 const LEAD: Duration = Duration::from_millis(200);
 /// For how long after the end what was sent may still be shown.
@@ -81,7 +79,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
             options.batch, options.connections, options.durability
         ),
     );
-    part.latency(machine::noise(NOISE));
+    part.latency(machine::noise(machine::NOISE));
     let pid = server.pid();
     let (memory, began) = (MemoryWatch::of(pid.clone()), Instant::now() + LEAD);
     let (seen_tx, seen) = mpsc::channel();

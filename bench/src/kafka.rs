@@ -107,8 +107,6 @@ impl Drop for Running {
 
 /// Bars of what etalage adds to the broker alone: p50 and p99, in milliseconds.
 const BARS_ADDED_MS: [f64; 2] = [3.0, 10.0];
-/// How long the noise is measured beside.
-const NOISE: Duration = Duration::from_secs(2);
 
 /// Measures.
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
@@ -124,7 +122,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
             options.linger_us, options.jvm
         ),
     );
-    part.latency(machine::noise(NOISE));
+    part.latency(machine::noise(machine::NOISE));
     let schedule = Schedule::of(options);
     let follow = |topic: &'static str| {
         let (schedule, brokers) = (schedule.clone(), brokers.clone());

@@ -18,8 +18,6 @@ use crate::{
 /// The rate at which there are bars, and the bars: percentiles, and milliseconds.
 const BARS_AT_PER_S: u64 = 100_000;
 const BARS_MS: [(f64, f64); 2] = [(99.0, 2.0), (99.9, 10.0)];
-/// How long the noise is measured beside.
-const NOISE: Duration = Duration::from_secs(2);
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -50,7 +48,7 @@ pub(crate) fn measure(options: &Options) -> Part {
         "sb, open loop in this process: set.bestsellers over 10m, every other view off; 1 worker, no dedup, no store; \
          from the instant at which a click is due to the cut that holds the lists it changed",
     );
-    part.latency(machine::noise(NOISE));
+    part.latency(machine::noise(machine::NOISE));
     let memory = MemoryWatch::of("self".into());
     let mut points = [("p50", 50.0), ("p99", 99.0), ("p99.9", 99.9)].map(|(name, at)| (name, at, Vec::new()));
     for rate in &options.rate {
@@ -89,14 +87,7 @@ const OPENING_TICK: usize = 1_000;
 fn run(worker: &mut Worker, options: &Options, rate: u64) -> Latency {
     let mut shop = Dataflow::build(worker, Group::Shop, workload::options(Job::default()));
     let mut workload = Workload::new(&options.shape);
-    let mut seal = |worker: &mut Worker, records, tick| {
-        shop.send(records, tick);
-        shop.advance(tick + 1);
-        while !shop.has_passed(tick + 1) {
-            worker.step();
-        }
-        shop.cut(tick + 1).len()
-    };
+    let mut seal = |worker: &mut Worker, records, tick| workload::seal(worker, &mut shop, records, tick).len();
     let per_tick = (rate * options.tick_us / 1_000_000).max(1);
     for (tick, records) in workload::opening_ticks(&workload, OPENING_TICK) {
         seal(worker, records, tick);

@@ -100,6 +100,9 @@ pub(crate) fn stolen_ms() -> f64 {
     ticks.map_or(f64::NAN, |ticks| ticks / TICKS_PER_S * 1_000.0)
 }
 
+/// How long the noise is measured beside what a part measures.
+pub(crate) const NOISE: Duration = Duration::from_secs(2);
+
 /// The machine's noise: how late a loop that does nothing but watch the clock finds itself.
 pub(crate) fn noise(length: Duration) -> Latency {
     let mut gaps = histogram();

@@ -276,12 +276,7 @@ impl Shop {
 
     /// One tick; the lists that changed, with their members as text.
     fn step(&mut self, worker: &mut Worker, records: Vec<Record>, tick: Tick) -> Vec<(Sym, String)> {
-        self.dataflow.send(Arc::new(records), tick);
-        self.dataflow.advance(tick + 1);
-        while !self.dataflow.has_passed(tick + 1) {
-            worker.step();
-        }
-        let batches = self.dataflow.cut(tick + 1);
+        let batches = workload::seal(worker, &mut self.dataflow, Arc::new(records), tick);
         let told = batches.iter().flat_map(SealedBatch::changes);
         let told = told.map(|(key, value)| (key.field(0).expect("a scope"), value.map_or_else(String::new, members)));
         let told: Vec<(Sym, String)> = told.collect();
@@ -318,12 +313,8 @@ fn members(set: Value) -> String {
 
 /// What happened, by what it is worth; `None` for what is worth nothing that there is.
 fn kind_of(amount: i64) -> Option<EventKind> {
-    Some(match amount {
-        20 => EventKind::Purchase,
-        5 => EventKind::AddToCart,
-        1 => EventKind::ViewItem,
-        _ => return None,
-    })
+    let kinds = [EventKind::ViewItem, EventKind::AddToCart, EventKind::Purchase];
+    kinds.into_iter().find(|kind| workload::weight(*kind) == amount)
 }
 
 fn by_hand(options: &Options) -> anyhow::Result<usize> {

@@ -29,7 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Reads a second of a core, and at half of what is achieved percentile and milliseconds.
 const BAR_PER_CORE: f64 = 40_000.0;
 const BARS_MS: (f64, f64) = (99.0, 2.0);
-const NOISE: Duration = Duration::from_secs(2);
 /// From the making of the schedule to its beginning.
 const LEAD: Duration = Duration::from_millis(200);
 
@@ -79,7 +78,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
             options.customers, options.connections, options.writes
         ),
     );
-    part.latency(machine::noise(NOISE));
+    part.latency(machine::noise(machine::NOISE));
     let reader = Reader { url: server.url.clone(), key: key.key, customers: options.customers };
     fill(options, &reader)?;
     let pid = server.pid();

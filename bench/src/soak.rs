@@ -52,14 +52,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
         let shape = Shape { items: chosen.items, seed: chosen.seed, ..Shape::default() };
         let mut shop = Dataflow::build(worker, Group::Shop, workload::options(Job::default()));
         let mut workload = Workload::new(&shape);
-        let mut seal = |records, tick| {
-            shop.send(records, tick);
-            shop.advance(tick + 1);
-            while !shop.has_passed(tick + 1) {
-                worker.step();
-            }
-            shop.cut(tick + 1)
-        };
+        let mut seal = |records, tick| workload::seal(worker, &mut shop, records, tick);
         for (tick, records) in workload::opening_ticks(&workload, chosen.tick_events as usize) {
             seal(records, tick);
         }

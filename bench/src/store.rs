@@ -33,8 +33,6 @@ pub(crate) struct Options {
     dir: Option<std::path::PathBuf>,
 }
 
-const NOISE: Duration = Duration::from_secs(2);
-
 /// Measures.
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     let mut part = Part::begin(
@@ -45,7 +43,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
             options.frame
         ),
     );
-    part.latency(machine::noise(NOISE));
+    part.latency(machine::noise(machine::NOISE));
     let all: Vec<_> = workload::ticks(&options.shape, options.frame).map(|(_, records)| records).collect();
     let dir = match &options.dir {
         Some(dir) => tempfile::tempdir_in(dir)?,

@@ -10,14 +10,15 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use etalage_model::{
-    Catalogue, CatalogueEntry, Event, EventKind, Inventory, Item, Message, Micros, Record, ScoreWeights, StockOp, Sym,
-    Tick,
+    Catalogue, CatalogueEntry, Event, EventKind, Inventory, Item, Message, Micros, Record, ScoreWeights, SealedBatch,
+    StockOp, Sym, Tick,
 };
 use etalage_operators::expire::{DEFAULT_MAX_BUCKETS, Phase};
-use etalage_views::{PeopleOptions, ShopOptions, UnknownStock, Window, scope::Scopes};
+use etalage_views::{Dataflow, PeopleOptions, ShopOptions, UnknownStock, Window, scope::Scopes};
 use rand::{RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Zipf};
+use timely::worker::Worker;
 
 /// Events a second of event time.
 pub(crate) const EVENTS_PER_S: u64 = 500;
@@ -312,6 +313,31 @@ pub(crate) fn options(job: Job) -> ShopOptions {
             .collect(),
         dedup: None,
         ungated: false,
+    }
+}
+
+/// Lets one step of a single worker's dataflow through, and cuts it off: what changed.
+pub(crate) fn seal(
+    worker: &mut Worker,
+    dataflow: &mut Dataflow,
+    records: Arc<Vec<Record>>,
+    tick: Tick,
+) -> Vec<SealedBatch> {
+    dataflow.send(records, tick);
+    dataflow.advance(tick + 1);
+    while !dataflow.has_passed(tick + 1) {
+        worker.step();
+    }
+    dataflow.cut(tick + 1)
+}
+
+/// What an event is worth.
+pub(crate) fn weight(kind: EventKind) -> i64 {
+    let weights = ScoreWeights::default();
+    match kind {
+        EventKind::Purchase => weights.order,
+        EventKind::AddToCart => weights.cart,
+        _ => weights.view,
     }
 }
 

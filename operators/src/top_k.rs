@@ -17,15 +17,14 @@
 //!
 //! ```text
 //!  scores ─┐                        stage 1, by member            stage 2, by group
-//!  places ─┼─exchange by member──> cells, leaves, lists   ──rows──> merge of at most
+//!  places ─┼─exchange by member──> cells, leaves, lists  ──rows──> merge of at most
 //!  gates ──┘                        K candidates a group            workers × K rows ──> lists
 //! ```
 //! (A worker that is alone has all members: stage 1 gives the lists themselves.)
 //!
 //! A change costs O(K + log n) of the group's members, spread over the changes (`leaves` says what one
-//! question may cost): most changes
-//! concern members far from the cut and write one score (`leaves`); only the first K are in order
-//! (`list`). What comes out is made once a tick.
+//! question may cost): most changes concern members far from the cut and write one score; only the
+//! first K are in order (`list`). What comes out is made once a tick.
 
 mod groups;
 mod leaves;

@@ -100,6 +100,11 @@ impl<M: Ord + Clone, P: Ord + Clone> Groups<M, P> {
         Groups { k, lanes, groups: Vec::new(), touched: Vec::new() }
     }
 
+    /// The lanes, of which there may be 256.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = u8> + use<M, P> {
+        (0..self.lanes).map(|lane| lane as u8)
+    }
+
     /// Makes room for a group.
     pub(super) fn make_room(&mut self, group: Slot) {
         while self.groups.len() <= group as usize {
@@ -118,8 +123,8 @@ impl<M: Ord + Clone, P: Ord + Clone> Groups<M, P> {
 
     /// Takes a leaf out of a group.
     pub(super) fn remove(&mut self, group: Slot, leaf: u32) {
-        for lane in 0..self.lanes {
-            self.set(group, lane as u8, leaf, OUT);
+        for lane in self.lanes() {
+            self.set(group, lane, leaf, OUT);
         }
         self.of(group).leaves.remove(leaf);
     }
@@ -134,7 +139,7 @@ impl<M: Ord + Clone, P: Ord + Clone> Groups<M, P> {
     /// Gives a leaf another gate, and the score in each lane that `score` says.
     pub(super) fn regate(&mut self, group: Slot, leaf: u32, open: &Option<P>, score: impl Fn(u8) -> i64) {
         self.of(group).leaves.member_mut(leaf).open.clone_from(open);
-        for lane in (0..self.lanes).map(|lane| lane as u8) {
+        for lane in self.lanes() {
             let Group { leaves, lists, .. } = self.of(group);
             if lists[usize::from(lane)].list.change_member(leaves, leaf) {
                 self.touch(group, lane);

@@ -187,7 +187,7 @@ where
         let open = self.members.get(state.member).1.open.clone();
         let leaf = self.lists.add(group, Seat { member, open }, tie);
         state.leaves.push((group, leaf));
-        for lane in (0..self.options.lanes).map(|lane| lane as u8) {
+        for lane in self.lists.lanes() {
             self.lists.set(group, lane, leaf, state.ranked(lane));
         }
     }
