@@ -118,6 +118,7 @@ fn lists(options: &Options) -> StageOne<u32, (), u32, ()> {
     let options_of_lists = TopKOptions {
         k: K,
         lanes: 1,
+        windows: None,
         everywhere: vec![everyone],
         is_group: Rc::new(|(), _| true),
         without_gate: Some(()),

@@ -28,8 +28,11 @@
 
 mod buckets;
 mod core;
+mod ledger;
 
 pub use core::{BucketRow, ExpireCore};
+pub(crate) use buckets::Row;
+pub(crate) use ledger::{Accounts, Ledger};
 
 use std::hash::Hash;
 

@@ -1,17 +1,18 @@
 //! The first K open members of every group, by score.
 //!
-//! - **Input** one collection of three kinds of [`Feed`] about members `M`:
+//! - **Input** one collection of several kinds of [`Feed`] about members `M`:
 //!   scores per axis `A` (a segment, say), to be added up: the difference is how much in each lane (by
-//!   window, say);
+//!   half-life, say); or what happened when, which counts in the lane of each rolling window that holds it;
 //!   places `B`: where the member stands (a category, say);
 //!   gates: open with a payload `P` (units available), or closed.
 //! - **Output** `(((A, B, lane), list), tick, ±1)`: for each group, an axis at a place, and lane the list
 //!   of its first K members that are open and have a score above 0, by (score descending, member
 //!   ascending), each with score and payload. A group with none has no row.
-//! - **Time** is the tick; nothing happens by time alone. At every tick the list is exact: a
-//!   member that closes leaves and its successor enters at that tick.
+//! - **Time** is the tick. Where there are windows, what happened leaves them as [`crate::expire`] says; else
+//!   nothing happens by time alone. At every tick the list is exact: a member that closes leaves and its
+//!   successor enters at that tick.
 //! - **State bound**: per (member, axis) its scores, and a leaf in each of its groups, and as many
-//!   again that had scores before; per group and lane bounds over its leaves and at most
+//!   again that had scores before; with windows, the rows of [`crate::expire`]; per group and lane bounds over its leaves and at most
 //!   [`BUFFER_FACTOR`] × K of them at hand.
 //! - **Late data**: every input may be retracted at any later tick.
 //!
@@ -22,13 +23,18 @@
 //! ```
 //! (A worker that is alone has all members: stage 1 gives the lists themselves.)
 //!
+//! Windows could stand before this as an operator of their own. Here what leaves a window finds its scores at
+//! once; there it would be told by key, and looked for again.
+//!
 //! A change costs O(K + log n) of the group's members, spread over the changes (`leaves` says what one
 //! question may cost): most changes concern members far from the cut and write one score; only the
 //! first K are in order (`list`). What comes out is made once a tick.
 
+mod board;
 mod groups;
 mod leaves;
 mod list;
+mod seats;
 mod stage_one;
 mod stage_two;
 
@@ -39,6 +45,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Collection,
+    expire::{BucketRow, Windows},
     inflow::Inflow,
     lanes::Lanes,
     shell::{Wiring, run},
@@ -98,6 +105,9 @@ pub struct TopKOptions<M, A, B, P> {
     pub k: usize,
     /// How many lanes scores have, each with lists of its own; at least 1.
     pub lanes: usize,
+    /// A window for each lane, where scores are what happened within it; the phases of its buckets are
+    /// those of members. Without windows, scores are told as such.
+    pub windows: Option<Windows>,
     /// Places that every member has without being placed there.
     pub everywhere: Vec<B>,
     /// Whether an axis at a place makes a group.
@@ -114,6 +124,7 @@ impl<M, A, B: Clone, P: Clone> Clone for TopKOptions<M, A, B, P> {
         TopKOptions {
             k: self.k,
             lanes: self.lanes,
+            windows: self.windows.clone(),
             everywhere: self.everywhere.clone(),
             is_group: Rc::clone(&self.is_group),
             without_gate: self.without_gate.clone(),
@@ -122,8 +133,23 @@ impl<M, A, B: Clone, P: Clone> Clone for TopKOptions<M, A, B, P> {
     }
 }
 
-/// Stage 1's state of a member, as exported.
-pub type TopKRow<M, A, B, P> = (Feed<M, A, B, P>, Lanes<i64>);
+/// A part of stage 1's state of a member, as exported.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TopKRow<M, A, B, P> {
+    /// Scores, a place or a gate.
+    Held(Feed<M, A, B, P>, Lanes<i64>),
+    /// What happened to it on an axis.
+    Happened((M, A), BucketRow<i64>),
+}
+
+impl<M, A, B, P> TopKRow<M, A, B, P> {
+    fn member(&self) -> &M {
+        match self {
+            TopKRow::Held(feed, _) => feed.member(),
+            TopKRow::Happened((member, _), _) => member,
+        }
+    }
+}
 
 /// Top-k over a collection of [`Feed`]s, or an [`Inflow`] of them.
 pub trait TopK<'scope, M, A, B, P>
@@ -148,7 +174,7 @@ where
     ///         (Feed::Gate(item("shoe"), Some(3i64)), 0, Lanes::one(0, 1)),
     ///     ]).1;
     ///     let options = TopKOptions {
-    ///         k: 10, lanes: 2, everywhere: vec![item("")], is_group: Rc::new(|_, _| true),
+    ///         k: 10, lanes: 2, windows: None, everywhere: vec![item("")], is_group: Rc::new(|_, _| true),
     ///         without_gate: None, tie: |_| 0,
     ///     };
     ///     feed.top_k(options, Wiring::fresh("TopK", scope));
@@ -182,7 +208,7 @@ where
             wiring,
             StageOne::new(options, is_alone),
             |feed: &Feed<M, A, B, P>| feed.member().clone(),
-            |(feed, _)| feed.member().clone(),
+            |row| row.member().clone(),
         );
         if is_alone {
             return candidates;

@@ -15,7 +15,7 @@ use crate::table::{Mix, Slot};
 const MERGED_FROM_ROWS: usize = if cfg!(test) { 2 } else { 64 };
 
 /// A key, by its slot, and what happened to it.
-pub(super) type Row<R> = (Slot, R);
+pub(crate) type Row<R> = (Slot, R);
 
 /// Bucket end → rows. Most that is added belongs to buckets that are known: these are found by a
 /// hash, and only new ones take their place in the order.

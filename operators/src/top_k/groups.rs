@@ -1,15 +1,17 @@
-//! The groups of stage 1: of each the leaves of its members, and for every lane a list and the candidates
+//! The groups of stage 1: of each the leaves of its cells, and for every lane a list and the candidates
 //! that were emitted for it.
 //!
-//! A member has one leaf in a group, with its scores in all lanes side by side, so that it is looked for
-//! once, whatever changes in its lanes.
+//! A cell has one seat, with its scores in all lanes side by side, and a leaf in each of its groups. So a score
+//! is written once, and mostly that is all: a group is concerned where the cell is near the cut of a list, and
+//! else only has to know that the leaf has gained.
 
 use smallvec::SmallVec;
 
 use super::{
     Ranking,
-    leaves::{Leaves, OUT},
+    leaves::Leaves,
     list::List,
+    seats::{OUT, Seats},
 };
 use crate::table::Slot;
 
@@ -17,6 +19,7 @@ use crate::table::Slot;
 pub(super) struct Groups<M, P> {
     k: usize,
     lanes: usize,
+    seats: Seats<Seat<M, P>>,
     groups: Vec<Group<M, P>>,
     /// Lists whose candidates may be others: group and lane.
     touched: Vec<(Slot, u8)>,
@@ -26,7 +29,7 @@ pub(super) struct Groups<M, P> {
 pub(super) const LANES_AT_HAND: usize = 5;
 
 struct Group<M, P> {
-    leaves: Leaves<Seat<M, P>>,
+    leaves: Leaves,
     /// Of each lane, [`List::near`].
     near: SmallVec<[i64; LANES_AT_HAND]>,
     lists: Vec<Listed<M, P>>,
@@ -36,6 +39,13 @@ struct Listed<M, P> {
     list: List<Seat<M, P>>,
     emitted: Ranking<M, P>,
     is_touched: bool,
+}
+
+impl<M, P> Listed<M, P> {
+    /// Notes that the candidates may be others; true where that was not known.
+    fn touch(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_touched, true)
+    }
 }
 
 /// A member in a list, with the payload of its gate at hand. A list orders it by the member alone.
@@ -77,32 +87,25 @@ impl<M: Ord + Clone, P: Ord + Clone> Group<M, P> {
         Group { leaves: Leaves::new(lanes), near: lists.iter().map(|listed| listed.list.near()).collect(), lists }
     }
 
-    /// Gives a leaf a score in a lane; true where the first K of the lane changed.
-    fn set(&mut self, lane: u8, leaf: u32, score: i64) -> bool {
-        let before = self.leaves.score(lane, leaf);
-        if before == score {
-            return false;
-        }
+    /// A cell has got another score than `before` in a lane; true where the first K of the lane changed.
+    fn change(&mut self, seats: &Seats<Seat<M, P>>, cell: u32, lane: u8, before: i64) -> bool {
         let near = &mut self.near[usize::from(lane)];
-        if before.max(score) < *near {
-            self.leaves.set(lane, leaf, score);
+        if before.max(seats.score(lane, cell)) < *near {
             return false;
         }
         let list = &mut self.lists[usize::from(lane)].list;
-        let is_other = list.set(&mut self.leaves, leaf, score);
+        let is_other = list.change(&mut self.leaves, seats, cell, before);
         *near = list.near();
         is_other
     }
 }
 
+/// A group, and the leaf of a cell in it.
+pub(super) type Leaf = (Slot, u32);
+
 impl<M: Ord + Clone, P: Ord + Clone> Groups<M, P> {
     pub(super) fn new(k: usize, lanes: usize) -> Self {
-        Groups { k, lanes, groups: Vec::new(), touched: Vec::new() }
-    }
-
-    /// The lanes, of which there may be 256.
-    pub(super) fn lanes(&self) -> impl Iterator<Item = u8> + use<M, P> {
-        (0..self.lanes).map(|lane| lane as u8)
+        Groups { k, lanes, seats: Seats::new(lanes), groups: Vec::new(), touched: Vec::new() }
     }
 
     /// Makes room for a group.
@@ -112,52 +115,80 @@ impl<M: Ord + Clone, P: Ord + Clone> Groups<M, P> {
         }
     }
 
-    fn of(&mut self, group: Slot) -> &mut Group<M, P> {
-        &mut self.groups[group as usize]
+    /// Gives a cell that has no leaf a member.
+    pub(super) fn seat(&mut self, cell: Slot, seat: Seat<M, P>, tie: u64) {
+        self.seats.seat(cell, seat, tie);
     }
 
-    /// A leaf for a member, not eligible yet.
-    pub(super) fn add(&mut self, group: Slot, seat: Seat<M, P>, tie: u64) -> u32 {
-        self.of(group).leaves.add(seat, tie)
-    }
-
-    /// Takes a leaf out of a group.
-    pub(super) fn remove(&mut self, group: Slot, leaf: u32) {
-        for lane in self.lanes() {
-            self.set(group, lane, leaf, OUT);
-        }
-        self.of(group).leaves.remove(leaf);
-    }
-
-    /// Gives a leaf a score in a lane.
-    pub(super) fn set(&mut self, group: Slot, lane: u8, leaf: u32, score: i64) {
-        if self.of(group).set(lane, leaf, score) {
-            self.touch(group, lane);
-        }
-    }
-
-    /// Gives a leaf another gate, and the score in each lane that `score` says.
-    pub(super) fn regate(&mut self, group: Slot, leaf: u32, open: &Option<P>, score: impl Fn(u8) -> i64) {
-        self.of(group).leaves.member_mut(leaf).open.clone_from(open);
-        for lane in self.lanes() {
-            let Group { leaves, lists, .. } = self.of(group);
-            if lists[usize::from(lane)].list.change_member(leaves, leaf) {
-                self.touch(group, lane);
+    /// A leaf for a cell.
+    pub(super) fn add(&mut self, group: Slot, cell: Slot) -> Leaf {
+        let Group { leaves, lists, near, .. } = &mut self.groups[group as usize];
+        let leaf = leaves.add(&self.seats, cell);
+        for (lane, listed) in lists.iter_mut().enumerate() {
+            let is_in = self.seats.score(lane as u8, cell) > OUT;
+            if is_in && listed.list.change(leaves, &self.seats, cell, OUT) && listed.touch() {
+                self.touched.push((group, lane as u8));
             }
-            self.set(group, lane, leaf, score(lane));
+            near[lane] = listed.list.near();
+        }
+        (group, leaf)
+    }
+
+    /// Takes a cell out of a group.
+    pub(super) fn remove(&mut self, cell: Slot, (group, leaf): Leaf) {
+        let Group { leaves, lists, near, .. } = &mut self.groups[group as usize];
+        leaves.remove(leaf);
+        for (lane, listed) in lists.iter_mut().enumerate() {
+            let is_in = self.seats.score(lane as u8, cell) > OUT;
+            if is_in && listed.list.leave(leaves, &self.seats, cell) && listed.touch() {
+                self.touched.push((group, lane as u8));
+            }
+            near[lane] = listed.list.near();
         }
     }
 
-    fn touch(&mut self, group: Slot, lane: u8) {
-        let listed = &mut self.of(group).lists[usize::from(lane)];
-        if !std::mem::replace(&mut listed.is_touched, true) {
-            self.touched.push((group, lane));
+    /// Gives a cell the score in each lane that `score` says, in all groups in which it has `leaves`.
+    pub(super) fn set(&mut self, cell: Slot, leaves: &[Leaf], score: impl Fn(u8) -> i64) {
+        let mut changed: SmallVec<[(u8, i64); LANES_AT_HAND]> = SmallVec::new();
+        let mut has_gained = false;
+        for (lane, held) in self.seats.scores_mut(cell).iter_mut().enumerate() {
+            let before = std::mem::replace(held, score(lane as u8));
+            if before != *held {
+                changed.push((lane as u8, before));
+                has_gained |= *held > before;
+            }
+        }
+        if changed.is_empty() {
+            return;
+        }
+        for (group, leaf) in leaves {
+            let state = &mut self.groups[*group as usize];
+            if has_gained {
+                state.leaves.raise(&self.seats, *leaf);
+            }
+            for (lane, before) in &changed {
+                if state.change(&self.seats, cell, *lane, *before) && state.lists[usize::from(*lane)].touch() {
+                    self.touched.push((*group, *lane));
+                }
+            }
         }
     }
 
-    /// Reads what [`Groups::set`] will need of a leaf, so that it is at hand then.
-    pub(super) fn peek(&self, group: Slot, leaf: u32) -> u64 {
-        self.groups[group as usize].leaves.peek(leaf)
+    /// Gives a cell another gate.
+    pub(super) fn regate(&mut self, cell: Slot, leaves: &[Leaf], open: &Option<P>) {
+        self.seats.member_mut(cell).open.clone_from(open);
+        for (group, _) in leaves {
+            for (lane, listed) in self.groups[*group as usize].lists.iter_mut().enumerate() {
+                if listed.list.change_member(&self.seats, cell) && listed.touch() {
+                    self.touched.push((*group, lane as u8));
+                }
+            }
+        }
+    }
+
+    /// Reads what [`Groups::set`] will need of a cell, so that it is at hand then.
+    pub(super) fn peek(&self, cell: Slot) -> u64 {
+        self.seats.peek(cell)
     }
 
     /// True where nobody is in a group and nothing is out for it, nor yet to be settled.
@@ -168,7 +199,7 @@ impl<M: Ord + Clone, P: Ord + Clone> Groups<M, P> {
 
     /// Gives back the room that an unused group has taken.
     pub(super) fn clear(&mut self, group: Slot) {
-        *self.of(group) = Group::new(self.k, self.lanes);
+        self.groups[group as usize] = Group::new(self.k, self.lanes);
     }
 
     /// Settles all lists that were touched; gives each group of them once a lane.

@@ -1,21 +1,22 @@
-//! The leaves of a group: one for each member, with its score in every lane. Sixteen leaves make a
-//! block, sixteen blocks one of the next level, each knowing a bound for every lane: no leaf of it
-//! comes before that. The best m leaves of a lane are found from the top, the block of the best bound
+//! The leaves of a group: one for each cell that stands in it, whose scores are those of its seat. Sixteen
+//! leaves make a block, sixteen blocks one of the next level, each knowing a bound for every lane: no leaf of it
+//! comes before that. The best m cells of a lane are found from the top, the block of the best bound
 //! first, without looking at the rest.
 //!
 //! A group of a few needs no blocks: up to [`SMALL`] leaves are looked at one by one.
 //!
-//! A change writes the score and nothing else; that a leaf has gained is noted for its block, whose
-//! bounds are made anew before anybody asks for them, or when [`MOST_RAISED`] blocks wait for it. A leaf
+//! That a leaf has gained is noted for its block, whose bounds are made anew before anybody asks for them, or
+//! when [`MOST_RAISED`] blocks wait for it. A leaf
 //! that loses changes no bound: who asks for the best comes upon one that nobody reaches any more, and
 //! lowers it. So a loss is paid for by a later question, by a block or two a level, if one comes that far
 //! down: a question after many losses looks at so many blocks, at the most at all of them once a level.
 
 use std::{cmp::Ordering, collections::BinaryHeap};
 
+use super::seats::{OUT, Seats};
 use crate::chunked::{Chunked, Rows};
 
-/// How many children a block has: a cache line or two of scores.
+/// How many children a block has.
 const FAN: usize = 16;
 
 /// How many leaves are looked at one by one: about as long as the best of as many in blocks take. Few
@@ -25,16 +26,13 @@ const SMALL: usize = if cfg!(test) { 8 } else { 256 };
 /// How many blocks may wait for new bounds: they take a tenth of a millisecond together. Few in tests.
 const MOST_RAISED: usize = if cfg!(test) { 3 } else { 1_024 };
 
-/// The score of a leaf that is not eligible. Eligible scores are above 0.
-pub(super) const OUT: i64 = 0;
+/// The cell of a leaf that is free.
+const NOBODY: u32 = u32::MAX;
 
-/// Leaves with a member each, and scores; greater score first, then lesser member. Members with
-/// different ties are ordered by these, so that mostly no member has to be fetched.
-pub(super) struct Leaves<M> {
+/// Leaves, each of a cell.
+pub(super) struct Leaves {
     lanes: usize,
-    scores: Rows<i64>,
-    ties: Chunked<u64>,
-    members: Chunked<M>,
+    cells: Chunked<u32>,
     /// `bounds[level][block][lane]`. None where the group is small.
     bounds: Vec<Rows<Bound>>,
     raised: Raised,
@@ -44,7 +42,8 @@ pub(super) struct Leaves<M> {
     looked_at: std::cell::Cell<usize>,
 }
 
-/// The rank that a leaf has, or had.
+/// The rank that a leaf has, or had. Of a leaf that has become free nobody knows the member: its bound comes
+/// before all of its score, which leaves it a bound.
 #[derive(Clone, Copy)]
 struct Bound {
     score: i64,
@@ -78,13 +77,11 @@ impl Raised {
     }
 }
 
-impl<M: Ord + Clone> Leaves<M> {
+impl Leaves {
     pub(super) fn new(lanes: usize) -> Self {
         Leaves {
             lanes,
-            scores: Rows::of_width(lanes),
-            ties: Chunked::default(),
-            members: Chunked::default(),
+            cells: Chunked::default(),
             bounds: Vec::new(),
             raised: Raised::default(),
             free: Vec::new(),
@@ -93,34 +90,32 @@ impl<M: Ord + Clone> Leaves<M> {
         }
     }
 
-    /// A leaf for `member`, not eligible yet. Of two members the lesser never has the greater `tie`.
-    pub(super) fn add(&mut self, member: M, tie: u64) -> u32 {
+    /// A leaf for a cell.
+    pub(super) fn add<M: Ord + Clone>(&mut self, seats: &Seats<M>, cell: u32) -> u32 {
         if let Some(leaf) = self.free.pop() {
-            self.members[leaf as usize] = member;
-            self.ties[leaf as usize] = tie;
-            self.raise(leaf);
+            self.cells[leaf as usize] = cell;
+            self.raise(seats, leaf);
             return leaf;
         }
-        let leaf = self.scores.len() as u32;
-        self.scores.push(OUT);
-        self.ties.push(tie);
-        self.members.push(member);
-        if self.scores.len() > SMALL {
-            self.grow();
+        let leaf = self.cells.len() as u32;
+        self.cells.push(cell);
+        if self.cells.len() > SMALL {
+            self.grow(seats);
+            self.raise(seats, leaf);
         }
         leaf
     }
 
     /// Gives every leaf its blocks.
-    fn grow(&mut self) {
-        let (mut level, mut blocks) = (0, self.scores.len().div_ceil(FAN));
+    fn grow<M: Ord + Clone>(&mut self, seats: &Seats<M>) {
+        let (mut level, mut blocks) = (0, self.cells.len().div_ceil(FAN));
         loop {
             if self.bounds.len() == level {
                 self.bounds.push(Rows::of_width(self.lanes));
             }
             for block in self.bounds[level].len()..blocks {
                 self.bounds[level].push(Bound { score: OUT, leaf: 0 });
-                self.make_bounds(level, block);
+                self.make_bounds(seats, level, block);
             }
             if level == 0 {
                 self.raised.are_raised.resize(blocks.div_ceil(64), 0);
@@ -132,102 +127,79 @@ impl<M: Ord + Clone> Leaves<M> {
         }
     }
 
-    /// Gives a leaf that is not eligible in any lane back.
+    /// Gives a leaf back.
     pub(super) fn remove(&mut self, leaf: u32) {
-        debug_assert!(self.scores[leaf as usize].iter().all(|score| *score == OUT));
+        self.cells[leaf as usize] = NOBODY;
         self.free.push(leaf);
-    }
-
-    pub(super) fn score(&self, lane: u8, leaf: u32) -> i64 {
-        self.scores[leaf as usize][usize::from(lane)]
-    }
-
-    pub(super) fn member(&self, leaf: u32) -> &M {
-        &self.members[leaf as usize]
-    }
-
-    pub(super) fn member_mut(&mut self, leaf: u32) -> &mut M {
-        &mut self.members[leaf as usize]
-    }
-
-    pub(super) fn tie(&self, leaf: u32) -> u64 {
-        self.ties[leaf as usize]
-    }
-
-    /// Reads what [`Leaves::set`] will need of a leaf, so that it is at hand then.
-    pub(super) fn peek(&self, leaf: u32) -> u64 {
-        let scores = &self.scores[leaf as usize];
-        (scores[0] ^ scores[scores.len() - 1]) as u64
     }
 
     /// How many leaves are in use.
     pub(super) fn len(&self) -> usize {
-        self.scores.len() - self.free.len()
+        self.cells.len() - self.free.len()
     }
 
-    /// Sets a leaf's score in a lane.
-    pub(super) fn set(&mut self, lane: u8, leaf: u32, score: i64) {
-        let before = std::mem::replace(&mut self.scores[leaf as usize][usize::from(lane)], score);
-        if score > before {
-            self.raise(leaf);
+    fn score<M: Ord + Clone>(&self, seats: &Seats<M>, lane: usize, leaf: usize) -> i64 {
+        match self.cells[leaf] {
+            NOBODY => OUT,
+            cell => seats.score(lane as u8, cell),
         }
     }
 
-    /// Notes that a leaf may be above the bounds of its blocks.
-    fn raise(&mut self, leaf: u32) {
+    /// Notes that a leaf may be above the bounds of its blocks: its cell has gained, or is another.
+    pub(super) fn raise<M: Ord + Clone>(&mut self, seats: &Seats<M>, leaf: u32) {
         if self.bounds.is_empty() {
             return;
         }
         self.raised.add(leaf as usize / FAN);
         if self.raised.blocks.len() >= MOST_RAISED {
-            self.make_raised_bounds();
+            self.make_raised_bounds(seats);
         }
     }
 
     /// Makes the bounds of all blocks that wait for it, and of those above them.
-    fn make_raised_bounds(&mut self) {
+    fn make_raised_bounds<M: Ord + Clone>(&mut self, seats: &Seats<M>) {
         let mut blocks = self.raised.take();
         for level in 0..self.bounds.len() {
             for block in &blocks {
-                self.make_bounds(level, *block as usize);
+                self.make_bounds(seats, level, *block as usize);
             }
             blocks.iter_mut().for_each(|block| *block /= FAN as u32);
             blocks.dedup();
         }
     }
 
-    fn make_bounds(&mut self, level: usize, block: usize) {
+    fn make_bounds<M: Ord + Clone>(&mut self, seats: &Seats<M>, level: usize, block: usize) {
         for lane in 0..self.lanes {
-            let least = self.least_bound(lane, level, block);
+            let least = self.least_bound(seats, lane, level, block);
             self.bounds[level][block][lane] = least;
         }
     }
 
-    /// The best `most` eligible leaves of a lane, best first.
-    pub(super) fn best(&mut self, lane: u8, most: usize) -> Vec<u32> {
-        let Some(top) = self.bounds.len().checked_sub(1) else { return self.best_of_all(lane, most) };
-        self.make_raised_bounds();
+    /// The best `most` eligible cells of a lane, best first.
+    pub(super) fn best<M: Ord + Clone>(&mut self, seats: &Seats<M>, lane: u8, most: usize) -> Vec<u32> {
+        let Some(top) = self.bounds.len().checked_sub(1) else { return self.best_of_all(seats, lane, most) };
+        self.make_raised_bounds(seats);
         let lane = usize::from(lane);
         let (mut found, mut lowered) = (Vec::with_capacity(most), Vec::new());
         let leaves = &*self;
-        let whole = Entrant { leaves, bound: leaves.bounds[top][0][lane], block: Some((top, 0)) };
-        let mut queue = BinaryHeap::from([whole]);
+        let entrant = |(bound, block)| Entrant { leaves, seats, bound, block };
+        let mut queue = BinaryHeap::from([entrant((leaves.bounds[top][0][lane], Some((top, 0))))]);
         while let Some(Entrant { bound, block, .. }) = queue.pop() {
             if found.len() == most || bound.score <= OUT {
                 break;
             }
             let Some((level, block)) = block else {
-                found.push(bound.leaf);
+                found.push(leaves.cells[bound.leaf as usize]);
                 continue;
             };
-            let least = leaves.least_bound(lane, level, block);
-            if leaves.is_above(bound, least) {
+            let least = leaves.least_bound(seats, lane, level, block);
+            if leaves.is_above(seats, bound, least) {
                 // Nobody reaches its bound any more: it waits for its turn with a lower one.
                 lowered.push((level, block, least));
-                queue.push(Entrant { leaves, bound: least, block: Some((level, block)) });
+                queue.push(entrant((least, Some((level, block)))));
             } else {
-                let within = leaves.within(lane, level, block);
-                queue.extend(within.map(|(bound, block)| Entrant { leaves, bound, block }));
+                let within = leaves.within(seats, lane, level, block);
+                queue.extend(within.filter(|(bound, _)| bound.score > OUT).map(entrant));
             }
         }
         drop(queue);
@@ -238,36 +210,53 @@ impl<M: Ord + Clone> Leaves<M> {
     }
 
     /// The leaves of a block of the lowest level, or the blocks of another, with their bounds.
-    fn within(&self, lane: usize, level: usize, block: usize) -> impl Iterator<Item = (Bound, Option<(usize, usize)>)> {
+    fn within<M: Ord + Clone>(
+        &self,
+        seats: &Seats<M>,
+        lane: usize,
+        level: usize,
+        block: usize,
+    ) -> impl Iterator<Item = (Bound, Option<(usize, usize)>)> {
         let lower = level.checked_sub(1);
-        let width = lower.map_or(self.scores.len(), |lower| self.bounds[lower].len());
+        let width = lower.map_or(self.cells.len(), |lower| self.bounds[lower].len());
         let children = block * FAN..((block + 1) * FAN).min(width);
         self.look_at(children.len());
         children.map(move |child| match lower {
             Some(lower) => (self.bounds[lower][child][lane], Some((lower, child))),
-            None => (Bound { score: self.scores[child][lane], leaf: child as u32 }, None),
+            None => (Bound { score: self.score(seats, lane, child), leaf: child as u32 }, None),
         })
     }
 
     /// The least bound that a block can have.
-    fn least_bound(&self, lane: usize, level: usize, block: usize) -> Bound {
-        let bounds = self.within(lane, level, block).map(|(bound, _)| bound);
-        bounds.reduce(|best, other| if self.is_above(other, best) { other } else { best }).expect("a block has a leaf")
+    fn least_bound<M: Ord + Clone>(&self, seats: &Seats<M>, lane: usize, level: usize, block: usize) -> Bound {
+        let bounds = self.within(seats, lane, level, block).map(|(bound, _)| bound);
+        let best = |best: Bound, other: Bound| if self.is_above(seats, other, best) { other } else { best };
+        bounds.reduce(best).expect("a block has a leaf")
     }
 
-    fn is_above(&self, a: Bound, b: Bound) -> bool {
-        a.score > b.score || (a.score == b.score && a.score > OUT && self.order(a.leaf, b.leaf).is_lt())
+    fn is_above<M: Ord + Clone>(&self, seats: &Seats<M>, a: Bound, b: Bound) -> bool {
+        a.score > b.score || (a.score == b.score && a.score > OUT && self.order(seats, a, b).is_lt())
     }
 
-    fn best_of_all(&self, lane: u8, most: usize) -> Vec<u32> {
-        self.look_at(self.scores.len());
-        let is_eligible = |leaf: &u32| self.score(lane, *leaf) > OUT;
-        let mut found: Vec<u32> = (0..self.scores.len() as u32).filter(is_eligible).collect();
+    /// The order of two bounds of one score.
+    fn order<M: Ord + Clone>(&self, seats: &Seats<M>, a: Bound, b: Bound) -> Ordering {
+        match (self.cells[a.leaf as usize], self.cells[b.leaf as usize]) {
+            (NOBODY, NOBODY) => Ordering::Equal,
+            (NOBODY, _) => Ordering::Less,
+            (_, NOBODY) => Ordering::Greater,
+            (a, b) => seats.order(a, b),
+        }
+    }
+
+    fn best_of_all<M: Ord + Clone>(&self, seats: &Seats<M>, lane: u8, most: usize) -> Vec<u32> {
+        self.look_at(self.cells.len());
+        let is_eligible = |cell: &u32| *cell != NOBODY && seats.score(lane, *cell) > OUT;
+        let mut found: Vec<u32> = self.cells.iter().copied().filter(is_eligible).collect();
         if most < found.len() {
-            found.select_nth_unstable_by(most, |a, b| self.by_rank(lane, *a, *b));
+            found.select_nth_unstable_by(most, |a, b| seats.by_rank(lane, *a, *b));
             found.truncate(most);
         }
-        found.sort_unstable_by(|a, b| self.by_rank(lane, *a, *b));
+        found.sort_unstable_by(|a, b| seats.by_rank(lane, *a, *b));
         found
     }
 
@@ -275,30 +264,21 @@ impl<M: Ord + Clone> Leaves<M> {
         #[cfg(test)]
         self.looked_at.set(self.looked_at.get() + _leaves);
     }
-
-    /// Best first.
-    pub(super) fn by_rank(&self, lane: u8, a: u32, b: u32) -> Ordering {
-        self.score(lane, b).cmp(&self.score(lane, a)).then_with(|| self.order(a, b))
-    }
-
-    /// The order of two leaves of one score.
-    fn order(&self, a: u32, b: u32) -> Ordering {
-        let (a, b) = (a as usize, b as usize);
-        self.ties[a].cmp(&self.ties[b]).then_with(|| self.members[a].cmp(&self.members[b]))
-    }
 }
 
 /// A leaf, or a block with its bound, in the queue of [`Leaves::best`].
 struct Entrant<'a, M> {
-    leaves: &'a Leaves<M>,
+    leaves: &'a Leaves,
+    seats: &'a Seats<M>,
     bound: Bound,
     block: Option<(usize, usize)>,
 }
 
 impl<M: Ord + Clone> Ord for Entrant<'_, M> {
+    /// Where a block's bound is that of one of its leaves, either may come first: the block's turn finds the leaf.
     fn cmp(&self, other: &Self) -> Ordering {
         let by_score = self.bound.score.cmp(&other.bound.score);
-        by_score.then_with(|| self.leaves.order(other.bound.leaf, self.bound.leaf))
+        by_score.then_with(|| self.leaves.order(self.seats, other.bound, self.bound))
     }
 }
 impl<M: Ord + Clone> PartialOrd for Entrant<'_, M> {

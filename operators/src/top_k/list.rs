@@ -8,7 +8,8 @@
 
 use super::{
     BUFFER_FACTOR,
-    leaves::{Leaves, OUT},
+    leaves::Leaves,
+    seats::{OUT, Seats},
 };
 
 pub(super) struct List<M> {
@@ -24,24 +25,31 @@ pub(super) struct List<M> {
     floor: Option<Placed<M>>,
 }
 
-/// A leaf with rank and member at hand.
+/// A cell with rank and member at hand.
 #[derive(Clone)]
 struct Placed<M> {
-    leaf: u32,
+    cell: u32,
     score: i64,
     tie: u64,
     member: M,
 }
 
 impl<M: Ord + Clone> Placed<M> {
-    fn of(leaves: &Leaves<M>, lane: u8, leaf: u32) -> Self {
-        Placed { leaf, score: leaves.score(lane, leaf), tie: leaves.tie(leaf), member: leaves.member(leaf).clone() }
+    fn of(seats: &Seats<M>, lane: u8, cell: u32) -> Self {
+        Placed { cell, score: seats.score(lane, cell), tie: seats.tie(cell), member: seats.member(cell).clone() }
     }
 
     fn is_before(&self, other: &Self) -> bool {
         let comes_first = || (self.tie, &self.member) < (other.tie, &other.member);
         self.score > other.score || (self.score == other.score && comes_first())
     }
+}
+
+/// Where a cell stood, and where it stands.
+struct Moves {
+    was: Standing,
+    is: Standing,
+    has_lost: bool,
 }
 
 /// Where a member stands.
@@ -61,72 +69,83 @@ impl<M: Ord + Clone> List<M> {
         self.floor.as_ref().map_or(OUT + 1, |floor| floor.score)
     }
 
-    /// Changes the member of a leaf, as it has been changed among the leaves; true where it is among
+    /// Changes the member of a cell, as it has been changed among the leaves; true where it is among
     /// the first K. Its order among members must stay what it is.
-    pub(super) fn change_member(&mut self, leaves: &Leaves<M>, leaf: u32) -> bool {
-        let is_listed = self.is_listed(leaves, leaf);
+    pub(super) fn change_member(&mut self, seats: &Seats<M>, cell: u32) -> bool {
+        let is_listed = self.is_listed(seats, cell);
         if is_listed {
-            let place = self.place_in_first(leaf);
-            self.first[place].member.clone_from(leaves.member(leaf));
+            let place = self.place_in_first(cell);
+            self.first[place].member.clone_from(seats.member(cell));
         }
         is_listed
     }
 
-    /// Gives a leaf a score, or [`OUT`]; true where the first K changed.
-    pub(super) fn set(&mut self, leaves: &mut Leaves<M>, leaf: u32, score: i64) -> bool {
-        let before = leaves.score(self.lane, leaf);
-        let (was, is) = (self.standing(leaves, leaf, before), self.standing(leaves, leaf, score));
-        leaves.set(self.lane, leaf, score);
-        let is_other = self.move_to(leaves, leaf, was, is, score < before);
+    /// A cell that stands in `leaves` has got another score than `before`; true where the first K changed.
+    pub(super) fn change(&mut self, leaves: &mut Leaves, seats: &Seats<M>, cell: u32, before: i64) -> bool {
+        let score = seats.score(self.lane, cell);
+        let moves = Moves {
+            was: self.standing(seats, cell, before),
+            is: self.standing(seats, cell, score),
+            has_lost: score < before,
+        };
+        let is_other = self.move_to(leaves, seats, cell, moves);
         if is_other {
             self.last_score = self.first.get(self.k - 1).map_or(OUT, |last| last.score);
         }
         is_other
     }
 
-    /// Takes a leaf that has got a score from where it stood to where it stands; true where the first
+    /// A cell has left the group, with the score that it still has; true where the first K changed.
+    pub(super) fn leave(&mut self, leaves: &mut Leaves, seats: &Seats<M>, cell: u32) -> bool {
+        let was = self.standing(seats, cell, seats.score(self.lane, cell));
+        let is_other = self.move_to(leaves, seats, cell, Moves { was, is: Standing::Below, has_lost: true });
+        self.last_score = self.first.get(self.k - 1).map_or(OUT, |last| last.score);
+        is_other
+    }
+
+    /// Takes a cell that has got a score from where it stood to where it stands; true where the first
     /// K changed.
-    fn move_to(&mut self, leaves: &mut Leaves<M>, leaf: u32, was: Standing, is: Standing, has_lost: bool) -> bool {
-        match (was, is) {
+    fn move_to(&mut self, leaves: &mut Leaves, seats: &Seats<M>, cell: u32, moves: Moves) -> bool {
+        match (moves.was, moves.is) {
             (Standing::First, Standing::Below) => {
-                let place = self.place_in_first(leaf);
+                let place = self.place_in_first(cell);
                 self.first.remove(place);
-                if let Some(next) = self.best_of_reserve(leaves) {
-                    self.first.push(Placed::of(leaves, self.lane, self.reserve.swap_remove(next)));
+                if let Some(next) = self.best_of_reserve(seats) {
+                    self.first.push(Placed::of(seats, self.lane, self.reserve.swap_remove(next)));
                 } else if self.floor.is_some() {
-                    self.refill(leaves);
+                    self.refill(leaves, seats);
                 }
             }
             (Standing::First, _) => {
-                let place = self.place_in_first(leaf);
-                self.first[place].score = leaves.score(self.lane, leaf);
+                let place = self.place_in_first(cell);
+                self.first[place].score = seats.score(self.lane, cell);
                 let place = self.settle_from(place);
-                if has_lost && place + 1 == self.k {
-                    self.let_the_best_in(leaves);
+                if moves.has_lost && place + 1 == self.k {
+                    self.let_the_best_in(seats);
                 }
             }
             (Standing::Reserve, Standing::First) => {
-                let place = self.place_in_reserve(leaf);
-                let last = std::mem::replace(&mut self.first[self.k - 1], Placed::of(leaves, self.lane, leaf));
-                self.reserve[place] = last.leaf;
+                let place = self.place_in_reserve(cell);
+                let last = std::mem::replace(&mut self.first[self.k - 1], Placed::of(seats, self.lane, cell));
+                self.reserve[place] = last.cell;
                 self.settle_from(self.k - 1);
             }
             (Standing::Reserve, Standing::Below) => {
-                let place = self.place_in_reserve(leaf);
+                let place = self.place_in_reserve(cell);
                 self.reserve.swap_remove(place);
                 return false;
             }
             (Standing::Below, Standing::First) => {
-                self.first.push(Placed::of(leaves, self.lane, leaf));
+                self.first.push(Placed::of(seats, self.lane, cell));
                 self.settle_from(self.first.len() - 1);
                 if self.first.len() > self.k {
-                    self.reserve.extend(self.first.pop().map(|last| last.leaf));
-                    self.trim(leaves);
+                    self.reserve.extend(self.first.pop().map(|last| last.cell));
+                    self.trim(seats);
                 }
             }
             (Standing::Below, Standing::Reserve) => {
-                self.reserve.push(leaf);
-                self.trim(leaves);
+                self.reserve.push(cell);
+                self.trim(seats);
                 return false;
             }
             (Standing::Reserve, Standing::Reserve) | (Standing::Below, Standing::Below) => return false,
@@ -134,9 +153,9 @@ impl<M: Ord + Clone> List<M> {
         true
     }
 
-    /// True where `leaf` is among the first K.
-    pub(super) fn is_listed(&self, leaves: &Leaves<M>, leaf: u32) -> bool {
-        matches!(self.standing(leaves, leaf, leaves.score(self.lane, leaf)), Standing::First)
+    /// True where `cell` is among the first K.
+    pub(super) fn is_listed(&self, seats: &Seats<M>, cell: u32) -> bool {
+        matches!(self.standing(seats, cell, seats.score(self.lane, cell)), Standing::First)
     }
 
     /// The first K, each with its score.
@@ -144,14 +163,14 @@ impl<M: Ord + Clone> List<M> {
         self.first.iter().map(|placed| (&placed.member, placed.score))
     }
 
-    /// Where the member of `leaf` stands with `score`. One of the first that loses is said to stay
+    /// Where the member of `cell` stands with `score`. One of the first that loses is said to stay
     /// among them as long as it is not below the last of them as that one is now.
-    fn standing(&self, leaves: &Leaves<M>, leaf: u32, score: i64) -> Standing {
-        if score <= OUT || self.floor.as_ref().is_some_and(|floor| is_below(leaves, leaf, score, floor)) {
+    fn standing(&self, seats: &Seats<M>, cell: u32, score: i64) -> Standing {
+        if score <= OUT || self.floor.as_ref().is_some_and(|floor| is_below(seats, cell, score, floor)) {
             return Standing::Below;
         }
         let ties_and_loses = || {
-            let is_after = |last: &Placed<M>| order(leaves, leaf) > (last.tie, &last.member);
+            let is_after = |last: &Placed<M>| order(seats, cell) > (last.tie, &last.member);
             self.first.get(self.k - 1).is_some_and(is_after)
         };
         match score < self.last_score || (score == self.last_score && ties_and_loses()) {
@@ -160,12 +179,12 @@ impl<M: Ord + Clone> List<M> {
         }
     }
 
-    fn place_in_first(&self, leaf: u32) -> usize {
-        self.first.iter().position(|other| other.leaf == leaf).expect("who is ranked among the first is there")
+    fn place_in_first(&self, cell: u32) -> usize {
+        self.first.iter().position(|other| other.cell == cell).expect("who is ranked among the first is there")
     }
 
-    fn place_in_reserve(&self, leaf: u32) -> usize {
-        self.reserve.iter().position(|other| *other == leaf).expect("who is ranked in the reserve is there")
+    fn place_in_reserve(&self, cell: u32) -> usize {
+        self.reserve.iter().position(|other| *other == cell).expect("who is ranked in the reserve is there")
     }
 
     /// Moves the one at `place` of the first, whose score has changed, to where it belongs among them.
@@ -181,17 +200,17 @@ impl<M: Ord + Clone> List<M> {
         place
     }
 
-    fn best_of_reserve(&self, leaves: &Leaves<M>) -> Option<usize> {
-        (0..self.reserve.len()).min_by(|a, b| leaves.by_rank(self.lane, self.reserve[*a], self.reserve[*b]))
+    fn best_of_reserve(&self, seats: &Seats<M>) -> Option<usize> {
+        (0..self.reserve.len()).min_by(|a, b| seats.by_rank(self.lane, self.reserve[*a], self.reserve[*b]))
     }
 
     /// Lets the best of the reserve take the place of the last of the first, where it is better.
-    fn let_the_best_in(&mut self, leaves: &Leaves<M>) {
-        let Some(best) = self.best_of_reserve(leaves) else { return };
+    fn let_the_best_in(&mut self, seats: &Seats<M>) {
+        let Some(best) = self.best_of_reserve(seats) else { return };
         let (last, best) = (&mut self.first[self.k - 1], &mut self.reserve[best]);
-        let next = Placed::of(leaves, self.lane, *best);
+        let next = Placed::of(seats, self.lane, *best);
         if next.is_before(last) {
-            *best = std::mem::replace(last, next).leaf;
+            *best = std::mem::replace(last, next).cell;
         }
     }
 
@@ -201,34 +220,34 @@ impl<M: Ord + Clone> List<M> {
     }
 
     /// Lets the lesser part of a full reserve go.
-    fn trim(&mut self, leaves: &Leaves<M>) {
+    fn trim(&mut self, seats: &Seats<M>) {
         if self.first.len() + self.reserve.len() <= BUFFER_FACTOR * self.k {
             return;
         }
         let kept = self.wanted() - self.k;
-        let by_rank = |a: &u32, b: &u32| leaves.by_rank(self.lane, *a, *b);
+        let by_rank = |a: &u32, b: &u32| seats.by_rank(self.lane, *a, *b);
         let (_, least, _) = self.reserve.select_nth_unstable_by(kept - 1, by_rank);
-        self.floor = Some(Placed::of(leaves, self.lane, *least));
+        self.floor = Some(Placed::of(seats, self.lane, *least));
         self.reserve.truncate(kept);
     }
 
-    fn refill(&mut self, leaves: &mut Leaves<M>) {
+    fn refill(&mut self, leaves: &mut Leaves, seats: &Seats<M>) {
         let (wanted, lane) = (self.wanted(), self.lane);
-        let mut best = leaves.best(lane, wanted);
+        let mut best = leaves.best(seats, lane, wanted);
         let least = best.last().filter(|_| best.len() == wanted);
-        self.floor = least.map(|least| Placed::of(leaves, lane, *least));
+        self.floor = least.map(|least| Placed::of(seats, lane, *least));
         self.reserve = best.split_off(self.k.min(best.len()));
-        self.first = best.into_iter().map(|leaf| Placed::of(leaves, lane, leaf)).collect();
+        self.first = best.into_iter().map(|cell| Placed::of(seats, lane, cell)).collect();
     }
 }
 
-fn is_below<M: Ord + Clone>(leaves: &Leaves<M>, leaf: u32, score: i64, floor: &Placed<M>) -> bool {
-    score < floor.score || (score == floor.score && order(leaves, leaf) > (floor.tie, &floor.member))
+fn is_below<M: Ord + Clone>(seats: &Seats<M>, cell: u32, score: i64, floor: &Placed<M>) -> bool {
+    score < floor.score || (score == floor.score && order(seats, cell) > (floor.tie, &floor.member))
 }
 
 /// What orders leaves of one score.
-fn order<M: Ord + Clone>(leaves: &Leaves<M>, leaf: u32) -> (u64, &M) {
-    (leaves.tie(leaf), leaves.member(leaf))
+fn order<M: Ord + Clone>(seats: &Seats<M>, cell: u32) -> (u64, &M) {
+    (seats.tie(cell), seats.member(cell))
 }
 
 #[cfg(test)]
@@ -245,33 +264,42 @@ mod tests {
             members_a_tie in 1u32..80,
             changes in prop::collection::vec((0u32..60, 0i64..6, 0u8..12), 1..600),
         ) {
-            let (mut leaves, mut list) = (Leaves::new(2), List::new(k, 1));
-            let mut plain: Vec<(i64, Named)> = (0..60).map(|leaf| (OUT, Named(1_000 + leaf, 0))).collect();
+            let (mut leaves, mut seats, mut list) = (Leaves::new(2), Seats::new(2), List::new(k, 1));
+            let mut plain: Vec<(i64, Named)> = (0..60).map(|cell| (OUT, Named(1_000 + cell, 0))).collect();
             let mut last = Vec::new();
-            for (_, member) in &plain {
-                leaves.add(*member, u64::from(member.0 / members_a_tie));
+            let mut places = Vec::new();
+            for (cell, (_, member)) in (0u32..).zip(&plain) {
+                seats.seat(cell, *member, u64::from(member.0 / members_a_tie));
+                places.push(leaves.add(&seats, cell));
             }
-            for (at, (leaf, score, what)) in (0u32..).zip(changes) {
-                let (held, member) = &mut plain[leaf as usize];
+            let set = |list: &mut List<Named>, leaves: &mut Leaves, seats: &mut Seats<Named>, places: &[u32], cell: u32, score: i64| {
+                let before = std::mem::replace(&mut seats.scores_mut(cell)[1], score);
+                if score > before {
+                    leaves.raise(seats, places[cell as usize]);
+                }
+                before != score && list.change(leaves, seats, cell, before)
+            };
+            for (at, (cell, score, what)) in (0u32..).zip(changes) {
+                let (held, member) = &mut plain[cell as usize];
                 let mut reported = false;
                 match what {
                     0 => {
                         *member = Named(if at.is_multiple_of(2) { 2_000 + at } else { at }, 0);
                         *held = OUT;
-                        reported |= list.set(&mut leaves, leaf, OUT);
-                        leaves.remove(leaf);
-                        prop_assert_eq!(leaves.add(*member, u64::from(member.0 / members_a_tie)), leaf);
+                        reported |= set(&mut list, &mut leaves, &mut seats, &places, cell, OUT);
+                        leaves.remove(places[cell as usize]);
+                        seats.seat(cell, *member, u64::from(member.0 / members_a_tie));
+                        places[cell as usize] = leaves.add(&seats, cell);
                     }
                     1 => {
                         member.1 = at;
-                        leaves.member_mut(leaf).1 = at;
-                        reported |= list.change_member(&leaves, leaf);
+                        seats.member_mut(cell).1 = at;
+                        reported |= list.change_member(&seats, cell);
                     }
                     _ => {}
                 }
-                let before = leaves.score(1, leaf);
-                let is_far = before.max(score) < list.near();
-                let is_other = before != score && list.set(&mut leaves, leaf, score);
+                let is_far = seats.score(1, cell).max(score) < list.near();
+                let is_other = set(&mut list, &mut leaves, &mut seats, &places, cell, score);
                 prop_assert!(!(is_far && is_other), "who is far from the cut moves nobody");
                 reported |= is_other;
                 *held = score;
@@ -283,8 +311,8 @@ mod tests {
                 let told = |named: &[(i64, Named)]| named.iter().map(|(score, named)| (*score, named.0, named.1)).collect::<Vec<_>>();
                 prop_assert_eq!(told(&first), told(&order));
                 prop_assert!(reported || told(&first) == told(&last));
-                let is_listed = order.iter().any(|(_, named)| *named == plain[leaf as usize].1);
-                prop_assert_eq!(list.is_listed(&leaves, leaf), is_listed);
+                let is_listed = order.iter().any(|(_, named)| *named == plain[cell as usize].1);
+                prop_assert_eq!(list.is_listed(&seats, cell), is_listed);
                 last = first;
             }
         }

@@ -3,6 +3,7 @@
 mod against_oracle;
 mod cases;
 mod round_trip;
+mod windows;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -58,6 +59,7 @@ impl Lists {
         TopKOptions {
             k: self.k,
             lanes: LANES,
+            windows: None,
             everywhere: self.everywhere.clone(),
             is_group: Rc::new(move |axis, place| lists.is_group(*axis, *place)),
             without_gate: self.without_gate,
@@ -138,7 +140,7 @@ impl History {
                     gates.insert(*member, least);
                 }
                 Feed::Place(member, place) => _ = places.entry(*member).or_default().insert(*place),
-                Feed::Score(..) => {}
+                Feed::Score(..) | Feed::Happened(..) => {}
             }
         }
         let mut groups: BTreeMap<(Axis, Place), Vec<Ranked<Member, Payload>>> = BTreeMap::new();

@@ -12,6 +12,7 @@ use std::{cmp::Reverse, collections::BTreeMap, rc::Rc, sync::Arc};
 use etalage_model::{Group, Key, Sym, Value, ViewValue};
 use etalage_operators::{
     Collection,
+    expire::Windows,
     inflow::Inflow,
     lanes::Lanes,
     seal::seal_differences,
@@ -24,7 +25,7 @@ use crate::{
     View,
     options::UnknownStock,
     oracle::{History, json},
-    parts::Parts,
+    parts::{Parts, RankFeed},
     popularity::plain_rows,
     row_schema,
     scope::{Part, no_part},
@@ -92,8 +93,8 @@ pub fn ranked(value: &dyn ViewValue) -> impl Iterator<Item = (Sym, i64)> + use<'
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Arc::clone(&parts.options);
-    let scores = parts.scores(|cell| Feed::Score((*cell).into()));
-    let sets = sets(parts, scores, options.windows.len(), "Bestsellers");
+    let (scores, windows) = parts.scores();
+    let sets = sets(parts, scores, windows, options.windows.len(), "Bestsellers");
     let publish = move |(part, place, window): Set, list: Option<Items>| {
         let scope = options.scopes.scope(&part, &place).expect("a group is a scope");
         let value = list.map(|items| Arc::new(Row { items }) as Value);
@@ -103,10 +104,11 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
 }
 
 /// The first K sellable items of each scope by `scores`, which must be of items by event part, in so many
-/// lanes.
+/// lanes; with `windows`, by what happened in each.
 pub(crate) fn sets<'scope>(
     parts: &Parts<'scope>,
-    scores: Inflow<'scope, Feed<Sym, Part, Part, Option<i64>>, Lanes<i64>>,
+    scores: Inflow<'scope, RankFeed, Lanes<i64>>,
+    windows: Option<Windows>,
     lanes: usize,
     name: &'static str,
 ) -> Collection<'scope, (Set, Items)> {
@@ -115,6 +117,7 @@ pub(crate) fn sets<'scope>(
     let top_k = TopKOptions {
         k: options.k,
         lanes,
+        windows,
         everywhere: vec![no_part()],
         is_group: Rc::new(move |part: &Part, place: &Part| scopes.is_scope(part, place)),
         without_gate: options.without_gate(),

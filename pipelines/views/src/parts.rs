@@ -6,16 +6,17 @@ use differential_dataflow::{
     AsCollection, ExchangeData, VecCollection,
     difference::{Abelian, Semigroup},
 };
-use etalage_model::{Bundles, CatalogueEntry, Group, Key, Record, Sym, Tick, Value};
+use etalage_model::{Bundles, CatalogueEntry, Group, Key, Measures, Record, Sym, Tick, Value};
 use etalage_operators::{
     Collection,
     decay::Decay,
-    expire::Expire,
+    expire::{Expire, Windows},
     inflow::Inflow,
     lanes::Lanes,
     latest::Latest,
     seal::{Places, seal_placed},
     shell::{Steps, Wiring},
+    top_k::Feed,
 };
 use timely::dataflow::{
     Scope, Stream,
@@ -38,6 +39,14 @@ pub type Batch = Arc<Vec<Record>>;
 
 /// Sums per cell, by window or half-life.
 pub type InLanes<'scope, R> = Collection<'scope, Cell, Lanes<R>>;
+
+/// What ranks items: scores by event part, places, stock.
+pub(crate) type RankFeed = Feed<Sym, Part, Part, Option<i64>>;
+
+/// So many distinct orders.
+fn orders(count: isize) -> Measures {
+    Measures { orders: count as i64, ..Default::default() }
+}
 
 /// The shared parts of a group's views in one dataflow.
 pub struct Parts<'scope> {
@@ -150,40 +159,45 @@ impl<'scope> Parts<'scope> {
         self.orders.get_or_init(build).clone()
     }
 
+    /// What each line adds to its cells, but for distinct orders: `((cell, at), R)`.
+    fn lines<R: Weighed>(&self) -> Collection<'scope, (Cell, u64), R> {
+        let (scopes, weights) = (self.options.scopes.clone(), self.options.weights);
+        self.found(move |batch| lines::lines(batch, &scopes, |measures| R::of(measures, &weights)))
+    }
+
     /// What is counted per cell, distinct orders among it, each under the time at which it
     /// happened: `((cell, at), R)`.
     fn counted<R: Weighed>(&self) -> Inflow<'scope, (Cell, u64), R> {
-        let (scopes, weights) = (self.options.scopes.clone(), self.options.weights);
-        let lines = self.found(move |batch| lines::lines(batch, &scopes, |measures| R::of(measures, &weights)));
-        let orders = Inflow::of(self.orders(), move |((cell, _), at), diff| {
-            let order = etalage_model::Measures { orders: *diff as i64, ..Default::default() };
-            ((*cell, *at), R::of(&order, &weights))
-        });
-        orders.and(lines)
+        let weights = self.options.weights;
+        let orders =
+            Inflow::of(self.orders(), move |((cell, _), at), diff| ((*cell, *at), R::of(&orders(*diff), &weights)));
+        orders.and(self.lines())
     }
 
     /// All measures per cell and window.
     pub fn windowed(&self) -> InLanes<'scope, Sum> {
-        self.windowed.get_or_init(|| self.expire("Windows by item")).clone()
+        let build = || {
+            let windows = self.options.expiry(self.options.phase);
+            self.counted().expire(windows, self.wiring("Windows by item"), |cell: &Cell| cell.item)
+        };
+        self.windowed.get_or_init(build).clone()
     }
 
-    /// What `take` makes of each item's scores by part. The scores are those of all measures where
-    /// another view keeps them anyway, else of windows over scores alone, which are smaller.
-    pub fn scores<D: 'static>(&self, take: impl Fn(&Cell) -> D + 'static) -> Inflow<'scope, D, Lanes<i64>> {
-        if !self.options.is_on(crate::popularity::NAME) {
-            return Inflow::of(self.expire("Scores by item"), move |cell, scores: &Lanes<i64>| {
-                (take(cell), scores.clone())
-            });
-        }
+    /// What each item's scores by part are made of, and the windows that are yet to hold it: the sums of all
+    /// measures where another view keeps them anyway, else what happened, of which scores alone are kept.
+    pub(crate) fn scores(&self) -> (Inflow<'scope, RankFeed, Lanes<i64>>, Option<Windows>) {
         let weights = self.options.weights;
-        Inflow::of(self.windowed(), move |cell, sums: &Lanes<Sum>| {
-            (take(cell), sums.map(|sum| weights.score(&sum.measures())))
-        })
-    }
-
-    fn expire<R: Weighed>(&self, name: &'static str) -> InLanes<'scope, R> {
-        let windows = self.options.expiry(self.options.phase);
-        self.counted().expire(windows, self.wiring(name), |cell: &Cell| cell.item)
+        if self.options.is_on(crate::popularity::NAME) {
+            let scores = Inflow::of(self.windowed(), move |cell, sums: &Lanes<Sum>| {
+                (Feed::Score((*cell).into()), sums.map(|sum| weights.score(&sum.measures())))
+            });
+            return (scores, None);
+        }
+        let happened = |cell: &Cell, at: u64, score: i64| (Feed::Happened((*cell).into(), at), Lanes::one(0, score));
+        let lines = Inflow::of(self.lines(), move |(cell, at), score: &i64| happened(cell, *at, *score));
+        let orders =
+            Inflow::of(self.orders(), move |((cell, _), at), diff| happened(cell, *at, weights.score(&orders(*diff))));
+        (orders.and(lines), Some(self.options.expiry(self.options.phase)))
     }
 
     /// The rank of each cell's score by half-life: the difference is the rank.

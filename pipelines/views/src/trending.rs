@@ -71,7 +71,7 @@ pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let (options, half_lives) = (Arc::clone(&parts.options), parts.options.decay());
     let ranks = Inflow::of(parts.trends(), |cell, ranks: &Lanes<i64>| (Feed::Score((*cell).into()), ranks.clone()));
-    let sets = sets(parts, ranks, options.half_lives.len(), "Trending");
+    let sets = sets(parts, ranks, None, options.half_lives.len(), "Trending");
     let publish = move |(part, place, half_life): Set, list: Option<Items>| {
         let scope = options.scopes.scope(&part, &place).expect("a group is a scope");
         let value = list.map(|items| Arc::new(row(&half_lives, half_life, &items)) as Value);

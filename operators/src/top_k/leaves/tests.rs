@@ -5,21 +5,74 @@ use proptest::prelude::*;
 
 const LANES: usize = 2;
 
+/// A group of cells, each of which has the leaf of its number at first.
+struct Group {
+    leaves: Leaves,
+    seats: Seats<u32>,
+    /// The leaf of each cell.
+    places: Vec<u32>,
+}
+
+impl Group {
+    fn of(members: impl IntoIterator<Item = (u32, u64)>) -> Group {
+        let mut group = Group { leaves: Leaves::new(LANES), seats: Seats::new(LANES), places: Vec::new() };
+        for (cell, (member, tie)) in (0u32..).zip(members) {
+            group.seats.seat(cell, member, tie);
+            group.places.push(group.leaves.add(&group.seats, cell));
+        }
+        group
+    }
+
+    fn set(&mut self, lane: u8, cell: u32, score: i64) {
+        let before = std::mem::replace(&mut self.seats.scores_mut(cell)[usize::from(lane)], score);
+        if score > before {
+            self.leaves.raise(&self.seats, self.places[cell as usize]);
+        }
+    }
+
+    fn best(&mut self, lane: u8, most: usize) -> Vec<u32> {
+        self.leaves.best(&self.seats, lane, most)
+    }
+
+    /// Lets the cell go, and another member come in its place.
+    fn replace(&mut self, cell: u32, member: u32, tie: u64) {
+        (0..LANES).for_each(|lane| self.set(lane as u8, cell, OUT));
+        self.leaves.remove(self.places[cell as usize]);
+        self.seats.seat(cell, member, tie);
+        self.places[cell as usize] = self.leaves.add(&self.seats, cell);
+    }
+
+    fn looked_at(&self) -> usize {
+        self.leaves.looked_at.replace(0)
+    }
+
+    /// No leaf is above the bounds of its blocks, and none of these above that of the next level.
+    fn is_bounded(&self, lane: usize) -> bool {
+        let Group { leaves, seats, .. } = self;
+        (0..leaves.cells.len()).all(|leaf| {
+            let mut lower = Bound { score: leaves.score(seats, lane, leaf), leaf: leaf as u32 };
+            let mut block = leaf;
+            leaves.bounds.iter().all(|bounds| {
+                block /= FAN;
+                let below = std::mem::replace(&mut lower, bounds[block][lane]);
+                below.score <= OUT || !leaves.is_above(seats, below, bounds[block][lane])
+            })
+        })
+    }
+}
+
 /// The most that a question for the best `most` of `leaves` looked at, after each of `changes`.
 fn worst_cost(leaves: u32, most: usize, changes: u32) -> usize {
-    let mut group = Leaves::new(LANES);
-    for leaf in 0..leaves {
-        group.add(leaf, 0);
-        group.set(1, leaf, 1 + i64::from(leaf.wrapping_mul(2_654_435_761) % 1_000));
-    }
+    let mut group = Group::of((0..leaves).map(|cell| (cell, 0)));
+    (0..leaves).for_each(|cell| group.set(1, cell, 1 + i64::from(cell.wrapping_mul(2_654_435_761) % 1_000)));
     let cost_of = |change: u32| {
         // Every other change takes the best one out, which asks most of the blocks.
         let first = group.best(1, 1)[0];
         let leaf = if change.is_multiple_of(2) { first } else { change.wrapping_mul(7_919) % leaves };
-        group.looked_at.set(0);
+        group.looked_at();
         group.set(1, leaf, i64::from(change % 3) * 600);
         assert_eq!(group.best(1, most).len(), most);
-        group.looked_at.get()
+        group.looked_at()
     };
     (0..changes).map(cost_of).max().expect("a change")
 }
@@ -38,20 +91,17 @@ fn the_cost_grows_with_the_levels_and_not_with_the_leaves() {
 /// opened that has no one among the best.
 #[test]
 fn a_loss_is_paid_for_once() {
-    let mut group = Leaves::new(LANES);
-    for leaf in 0..65_536u32 {
-        group.add(leaf, 0);
-        group.set(0, leaf, 1_000 + i64::from(leaf));
-    }
+    let mut group = Group::of((0..65_536).map(|cell| (cell, 0)));
+    (0..65_536).for_each(|cell| group.set(0, cell, 1_000 + i64::from(cell)));
     group.best(0, 20);
-    (60_000..65_536).for_each(|leaf| group.set(0, leaf, 1));
-    group.looked_at.set(0);
+    (60_000..65_536).for_each(|cell| group.set(0, cell, 1));
+    group.looked_at();
     assert_eq!(group.best(0, 20), (59_980..60_000).rev().collect::<Vec<_>>());
-    let first = group.looked_at.replace(0);
+    let first = group.looked_at();
     assert_eq!(group.best(0, 20).len(), 20);
-    let second = group.looked_at.replace(0);
+    let second = group.looked_at();
     assert_eq!(group.best(0, 20).len(), 20);
-    let third = group.looked_at.replace(0);
+    let third = group.looked_at();
     let fallen = 5_536 / FAN + 5_536 / FAN / FAN + 24;
     assert!(first <= 3 * FAN * (fallen + 4 * 24), "{first} leaves after 5,536 losses");
     assert!((1..=3 * FAN * 4 * 24).contains(&second), "{second} leaves when nothing has changed");
@@ -61,32 +111,14 @@ fn a_loss_is_paid_for_once() {
 /// A gain looks at no other leaf, but for the blocks that wait when there are too many.
 #[test]
 fn gains_that_nobody_asks_after_cost_a_note() {
-    let mut group = Leaves::new(LANES);
-    for leaf in 0..65_536u32 {
-        group.add(leaf, 0);
-    }
+    let mut group = Group::of((0..65_536).map(|cell| (cell, 0)));
     group.best(0, 20);
-    group.looked_at.set(0);
+    group.looked_at();
     let gains = 10_000;
     (0..gains).for_each(|at| group.set(0, at % (MOST_RAISED - 1) as u32 * FAN as u32, 1 + i64::from(at)));
-    assert_eq!(group.looked_at.replace(0), 0);
+    assert_eq!(group.looked_at(), 0);
     (0..gains).for_each(|at| group.set(0, at * 7 % 65_536, 1 + i64::from(at)));
-    assert!(group.looked_at.get() <= gains as usize * 2 * LANES * FAN);
-}
-
-impl<M: Ord + Clone> Leaves<M> {
-    /// No leaf is above the bounds of its blocks, and none of these above that of the next level.
-    fn is_bounded(&self, lane: usize) -> bool {
-        (0..self.scores.len()).all(|leaf| {
-            let mut lower = Bound { score: self.scores[leaf][lane], leaf: leaf as u32 };
-            let mut block = leaf;
-            self.bounds.iter().all(|bounds| {
-                block /= FAN;
-                let below = std::mem::replace(&mut lower, bounds[block][lane]);
-                below.score <= OUT || !self.is_above(below, bounds[block][lane])
-            })
-        })
-    }
+    assert!(group.looked_at() <= gains as usize * 2 * LANES * FAN);
 }
 
 proptest! {
@@ -98,21 +130,19 @@ proptest! {
         most in 1usize..40,
         members_a_tie in 1u64..2_000,
     ) {
-        let mut group = Leaves::new(LANES);
         // Members descend while leaves ascend, so that ties are not in the order of leaves.
         let mut plain: Vec<([i64; LANES], u32)> = (0..leaves).map(|leaf| ([OUT; LANES], 20_000 - leaf)).collect();
-        for (leaf, (_, member)) in plain.iter().enumerate() {
-            prop_assert_eq!(group.add(*member, u64::from(*member) / members_a_tie), leaf as u32);
-            group.set(0, leaf as u32, 1);
-            group.set(0, leaf as u32, OUT);
+        let tie = |member: u32| u64::from(member) / members_a_tie;
+        let mut group = Group::of(plain.iter().map(|(_, member)| (*member, tie(*member))));
+        for cell in 0..leaves {
+            group.set(0, cell, 1);
+            group.set(0, cell, OUT);
         }
         for (at, (leaf, lane, score, is_another)) in (0u32..).zip(changes) {
             let leaf = leaf % leaves;
             if is_another {
                 let member = if at.is_multiple_of(2) { at } else { 30_000 + at };
-                (0..LANES).for_each(|lane| group.set(lane as u8, leaf, OUT));
-                group.remove(leaf);
-                prop_assert_eq!(group.add(member, u64::from(member) / members_a_tie), leaf);
+                group.replace(leaf, member, tie(member));
                 plain[leaf as usize] = ([OUT; LANES], member);
             }
             group.set(lane as u8, leaf, score);
@@ -121,7 +151,7 @@ proptest! {
                 group.best(lane as u8, most);
             }
             if at % 5 == 0 {
-                group.make_raised_bounds();
+                group.leaves.make_raised_bounds(&group.seats);
                 prop_assert!((0..LANES).all(|lane| group.is_bounded(lane)));
             }
         }
