@@ -75,6 +75,12 @@ pub(crate) fn peak_rss_mib(process: &str) -> f64 {
     status_mib(process, "VmHWM:")
 }
 
+/// Resident memory of this process now that belongs to no file, in MiB: what it has written, without the
+/// pages of its binary, which differ by what of it has run.
+pub(crate) fn anonymous_mib() -> f64 {
+    status_mib("self", "RssAnon:")
+}
+
 /// How CPU time is counted on every Linux we run on.
 const TICKS_PER_S: f64 = 100.0;
 

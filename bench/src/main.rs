@@ -24,6 +24,7 @@ mod ingest;
 mod kafka;
 mod latency;
 mod machine;
+mod memory;
 mod noise;
 mod operators;
 mod out;
@@ -181,6 +182,16 @@ enum PartCommand {
         #[command(flatten)]
         out: out::Options,
     },
+    /// Bytes of state: of each view by key and by event, of `sb` by row
+    ///
+    /// Runs `full` with one view at a time, each in a process of its own, and once without any: state is the
+    /// memory at the end less that of the run without a view.
+    Memory {
+        #[command(flatten)]
+        options: memory::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
     /// Whether memory grows in a long run in which nothing grows that is kept
     ///
     /// The job `sb` at a fixed rate in this process; the slope of its resident memory, least squares.
@@ -225,6 +236,7 @@ impl PartCommand {
             PartCommand::Replay { options, .. } => replay::measure(options)?,
             PartCommand::Scaling { options, .. } => scaling::measure(options)?,
             PartCommand::Budget { options, .. } => budget::measure(options)?,
+            PartCommand::Memory { options, .. } => memory::measure(options)?,
             PartCommand::Soak { options, .. } => soak::measure(options)?,
             PartCommand::Operators { options, .. } => operators::measure(options)?,
             #[cfg(feature = "kafka")]
@@ -244,6 +256,7 @@ impl PartCommand {
             | PartCommand::Replay { out, .. }
             | PartCommand::Scaling { out, .. }
             | PartCommand::Budget { out, .. }
+            | PartCommand::Memory { out, .. }
             | PartCommand::Soak { out, .. }
             | PartCommand::Operators { out, .. } => out,
             #[cfg(feature = "kafka")]

@@ -22,7 +22,8 @@ const PARTS: &[&str] = &[
     "throughput --runs 1 --stages",
     "throughput --runs 2 --streamed",
     "operators",
-    "budget",
+    "budget --events 1000000",
+    "memory",
     "latency --rate 10000,50000,100000,200000,400000 --seconds 8 --events 4000000",
     "store",
     "full --events 300000",
@@ -55,6 +56,7 @@ const QUICK: &[&str] = &[
     "throughput --runs 1 --events 50000 --items 5000 --stages",
     "operators --updates 50000 --items 5000 --runs 1",
     "budget --events 20000 --items 2000 --runs 1",
+    "memory --events 2000 --active 2000 --items 2000 --clicks 20000",
     "soak --minutes 0.05 --warm-up-minutes 0.02 --rate 5000 --items 2000",
     "latency --rate 5000,20000 --seconds 2 --warm-up-s 1 --events 60000 --items 10000",
     "store --events 20000 --items 2000 --synced-frames 20",
@@ -67,7 +69,7 @@ const QUICK: &[&str] = &[
 ];
 
 /// Parts that start the server.
-const NEED_SERVER: [&str; 3] = ["ingest ", "read ", "replay "];
+const NEED_SERVER: [&str; 3] = ["ingest", "read", "replay"];
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -116,19 +118,25 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn measure(line: &str, options: &Options) -> anyhow::Result<Part> {
-    let needs_server = NEED_SERVER.iter().any(|part| line.starts_with(part));
-    measure_with(line, needs_server.then_some(&options.server))
+    let needs_server = line.split_whitespace().next().is_some_and(|part| NEED_SERVER.contains(&part));
+    measure_with(line, needs_server.then_some(&options.server), &[])
 }
 
 /// Measures one part in a process of its own; `line` is its command line.
 pub(crate) fn measure_part(line: &str) -> anyhow::Result<Part> {
-    measure_with(line, None)
+    measure_part_in(line, &[])
 }
 
-fn measure_with(line: &str, server: Option<&PathBuf>) -> anyhow::Result<Part> {
+/// The same in an environment that has these variables besides.
+pub(crate) fn measure_part_in(line: &str, environment: &[(&str, &str)]) -> anyhow::Result<Part> {
+    measure_with(line, None, environment)
+}
+
+fn measure_with(line: &str, server: Option<&PathBuf>, environment: &[(&str, &str)]) -> anyhow::Result<Part> {
     let written = tempfile::NamedTempFile::new()?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(line.split_whitespace()).arg("--json").arg(written.path()).stdout(Stdio::null());
+    command.envs(environment.iter().copied());
     if let Some(server) = server {
         command.arg("--server").arg(server);
     }

@@ -31,6 +31,7 @@ fn the_quick_suite_measures_every_part_and_writes_its_report() {
         "throughput",
         "operators",
         "budget",
+        "memory",
         "soak",
         "latency",
         "store",
