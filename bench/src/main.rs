@@ -38,6 +38,7 @@ mod soak;
 mod stages;
 mod store;
 mod suite;
+mod sustained;
 mod throughput;
 mod workload;
 
@@ -130,6 +131,16 @@ enum PartCommand {
     Ingest {
         #[command(flatten)]
         options: ingest::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
+    /// Events a second over HTTP: acknowledged alone, and visible, closed loop
+    ///
+    /// Starts the server (`--server`, the binary) by turns with every view off and with `set.bestsellers` on;
+    /// this process makes the load and reads the stream.
+    Sustained {
+        #[command(flatten)]
+        options: sustained::Options,
         #[command(flatten)]
         out: out::Options,
     },
@@ -231,6 +242,7 @@ impl PartCommand {
             PartCommand::Latency { options, .. } => latency::measure(options),
             PartCommand::Full { options, .. } => full::measure(options),
             PartCommand::Ingest { options, .. } => ingest::measure(options)?,
+            PartCommand::Sustained { options, .. } => sustained::measure(options)?,
             PartCommand::Read { options, .. } => read::measure(options)?,
             PartCommand::Store { options, .. } => store::measure(options)?,
             PartCommand::Replay { options, .. } => replay::measure(options)?,
@@ -251,6 +263,7 @@ impl PartCommand {
             | PartCommand::Latency { out, .. }
             | PartCommand::Full { out, .. }
             | PartCommand::Ingest { out, .. }
+            | PartCommand::Sustained { out, .. }
             | PartCommand::Read { out, .. }
             | PartCommand::Store { out, .. }
             | PartCommand::Replay { out, .. }

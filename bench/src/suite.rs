@@ -34,6 +34,7 @@ const PARTS: &[&str] = &[
     "ingest --rate 10000 --seconds 10",
     "ingest --rate 50000 --seconds 10",
     "ingest --rate 10000 --seconds 10 --durability fsync",
+    "sustained",
     "read",
     "replay",
     "replay --full --events 200000",
@@ -62,6 +63,7 @@ const QUICK: &[&str] = &[
     "store --events 20000 --items 2000 --synced-frames 20",
     "full --events 10000 --items 5000 --active 10000 --served",
     "ingest --rate 2000 --seconds 2 --warm-up-s 1 --items 5000",
+    "sustained --events 20000 --warm-up-events 5000 --connections 4 --items 5000 --runs 1",
     "read --seconds 1 --warm-up-s 1 --events 5000 --customers 2000 --items 500 --connections 4 --writes 1000",
     "replay --events 20000 --items 2000",
     "scaling --events 20000 --full-events 2000 --runs 1 --items 1000,5000 --windows 1,5 --scopes 2,8 --workers 1,2 \
@@ -69,7 +71,7 @@ const QUICK: &[&str] = &[
 ];
 
 /// Parts that start the server.
-const NEED_SERVER: [&str; 3] = ["ingest", "read", "replay"];
+const NEED_SERVER: [&str; 4] = ["ingest", "sustained", "read", "replay"];
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
