@@ -44,7 +44,7 @@ const PARTS: &[&str] = &[
 /// What is run besides, where there is an hour.
 const LONG: &[&str] = &[
     "soak",
-    "scaling --items 100000 --windows 1 --scopes 2 --workers 1 --customers 100000,10000000",
+    "scaling --items 100000 --windows 1 --scopes 2 --workers 1 --customers 100000,1000000,3000000,10000000",
     "full --events 1000000",
     "full --rate 8000 --events 120000 --heavy 0.3",
     "throughput --runs 3 --events 20000000 --streamed",
@@ -67,7 +67,7 @@ const QUICK: &[&str] = &[
     "read --seconds 1 --warm-up-s 1 --events 5000 --customers 2000 --items 500 --connections 4 --writes 1000",
     "replay --events 20000 --items 2000",
     "scaling --events 20000 --full-events 2000 --runs 1 --items 1000,5000 --windows 1,5 --scopes 2,8 --workers 1,2 \
-     --customers 1000,2000 --rate 5000 --seconds 1",
+     --customers 1000,2000 --active 1000 --full-rate 1000 --rate 5000 --seconds 1",
 ];
 
 /// Parts that start the server.
