@@ -69,6 +69,9 @@ pub(crate) fn over_time(latency: &Latency) -> String {
 
 /// Lines over an axis.
 pub(crate) fn curve(curve: &Curve) -> String {
+    if curve.lines.iter().all(|line| line.points.len() < 2) {
+        return "(there is no line through less than two points)".to_owned();
+    }
     let (left, right) = (least(&curve.lines, |(x, _)| x), greatest(&curve.lines, |(x, _)| x));
     let y = 0.0..greatest(&curve.lines, |(_, y)| y) * 1.1;
     let names = [curve.x.as_str(), curve.y.as_str()];

@@ -4,7 +4,8 @@
 //! carts, 1 % taken out, 3 % purchases, 4 % searches; customers Zipf 0.9 among `--active`, every third
 //! of them logged in (user and device), the others anonymous; items Zipf 1.05, each with a category of
 //! two levels and a brand that events state; 20 countries. `--customers` beyond the active ones were
-//! seen once, two months before. `--heavy` gives that share of all events to a single guest id.
+//! seen once, two months before. `--heavy` gives that share of all events to a single guest id. Stock is not
+//! known, unless `--units` says so many of each item beforehand.
 
 use std::{
     sync::Arc,
@@ -26,7 +27,7 @@ use crate::{
     figures::{Better, Latency, Part, Recorder},
     machine::{self, MemoryWatch},
     stages::{self, Stages},
-    workload::{EVENTS_PER_S, START_US},
+    workload::{self, EVENTS_PER_S, START_US},
 };
 
 const REGIONS: usize = 20;
@@ -36,7 +37,7 @@ const LATE_SHARE: f64 = 0.01;
 const MAX_LATE_US: u64 = 2_000_000;
 /// How long ago customers of before were seen: longer than any window is.
 const BEFORE_US: u64 = 60 * 24 * 3_600 * 1_000_000;
-/// Events of a tick while customers of before are made.
+/// Records of a tick while customers of before are made, and stock is told.
 const OPENING_TICK: usize = 10_000;
 
 /// What is run.
@@ -63,6 +64,9 @@ pub(crate) struct Options {
     /// Items
     #[arg(long, default_value_t = 100_000)]
     items: usize,
+    /// Units of each item that are told beforehand; none where nothing is said
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
+    units: Option<i64>,
     /// The part of all events that a single guest makes
     #[arg(long, default_value_t = 0.0)]
     heavy: f64,
@@ -88,6 +92,10 @@ const BAR_PER_S: f64 = 100_000.0;
 const BARS_AT_PER_S: u64 = 50_000;
 const BAR_MS: (f64, f64) = (99.0, 10.0);
 
+/// The figure of what is resident when the last tick is cut and the input is gone; and that of a view's keys.
+pub(crate) const AT_END: &str = "anonymous memory at the end";
+pub(crate) const KEYS_OF: &str = "keys of ";
+
 /// Measures.
 pub(crate) fn measure(options: &Options) -> Part {
     let mut part = Part::begin(
@@ -106,15 +114,16 @@ pub(crate) fn measure(options: &Options) -> Part {
     }
     let memory = MemoryWatch::of("self".into());
     let chosen = options.clone();
-    let Measured { events, busy, cpu_s, upserts, keys, latencies, stages } =
+    let Measured { events, busy, cpu_s, upserts, keys, at_end_mib, latencies, stages } =
         timely::execute_directly(move |worker| run(worker, &chosen));
     let events = events as f64;
     part.figure("events", "a second", Better::Higher, vec![events / busy.as_secs_f64()]).bar(BAR_PER_S);
     part.figure("CPU", "s a million events", Better::Lower, vec![cpu_s * 1e6 / events]);
     part.figure("changed keys", "an event", Better::Neither, vec![upserts as f64 / events]);
     part.figure("peak RSS", "MiB", Better::Lower, vec![machine::peak_rss_mib("self")]);
+    part.figure(AT_END, "MiB", Better::Lower, vec![at_end_mib]);
     for (view, keys) in keys {
-        part.figure(&format!("keys of {view}"), "", Better::Neither, vec![keys as f64]);
+        part.figure(&format!("{KEYS_OF}{view}"), "", Better::Neither, vec![keys as f64]);
     }
     stages::figures(&mut part, &stages, events as u64);
     latencies.into_iter().for_each(|latency| part.latency(latency));
@@ -130,6 +139,7 @@ struct Measured {
     cpu_s: f64,
     upserts: usize,
     keys: Vec<(&'static str, usize)>,
+    at_end_mib: f64,
     latencies: Vec<Latency>,
     /// Operators and their nanoseconds.
     stages: Vec<(String, u128)>,
@@ -177,11 +187,7 @@ fn run(worker: &mut Worker, options: &Options) -> Measured {
     let store = options.served.then(|| ReadStore::new(&etalage_views::infos(&views), StoreOptions::default()));
     let mut both = Both { groups, lower: 0, store, upserts: 0 };
     let mut workload = Workload::new(options);
-    let mut tick = START_US;
-    let gone: Vec<u64> = (options.active..options.customers.max(options.active)).collect();
-    for gone in gone.chunks(OPENING_TICK) {
-        both.seal(worker, &[Arc::new(workload.opening(gone))], &mut tick, 1);
-    }
+    let mut tick = open(worker, options, &mut both, &mut workload);
     let per_tick =
         if options.rate > 0 { options.rate * options.tick_us / 1_000_000 } else { options.tick_events }.max(1);
     let span_us = per_tick * 1_000_000 / EVENTS_PER_S;
@@ -235,9 +241,29 @@ fn run(worker: &mut Worker, options: &Options) -> Measured {
     if options.rate > 0 && options.heavy > 0.0 {
         latencies.push(latency("of all but the heavy one", &others));
     }
+    drop((batches, ahead));
+    let at_end_mib = machine::anonymous_mib();
     let keys = both.groups.iter().flat_map(Dataflow::keys).collect();
     let stages = stages.map_or_else(Vec::new, |stages| stages.told());
-    Measured { events: ticks * per_tick, busy, cpu_s, upserts: both.upserts, keys, latencies, stages }
+    Measured { events: ticks * per_tick, busy, cpu_s, upserts: both.upserts, keys, at_end_mib, latencies, stages }
+}
+
+/// Tells what the shop knows before the first event: its last tick.
+fn open(worker: &mut Worker, options: &Options, both: &mut Both, workload: &mut Workload) -> Tick {
+    let mut tick = START_US;
+    let gone: Vec<u64> = (options.active..options.customers.max(options.active)).collect();
+    for gone in gone.chunks(OPENING_TICK) {
+        both.seal(worker, &[Arc::new(workload.opening(gone))], &mut tick, 1);
+    }
+    let Some(units) = options.units else { return tick };
+    for items in workload.catalogue.chunks(OPENING_TICK) {
+        let told = |item: &Item| {
+            let message = workload::stock(format!("open-{}", item.item_id), item.item_id, units, START_US);
+            Record { message, content: 0 }
+        };
+        both.seal(worker, &[Arc::new(items.iter().map(told).collect())], &mut tick, 1);
+    }
+    tick
 }
 
 fn views(options: &Options) -> ShopOptions {

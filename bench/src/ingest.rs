@@ -83,7 +83,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     let pid = server.pid();
     let (memory, began) = (MemoryWatch::of(pid.clone()), Instant::now() + LEAD);
     let (seen_tx, seen) = mpsc::channel();
-    read_stream(&server.url, began, seen_tx)?;
+    read_stream(&server.url, seen_tx)?;
     let requests = (options.warm_up_s + options.seconds) * options.rate / options.batch;
     let threads: Vec<_> = (0..options.connections)
         .map(|lane| {
@@ -97,7 +97,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     }
     let elapsed_s = began.elapsed().as_secs_f64();
     std::thread::sleep(PATIENCE);
-    let visible = visible(options, requests, seen.try_iter());
+    let visible = visible(options, requests, began, seen.try_iter());
     let events = (requests * options.batch) as f64;
     let at_rate =
         |name: &str, recorder: &Recorder| recorder.latency(name).at_rate(options.rate as f64, events / elapsed_s);
@@ -116,8 +116,8 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     Ok(part.done())
 }
 
-/// What is configured but the durability.
-fn environment(durability: &str) -> [(&'static str, String); 4] {
+/// The configuration of the server with nothing on but `set.bestsellers` and what it needs.
+pub(crate) fn environment(durability: &str) -> [(&'static str, String); 4] {
     [
         ("ETALAGE_WINDOWS__NAMES", "10m".into()),
         ("ETALAGE_SCOPES__DIMENSIONS", "global,brand".into()),
@@ -163,25 +163,26 @@ impl Set {
 }
 
 /// How many requests of a connection a message showed, and when it arrived.
-struct Seen {
-    lane: u64,
-    requests: u64,
-    arrived_us: u64,
+pub(crate) struct Seen {
+    pub(crate) lane: u64,
+    pub(crate) requests: u64,
+    pub(crate) arrived: Instant,
 }
 
-fn read_stream(url: &str, began: Instant, seen: mpsc::Sender<Seen>) -> anyhow::Result<()> {
+/// Follows the stream of `set.bestsellers` from now on, on a thread of its own that ends with the stream.
+pub(crate) fn read_stream(url: &str, seen: mpsc::Sender<Seen>) -> anyhow::Result<()> {
     let answer = ureq::get(format!("{url}/v1/stream?sub=set.bestsellers")).call()?;
     std::thread::spawn(move || {
         let lines = BufReader::new(answer.into_body().into_reader()).lines();
         for line in lines.map_while(Result::ok) {
             let Some(data) = line.strip_prefix("data:") else { continue };
-            let arrived_us = Instant::now().saturating_duration_since(began).as_micros() as u64;
+            let arrived = Instant::now();
             let Ok(message) = serde_json::from_str::<StreamMessage>(data) else { continue };
             for change in message.changes {
                 let lane = change.key.scope.strip_prefix(PROBE_SCOPE).and_then(|lane| lane.parse().ok());
                 let score = change.value.and_then(|set| set.best());
                 let (Some(lane), Some(requests)) = (lane, score) else { continue };
-                if seen.send(Seen { lane, requests, arrived_us }).is_err() {
+                if seen.send(Seen { lane, requests, arrived }).is_err() {
                     return;
                 }
             }
@@ -190,28 +191,51 @@ fn read_stream(url: &str, began: Instant, seen: mpsc::Sender<Seen>) -> anyhow::R
     Ok(())
 }
 
-/// One connection's requests, each at its intended instant.
-fn load(options: &Options, url: &str, lane: u64, requests: u64, began: Instant) -> anyhow::Result<Recorder> {
-    let agent = ureq::Agent::new_with_defaults();
-    let url = format!("{url}/v1/events");
-    let mut random = ChaCha8Rng::seed_from_u64(options.seed + lane);
-    let zipf = Zipf::new(options.items as f64, 1.05)?;
-    let mut acknowledged = Recorder::after(options.warm_up_s * 1_000_000);
-    for request in (lane..requests).step_by(options.connections) {
-        let mut body = String::with_capacity(200 * options.batch as usize);
-        for at in 1..options.batch {
-            let item = zipf.sample(&mut random) as u64;
-            let name = ["view_item", "add_to_cart"][usize::from(random.random_bool(0.1))];
+/// Makes the bodies of a connection's requests: events of items as popular as in the workload, the last of them
+/// the connection's probe.
+pub(crate) struct Bodies {
+    lane: u64,
+    batch: u64,
+    random: ChaCha8Rng,
+    zipf: Zipf<f64>,
+}
+
+impl Bodies {
+    /// Bodies of `batch` events.
+    pub(crate) fn of(lane: u64, batch: u64, items: usize, seed: u64) -> anyhow::Result<Bodies> {
+        let random = ChaCha8Rng::seed_from_u64(seed + lane);
+        Ok(Bodies { lane, batch, random, zipf: Zipf::new(items as f64, 1.05)? })
+    }
+
+    /// The body of a request, as lines of JSON.
+    pub(crate) fn make(&mut self, request: u64) -> String {
+        let mut body = String::with_capacity(200 * self.batch as usize);
+        for at in 1..self.batch {
+            let item = self.zipf.sample(&mut self.random) as u64;
+            let name = ["view_item", "add_to_cart"][usize::from(self.random.random_bool(0.1))];
             body.push_str(&format!(
                 "{{\"messageId\":\"{request}-{at}\",\"event\":\"{name}\",\"anonymousId\":\"v{}\",\"properties\":\
                  {{\"items\":[{{\"item_id\":\"i{item}\",\"price\":9.99}}]}}}}\n",
-                random.random_range(0..1_000_000)
+                self.random.random_range(0..1_000_000)
             ));
         }
+        let lane = self.lane;
         body.push_str(&format!(
             "{{\"messageId\":\"{request}-probe\",\"event\":\"view_item\",\"anonymousId\":\"probe\",\"properties\":\
              {{\"items\":[{{\"item_id\":\"probe-{lane}\",\"item_brand\":\"{PROBE_BRAND}{lane}\",\"price\":9.99}}]}}}}\n"
         ));
+        body
+    }
+}
+
+/// One connection's requests, each at its intended instant.
+fn load(options: &Options, url: &str, lane: u64, requests: u64, began: Instant) -> anyhow::Result<Recorder> {
+    let agent = ureq::Agent::new_with_defaults();
+    let url = format!("{url}/v1/events");
+    let mut bodies = Bodies::of(lane, options.batch, options.items, options.seed)?;
+    let mut acknowledged = Recorder::after(options.warm_up_s * 1_000_000);
+    for request in (lane..requests).step_by(options.connections) {
+        let body = bodies.make(request);
         let intended_us = intended_us(options, request);
         let due = began + Duration::from_micros(intended_us);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -228,11 +252,12 @@ fn intended_us(options: &Options, request: u64) -> u64 {
 }
 
 /// From the intended instant of each request to the arrival of the message that shows its events.
-fn visible(options: &Options, requests: u64, seen: impl Iterator<Item = Seen>) -> Recorder {
+fn visible(options: &Options, requests: u64, began: Instant, seen: impl Iterator<Item = Seen>) -> Recorder {
     let mut recorder = Recorder::after(options.warm_up_s * 1_000_000);
     let lanes = options.connections as u64;
     let mut shown = vec![0; options.connections];
-    for Seen { lane, requests: count, arrived_us } in seen {
+    for Seen { lane, requests: count, arrived } in seen {
+        let arrived_us = arrived.saturating_duration_since(began).as_micros() as u64;
         let Some(before) = shown.get_mut(lane as usize) else { continue };
         let newly = (*before..count).map(|at| lane + at * lanes).filter(|request| *request < requests);
         newly.for_each(|request| recorder.record(intended_us(options, request), arrived_us));

@@ -75,6 +75,20 @@ pub(crate) fn peak_rss_mib(process: &str) -> f64 {
     status_mib(process, "VmHWM:")
 }
 
+/// Resident memory of this process now that belongs to no file, in MiB: what it has written, without the
+/// pages of its binary, which differ by what of it has run.
+pub(crate) fn anonymous_mib() -> f64 {
+    status_mib("self", "RssAnon:")
+}
+
+/// Memory of this machine that can be had now, in MiB.
+pub(crate) fn available_mib() -> f64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:")).unwrap_or_default();
+    let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok());
+    kib.map_or(f64::NAN, |kib| kib / 1024.0)
+}
+
 /// How CPU time is counted on every Linux we run on.
 const TICKS_PER_S: f64 = 100.0;
 

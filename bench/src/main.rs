@@ -24,6 +24,7 @@ mod ingest;
 mod kafka;
 mod latency;
 mod machine;
+mod memory;
 mod noise;
 mod operators;
 mod out;
@@ -37,6 +38,7 @@ mod soak;
 mod stages;
 mod store;
 mod suite;
+mod sustained;
 mod throughput;
 mod workload;
 
@@ -132,6 +134,16 @@ enum PartCommand {
         #[command(flatten)]
         out: out::Options,
     },
+    /// Events a second over HTTP: acknowledged alone, and visible, closed loop
+    ///
+    /// Starts the server (`--server`, the binary) by turns with every view off and with `set.bestsellers` on;
+    /// this process makes the load and reads the stream.
+    Sustained {
+        #[command(flatten)]
+        options: sustained::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
     /// Reads over HTTP with a key, while events are written
     ///
     /// Starts the server (`--server`, the binary) with the default configuration and fills it. First all
@@ -181,6 +193,16 @@ enum PartCommand {
         #[command(flatten)]
         out: out::Options,
     },
+    /// Bytes of state: of each view by key and by event, of `sb` by row
+    ///
+    /// Runs `full` with one view at a time, each in a process of its own, and once without any: state is the
+    /// memory at the end less that of the run without a view.
+    Memory {
+        #[command(flatten)]
+        options: memory::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
     /// Whether memory grows in a long run in which nothing grows that is kept
     ///
     /// The job `sb` at a fixed rate in this process; the slope of its resident memory, least squares.
@@ -220,11 +242,13 @@ impl PartCommand {
             PartCommand::Latency { options, .. } => latency::measure(options),
             PartCommand::Full { options, .. } => full::measure(options),
             PartCommand::Ingest { options, .. } => ingest::measure(options)?,
+            PartCommand::Sustained { options, .. } => sustained::measure(options)?,
             PartCommand::Read { options, .. } => read::measure(options)?,
             PartCommand::Store { options, .. } => store::measure(options)?,
             PartCommand::Replay { options, .. } => replay::measure(options)?,
             PartCommand::Scaling { options, .. } => scaling::measure(options)?,
             PartCommand::Budget { options, .. } => budget::measure(options)?,
+            PartCommand::Memory { options, .. } => memory::measure(options)?,
             PartCommand::Soak { options, .. } => soak::measure(options)?,
             PartCommand::Operators { options, .. } => operators::measure(options)?,
             #[cfg(feature = "kafka")]
@@ -239,11 +263,13 @@ impl PartCommand {
             | PartCommand::Latency { out, .. }
             | PartCommand::Full { out, .. }
             | PartCommand::Ingest { out, .. }
+            | PartCommand::Sustained { out, .. }
             | PartCommand::Read { out, .. }
             | PartCommand::Store { out, .. }
             | PartCommand::Replay { out, .. }
             | PartCommand::Scaling { out, .. }
             | PartCommand::Budget { out, .. }
+            | PartCommand::Memory { out, .. }
             | PartCommand::Soak { out, .. }
             | PartCommand::Operators { out, .. } => out,
             #[cfg(feature = "kafka")]

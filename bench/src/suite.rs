@@ -22,7 +22,8 @@ const PARTS: &[&str] = &[
     "throughput --runs 1 --stages",
     "throughput --runs 2 --streamed",
     "operators",
-    "budget",
+    "budget --events 1000000",
+    "memory",
     "latency --rate 10000,50000,100000,200000,400000 --seconds 8 --events 4000000",
     "store",
     "full --events 300000",
@@ -33,6 +34,7 @@ const PARTS: &[&str] = &[
     "ingest --rate 10000 --seconds 10",
     "ingest --rate 50000 --seconds 10",
     "ingest --rate 10000 --seconds 10 --durability fsync",
+    "sustained",
     "read",
     "replay",
     "replay --full --events 200000",
@@ -42,7 +44,7 @@ const PARTS: &[&str] = &[
 /// What is run besides, where there is an hour.
 const LONG: &[&str] = &[
     "soak",
-    "scaling --items 100000 --windows 1 --scopes 2 --workers 1 --customers 100000,10000000",
+    "scaling --items 100000 --windows 1 --scopes 2 --workers 1 --customers 100000,1000000,3000000,10000000",
     "full --events 1000000",
     "full --rate 8000 --events 120000 --heavy 0.3",
     "throughput --runs 3 --events 20000000 --streamed",
@@ -55,19 +57,21 @@ const QUICK: &[&str] = &[
     "throughput --runs 1 --events 50000 --items 5000 --stages",
     "operators --updates 50000 --items 5000 --runs 1",
     "budget --events 20000 --items 2000 --runs 1",
+    "memory --events 2000 --active 2000 --items 2000 --clicks 20000",
     "soak --minutes 0.05 --warm-up-minutes 0.02 --rate 5000 --items 2000",
     "latency --rate 5000,20000 --seconds 2 --warm-up-s 1 --events 60000 --items 10000",
     "store --events 20000 --items 2000 --synced-frames 20",
     "full --events 10000 --items 5000 --active 10000 --served",
     "ingest --rate 2000 --seconds 2 --warm-up-s 1 --items 5000",
+    "sustained --events 20000 --warm-up-events 5000 --connections 4 --items 5000 --runs 1",
     "read --seconds 1 --warm-up-s 1 --events 5000 --customers 2000 --items 500 --connections 4 --writes 1000",
     "replay --events 20000 --items 2000",
     "scaling --events 20000 --full-events 2000 --runs 1 --items 1000,5000 --windows 1,5 --scopes 2,8 --workers 1,2 \
-     --customers 1000,2000 --rate 5000 --seconds 1",
+     --customers 1000,2000 --active 1000 --full-rate 1000 --rate 5000 --seconds 1",
 ];
 
 /// Parts that start the server.
-const NEED_SERVER: [&str; 3] = ["ingest ", "read ", "replay "];
+const NEED_SERVER: [&str; 4] = ["ingest", "sustained", "read", "replay"];
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
@@ -116,19 +120,25 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn measure(line: &str, options: &Options) -> anyhow::Result<Part> {
-    let needs_server = NEED_SERVER.iter().any(|part| line.starts_with(part));
-    measure_with(line, needs_server.then_some(&options.server))
+    let needs_server = line.split_whitespace().next().is_some_and(|part| NEED_SERVER.contains(&part));
+    measure_with(line, needs_server.then_some(&options.server), &[])
 }
 
 /// Measures one part in a process of its own; `line` is its command line.
 pub(crate) fn measure_part(line: &str) -> anyhow::Result<Part> {
-    measure_with(line, None)
+    measure_part_in(line, &[])
 }
 
-fn measure_with(line: &str, server: Option<&PathBuf>) -> anyhow::Result<Part> {
+/// The same in an environment that has these variables besides.
+pub(crate) fn measure_part_in(line: &str, environment: &[(&str, &str)]) -> anyhow::Result<Part> {
+    measure_with(line, None, environment)
+}
+
+fn measure_with(line: &str, server: Option<&PathBuf>, environment: &[(&str, &str)]) -> anyhow::Result<Part> {
     let written = tempfile::NamedTempFile::new()?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(line.split_whitespace()).arg("--json").arg(written.path()).stdout(Stdio::null());
+    command.envs(environment.iter().copied());
     if let Some(server) = server {
         command.arg("--server").arg(server);
     }

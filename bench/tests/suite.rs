@@ -31,11 +31,13 @@ fn the_quick_suite_measures_every_part_and_writes_its_report() {
         "throughput",
         "operators",
         "budget",
+        "memory",
         "soak",
         "latency",
         "store",
         "full",
         "ingest",
+        "sustained",
         "read",
         "replay",
         "scaling",
@@ -63,9 +65,11 @@ fn the_quick_suite_measures_every_part_and_writes_its_report() {
 #[test]
 fn a_part_that_cannot_run_says_so_and_the_suite_fails() {
     let folder = tempfile::tempdir().expect("a folder");
-    let ran = bench(&["read", "--server", "no/such/binary"]);
-    let told = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(!ran.status.success() && told.contains("no/such/binary"), "{told}");
+    for part in ["read", "sustained"] {
+        let ran = bench(&[part, "--server", "no/such/binary"]);
+        let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(!ran.status.success() && told.contains("no/such/binary"), "{told}");
+    }
     let absent = folder.path().join("no-report.json");
     let shown = bench(&["show", absent.to_str().expect("a path of text")]);
     assert!(!shown.status.success() && String::from_utf8_lossy(&shown.stderr).contains("no-report.json"));
