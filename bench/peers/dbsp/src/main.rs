@@ -175,7 +175,9 @@ fn answer(
     batches: Receiver<Batch>,
     options: &Options,
 ) -> anyhow::Result<usize> {
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(&options.output)?);
+    let path = options.output.display();
+    let file = File::create(&options.output).with_context(|| format!("{path} cannot be written"))?;
+    let mut out = BufWriter::with_capacity(1 << 20, file);
     let mut lists = BTreeMap::<List, Top>::new();
     let mut written = 0;
     for mut batch in batches {
@@ -218,9 +220,9 @@ impl Top {
         };
     }
 
+    /// Writes the text anew.
     fn tell(&mut self, list: List) {
-        let name = list.map_or_else(|| "global".to_owned(), |category| category.to_string());
-        self.text = name;
+        self.text = list.map_or_else(|| "global".to_owned(), |category| category.to_string());
         for (at, Tup2(minus, item)) in self.members.iter().enumerate() {
             let space = if at == 0 { ',' } else { ' ' };
             write!(self.text, "{space}{item}:{}", -minus).expect("a text takes all");
