@@ -150,12 +150,10 @@ impl<M: Ord + Clone, P: Ord + Clone> Groups<M, P> {
     /// Gives a cell the score in each lane that `score` says, in all groups in which it has `leaves`.
     pub(super) fn set(&mut self, cell: Slot, leaves: &[Leaf], score: impl Fn(u8) -> i64) {
         let mut changed: SmallVec<[(u8, i64); LANES_AT_HAND]> = SmallVec::new();
-        let mut has_gained = false;
         for (lane, held) in self.seats.scores_mut(cell).iter_mut().enumerate() {
             let before = std::mem::replace(held, score(lane as u8));
             if before != *held {
                 changed.push((lane as u8, before));
-                has_gained |= *held > before;
             }
         }
         if changed.is_empty() {
@@ -163,9 +161,7 @@ impl<M: Ord + Clone, P: Ord + Clone> Groups<M, P> {
         }
         for (group, leaf) in leaves {
             let state = &mut self.groups[*group as usize];
-            if has_gained {
-                state.leaves.raise(&self.seats, *leaf);
-            }
+            state.leaves.raise(&self.seats, *leaf, changed.iter().map(|(lane, _)| *lane));
             for (lane, before) in &changed {
                 if state.change(&self.seats, cell, *lane, *before) && state.lists[usize::from(*lane)].touch() {
                     self.touched.push((*group, *lane));

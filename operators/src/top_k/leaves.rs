@@ -5,9 +5,8 @@
 //!
 //! A group of a few needs no blocks: up to [`SMALL`] leaves are looked at one by one.
 //!
-//! That a leaf has gained is noted for its block, whose bounds are made anew before anybody asks for them, or
-//! when [`MOST_RAISED`] blocks wait for it. A leaf
-//! that loses changes no bound: who asks for the best comes upon one that nobody reaches any more, and
+//! That a leaf has come up to the bound of its block is noted, and the block's bounds are made anew before
+//! anybody asks for them, or when [`MOST_RAISED`] blocks wait for it. A leaf that loses changes no bound: who asks for the best comes upon one that nobody reaches any more, and
 //! lowers it. So a loss is paid for by a later question, by a block or two a level, if one comes that far
 //! down: a question after many losses looks at so many blocks, at the most at all of them once a level.
 
@@ -94,14 +93,15 @@ impl Leaves {
     pub(super) fn add<M: Ord + Clone>(&mut self, seats: &Seats<M>, cell: u32) -> u32 {
         if let Some(leaf) = self.free.pop() {
             self.cells[leaf as usize] = cell;
-            self.raise(seats, leaf);
+            // The leaf may stand in bounds with the cell of before.
+            self.note(seats, leaf);
             return leaf;
         }
         let leaf = self.cells.len() as u32;
         self.cells.push(cell);
         if self.cells.len() > SMALL {
             self.grow(seats);
-            self.raise(seats, leaf);
+            self.note(seats, leaf);
         }
         leaf
     }
@@ -145,8 +145,17 @@ impl Leaves {
         }
     }
 
-    /// Notes that a leaf may be above the bounds of its blocks: its cell has gained, or is another.
-    pub(super) fn raise<M: Ord + Clone>(&mut self, seats: &Seats<M>, leaf: u32) {
+    /// Notes a leaf whose cell has got other scores in `lanes`, where it may be above the bounds of its block.
+    pub(super) fn raise<M: Ord + Clone>(&mut self, seats: &Seats<M>, leaf: u32, mut lanes: impl Iterator<Item = u8>) {
+        let Some(bounds) = self.bounds.first() else { return };
+        let (cell, bounds) = (self.cells[leaf as usize], &bounds[leaf as usize / FAN]);
+        if lanes.any(|lane| seats.score(lane, cell) >= bounds[usize::from(lane)].score) {
+            self.note(seats, leaf);
+        }
+    }
+
+    /// Lets the block of a leaf wait for new bounds.
+    fn note<M: Ord + Clone>(&mut self, seats: &Seats<M>, leaf: u32) {
         if self.bounds.is_empty() {
             return;
         }

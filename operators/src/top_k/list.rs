@@ -275,7 +275,7 @@ mod tests {
             let set = |list: &mut List<Named>, leaves: &mut Leaves, seats: &mut Seats<Named>, places: &[u32], cell: u32, score: i64| {
                 let before = std::mem::replace(&mut seats.scores_mut(cell)[1], score);
                 if score > before {
-                    leaves.raise(seats, places[cell as usize]);
+                    leaves.raise(seats, places[cell as usize], [1].into_iter());
                 }
                 before != score && list.change(leaves, seats, cell, before)
             };

@@ -126,7 +126,7 @@ impl Sym {
 
     /// True for the symbol of the empty string.
     pub fn is_empty(self) -> bool {
-        self.as_str().is_empty()
+        self == Sym::default()
     }
 }
 

@@ -26,7 +26,7 @@ impl Group {
     fn set(&mut self, lane: u8, cell: u32, score: i64) {
         let before = std::mem::replace(&mut self.seats.scores_mut(cell)[usize::from(lane)], score);
         if score > before {
-            self.leaves.raise(&self.seats, self.places[cell as usize]);
+            self.leaves.raise(&self.seats, self.places[cell as usize], [lane].into_iter());
         }
     }
 
