@@ -86,7 +86,7 @@ pub(crate) fn available_mib() -> f64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("MemAvailable:")).unwrap_or_default();
     let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok());
-    kib.map_or(f64::NAN, |kib| kib / 1024.0)
+    kib.map_or(f64::INFINITY, |kib| kib / 1024.0)
 }
 
 /// How CPU time is counted on every Linux we run on.

@@ -98,7 +98,9 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
         }))
     };
     run(&mut part, options, "reduce_small, four values a key", greatest, &ticks, brand);
-    run(&mut part, options, "top_k, two lists an item", || lists(options), &ticks, scored);
+    run(&mut part, options, "top_k, two lists an item", || lists(options, None), &ticks, scored);
+    let window = || lists(options, Some(windows(&[WINDOW_US])));
+    run(&mut part, options, "top_k over a window, two lists an item", window, &ticks, happened);
     dedup(&mut part, options, &ticks);
     Ok(part.done())
 }
@@ -112,13 +114,17 @@ fn scored(update: Update) -> (Feed<u32, (), u32, ()>, Lanes<i64>) {
     (Feed::Score((update.item, ())), Lanes::one(0, if update.number.is_multiple_of(2) { 2 } else { -2 }))
 }
 
+fn happened(update: Update) -> (Feed<u32, (), u32, ()>, Lanes<i64>) {
+    (Feed::Happened((update.item, ()), update.at), Lanes::one(0, 1))
+}
+
 /// Lists of all items, and of each category.
-fn lists(options: &Options) -> StageOne<u32, (), u32, ()> {
+fn lists(options: &Options, windows: Option<Windows>) -> StageOne<u32, (), u32, ()> {
     let everyone = CATEGORIES as u32;
     let options_of_lists = TopKOptions {
         k: K,
         lanes: 1,
-        windows: None,
+        windows,
         everywhere: vec![everyone],
         is_group: Rc::new(|(), _| true),
         without_gate: Some(()),

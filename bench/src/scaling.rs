@@ -52,9 +52,9 @@ pub(crate) struct Options {
 
 /// Seconds of the latency of `full` that are not counted, as `full` has it.
 const FULL_WARM_UP_S: u64 = 2;
-/// What a customer takes in `full` who was seen once and is not active, about: more of them than memory is there
-/// for would take the machine down and tell nothing.
-const GONE_BYTES: f64 = 2_400.0;
+/// What a customer takes in `full` who was seen once, about: more of them than memory is there for would take the
+/// machine down and tell nothing.
+const CUSTOMER_BYTES: f64 = 2_400.0;
 /// Of the memory that is free this share may be taken.
 const FREE_SHARE: f64 = 0.85;
 /// What the rate with most items should be of that with fewest, at least; and the time of an event of `full`
@@ -142,7 +142,7 @@ fn by_customers(part: &mut Measuring, options: &Options) -> anyhow::Result<ByCus
 /// The numbers of customers for which there is memory; a remark tells of the others.
 fn those_that_fit(part: &mut Measuring, options: &Options) -> Vec<u64> {
     let free_mib = machine::available_mib() * FREE_SHARE;
-    let needs_mib = |customers: &u64| customers.saturating_sub(options.active) as f64 * GONE_BYTES / 1_048_576.0;
+    let needs_mib = |customers: &u64| *customers as f64 * CUSTOMER_BYTES / 1_048_576.0;
     let (those, too_many): (Vec<u64>, Vec<u64>) =
         options.customers.iter().partition(|customers| needs_mib(customers) <= free_mib);
     for customers in too_many {

@@ -30,8 +30,8 @@ mod buckets;
 mod core;
 mod ledger;
 
-pub use core::{BucketRow, ExpireCore};
 pub(crate) use buckets::Row;
+pub use core::{BucketRow, ExpireCore};
 pub(crate) use ledger::{Accounts, Ledger};
 
 use std::hash::Hash;

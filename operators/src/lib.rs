@@ -15,6 +15,7 @@ pub mod decay;
 pub mod dedup;
 mod dues;
 pub mod expire;
+pub mod idle;
 pub mod inflow;
 pub mod join_small;
 pub mod lanes;

@@ -12,14 +12,15 @@
 //!   nothing happens by time alone. At every tick the list is exact: a member that closes leaves and its
 //!   successor enters at that tick.
 //! - **State bound**: per (member, axis) its scores, and a leaf in each of its groups, and as many
-//!   again that had scores before; with windows, the rows of [`crate::expire`]; per group and lane bounds over its leaves and at most
-//!   [`BUFFER_FACTOR`] × K of them at hand.
+//!   again that had scores before; with windows, the rows of [`crate::expire`]; per group and lane bounds
+//!   over its leaves and at most [`BUFFER_FACTOR`] × K of them at hand.
 //! - **Late data**: every input may be retracted at any later tick.
 //!
 //! ```text
-//!  scores ─┐                        stage 1, by member            stage 2, by group
-//!  places ─┼─exchange by member──> cells, leaves, lists  ──rows──> merge of at most
-//!  gates ──┘                        K candidates a group            workers × K rows ──> lists
+//!  scores, or ────┐                       stage 1, by member            stage 2, by group
+//!  what happened  │
+//!  places ────────┼─exchange by member──> cells, leaves, lists  ──rows──> merge of at most
+//!  gates ─────────┘                       K candidates a group            workers × K rows ──> lists
 //! ```
 //! (A worker that is alone has all members: stage 1 gives the lists themselves.)
 //!

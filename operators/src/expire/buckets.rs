@@ -75,6 +75,7 @@ impl<R: Abelian> Buckets<R> {
     }
 
     /// How many rows there are.
+    #[cfg(test)]
     pub(super) fn rows(&self) -> usize {
         self.by_end.values().map(|bucket| bucket.rows.len()).sum()
     }

@@ -15,9 +15,10 @@ use super::{
 };
 use crate::{
     Tick,
+    idle::Idle,
     lanes::Lanes,
     shell::{Core, Out},
-    table::{Hint, Idle, Slot, Table},
+    table::{Hint, Slot, Table},
 };
 
 /// What happened to a key within one bucket of one level, or a part of it.
@@ -114,7 +115,8 @@ impl<K: ExchangeData + Hash, R: ExchangeData + Abelian> ExpireCore<K, R> {
     }
 
     /// How many rows the core holds.
-    pub fn rows(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> usize {
         self.ledger.rows()
     }
 

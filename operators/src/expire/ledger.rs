@@ -90,6 +90,7 @@ impl<K, R: Abelian> Ledger<K, R> {
     }
 
     /// How many rows there are.
+    #[cfg(test)]
     pub(crate) fn rows(&self) -> usize {
         self.levels.iter().map(|level| level.buckets.rows()).sum()
     }

@@ -16,8 +16,9 @@ use super::{
 use crate::{
     Tick,
     expire::{Accounts, Row},
+    idle::Idle,
     lanes::{Lanes, MAX_LANES},
-    table::{Hint, Idle, Slot, Table},
+    table::{Hint, Slot, Table},
 };
 
 /// A member's scores on one axis, by lane, and its leaf in every group of that axis.
@@ -185,7 +186,7 @@ where
 
     fn remove_cell(&mut self, cell: Slot) {
         let (_, state) = self.cells.remove(cell);
-        self.lists.set(cell, &state.leaves, |_| OUT);
+        debug_assert!(self.lists.is_out(cell), "who is forgotten has no score");
         for leaf in state.leaves {
             self.lists.remove(cell, leaf);
             self.drop_if_unused(leaf.0);
@@ -274,6 +275,7 @@ where
             self.regate(member);
         }
         let mut touched = std::mem::take(&mut self.touched);
+        // Read together, before each is needed by itself.
         std::hint::black_box(touched.iter().fold(0, |read, slot| read ^ self.lists.peek(*slot)));
         for slot in touched.drain(..) {
             let cell = self.cells.get_mut(slot).1;
@@ -286,7 +288,7 @@ where
             }
         }
         self.touched = touched;
-        // Those that have been without a score for longest are forgotten.
+        // Of those without a score the ones that fell idle first are forgotten.
         while let Some(cell) = self.idle.pop(self.cells.len()) {
             if self.cells.peek(cell).is_some_and(|cell| cell.is_idle(now)) {
                 self.remove_cell(cell);

@@ -182,6 +182,11 @@ impl<M: Ord + Clone, P: Ord + Clone> Groups<M, P> {
         }
     }
 
+    /// True where a cell has no score by which it could be listed.
+    pub(super) fn is_out(&self, cell: Slot) -> bool {
+        (0..self.lanes).all(|lane| self.seats.score(lane as u8, cell) == OUT)
+    }
+
     /// Reads what [`Groups::set`] will need of a cell, so that it is at hand then.
     pub(super) fn peek(&self, cell: Slot) -> u64 {
         self.seats.peek(cell)

@@ -22,7 +22,7 @@ const FAN: usize = 16;
 /// in tests, so that all of them have blocks.
 const SMALL: usize = if cfg!(test) { 8 } else { 256 };
 
-/// How many blocks may wait for new bounds: they take a tenth of a millisecond together. Few in tests.
+/// How many blocks may wait for new bounds, which is work for whoever asks next. Few in tests.
 const MOST_RAISED: usize = if cfg!(test) { 3 } else { 1_024 };
 
 /// The cell of a leaf that is free.

@@ -24,10 +24,10 @@ use crate::{
 /// says how much, or how often, in lane 0.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Feed<M, A, B, P> {
-    /// The difference is added to the member's scores on this axis.
+    /// The difference is added to the member's scores on this axis. Not where there are windows: that panics.
     Score((M, A)),
     /// Something happened to the member on this axis, at an instant in µs: it counts in the lane of each
-    /// window that holds it.
+    /// window that holds it. Not where there are none: that panics.
     Happened((M, A), u64),
     /// The member stands at this place.
     Place(M, B),
@@ -85,7 +85,8 @@ where
     }
 
     /// How many rows of what happened are held.
-    pub fn rows(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> usize {
         self.ledger.as_ref().map_or(0, Ledger::rows)
     }
 
@@ -98,9 +99,11 @@ where
         let amount = diff.get(0).copied().unwrap_or(0);
         match feed {
             Feed::Score(key) => {
-                debug_assert!(self.ledger.is_none(), "scores are what windows hold");
+                assert!(self.ledger.is_none(), "where there are windows, scores are what they hold");
                 self.board.add_scores(hint, &key, diff);
             }
+            // What scores nothing leaves no trace.
+            Feed::Happened(..) if amount == 0 => {}
             Feed::Happened(key, at) => {
                 let ledger = self.ledger.as_mut().expect("there are windows in which it can count");
                 let cell = self.board.cell(hint, &key);

@@ -1,11 +1,13 @@
 //! `set.bestsellers`: the first K sellable items of a scope and rolling window, by score.
 //!
-//! - **Input** scores per item and window, places of items, stock.
+//! - **Input** scores per item and window, or, where `item.popularity` is off, what happened to items; places
+//!   of items, stock.
 //! - **Output** (scope, window) → up to K items by (score descending, item id ascending), each
 //!   with what is available; a scope without any has no row.
 //! - **Time**: at every tick no set holds an item that is not sellable at that tick. An item that
 //!   sells out leaves and its successor enters in one update; a restock brings it back at once.
-//! - **State bound**: a score per item, event part and window; an order near the cut.
+//! - **State bound**: a score per item, event part and window; an order near the cut; where `item.popularity`
+//!   is off, a row per item, event part and bucket.
 
 use std::{cmp::Reverse, collections::BTreeMap, rc::Rc, sync::Arc};
 

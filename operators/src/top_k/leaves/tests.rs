@@ -9,8 +9,8 @@ const LANES: usize = 2;
 struct Group {
     leaves: Leaves,
     seats: Seats<u32>,
-    /// The leaf of each cell.
-    places: Vec<u32>,
+    /// The leaf of each cell that stands in it.
+    places: Vec<Option<u32>>,
 }
 
 impl Group {
@@ -18,15 +18,15 @@ impl Group {
         let mut group = Group { leaves: Leaves::new(LANES), seats: Seats::new(LANES), places: Vec::new() };
         for (cell, (member, tie)) in (0u32..).zip(members) {
             group.seats.seat(cell, member, tie);
-            group.places.push(group.leaves.add(&group.seats, cell));
+            group.places.push(Some(group.leaves.add(&group.seats, cell)));
         }
         group
     }
 
     fn set(&mut self, lane: u8, cell: u32, score: i64) {
         let before = std::mem::replace(&mut self.seats.scores_mut(cell)[usize::from(lane)], score);
-        if score > before {
-            self.leaves.raise(&self.seats, self.places[cell as usize], [lane].into_iter());
+        if let (true, Some(leaf)) = (score > before, self.places[cell as usize]) {
+            self.leaves.raise(&self.seats, leaf, [lane].into_iter());
         }
     }
 
@@ -34,28 +34,36 @@ impl Group {
         self.leaves.best(&self.seats, lane, most)
     }
 
-    /// Lets the cell go, and another member come in its place.
+    /// Takes the cell out, whatever its scores are, or puts it back.
+    fn move_in_or_out(&mut self, cell: u32) {
+        match self.places[cell as usize].take() {
+            Some(leaf) => self.leaves.remove(leaf),
+            None => self.places[cell as usize] = Some(self.leaves.add(&self.seats, cell)),
+        }
+    }
+
+    /// Gives the cell, wherever it stands, to another member.
     fn replace(&mut self, cell: u32, member: u32, tie: u64) {
         (0..LANES).for_each(|lane| self.set(lane as u8, cell, OUT));
-        self.leaves.remove(self.places[cell as usize]);
+        let is_in = self.places[cell as usize].is_some();
+        (0..u32::from(is_in)).for_each(|_| self.move_in_or_out(cell));
         self.seats.seat(cell, member, tie);
-        self.places[cell as usize] = self.leaves.add(&self.seats, cell);
+        (0..u32::from(is_in)).for_each(|_| self.move_in_or_out(cell));
     }
 
     fn looked_at(&self) -> usize {
         self.leaves.looked_at.replace(0)
     }
 
-    /// No leaf is above the bounds of its blocks, and none of these above that of the next level.
+    /// No leaf is above the bounds of its blocks.
     fn is_bounded(&self, lane: usize) -> bool {
         let Group { leaves, seats, .. } = self;
         (0..leaves.cells.len()).all(|leaf| {
-            let mut lower = Bound { score: leaves.score(seats, lane, leaf), leaf: leaf as u32 };
+            let own = Bound { score: leaves.score(seats, lane, leaf), leaf: leaf as u32 };
             let mut block = leaf;
             leaves.bounds.iter().all(|bounds| {
                 block /= FAN;
-                let below = std::mem::replace(&mut lower, bounds[block][lane]);
-                below.score <= OUT || !leaves.is_above(seats, below, bounds[block][lane])
+                own.score <= OUT || !leaves.is_above(seats, own, bounds[block][lane])
             })
         })
     }
@@ -126,7 +134,7 @@ proptest! {
     #[test]
     fn the_best_are_those_of_a_sort(
         leaves in prop::sample::select(vec![5u32, SMALL as u32, SMALL as u32 + 1, 300, 400]),
-        changes in prop::collection::vec((0u32..400, 0..LANES, 0i64..9, prop::bool::weighted(0.1)), 1..900),
+        changes in prop::collection::vec((0u32..400, 0..LANES, 0i64..9, 0u8..12), 1..900),
         most in 1usize..40,
         members_a_tie in 1u64..2_000,
     ) {
@@ -138,9 +146,12 @@ proptest! {
             group.set(0, cell, 1);
             group.set(0, cell, OUT);
         }
-        for (at, (leaf, lane, score, is_another)) in (0u32..).zip(changes) {
+        for (at, (leaf, lane, score, what)) in (0u32..).zip(changes) {
             let leaf = leaf % leaves;
-            if is_another {
+            if what < 3 {
+                group.move_in_or_out(leaf);
+            }
+            if what == 3 {
                 let member = if at.is_multiple_of(2) { at } else { 30_000 + at };
                 group.replace(leaf, member, tie(member));
                 plain[leaf as usize] = ([OUT; LANES], member);
@@ -156,7 +167,8 @@ proptest! {
             }
         }
         for lane in 0..LANES {
-            let eligible = |leaf: &u32| plain[*leaf as usize].0[lane] > OUT;
+            let is_in = |leaf: &u32| group.places[*leaf as usize].is_some();
+            let eligible = |leaf: &u32| is_in(leaf) && plain[*leaf as usize].0[lane] > OUT;
             let mut order: Vec<u32> = (0..leaves).filter(eligible).collect();
             order.sort_by_key(|leaf| (-plain[*leaf as usize].0[lane], plain[*leaf as usize].1));
             order.truncate(most);

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use proptest::prelude::*;
 
-use super::{super::*, Built, Change, History, LANES, history};
+use super::{super::*, Built, Change, History, LANES, Lists, history};
 use crate::{
     Tick,
     expire::{Expire, Phase, Windows},
@@ -134,7 +134,7 @@ proptest! {
         }
     }
 
-    /// When everything has left every window, only places and gates are kept, and cells that wait.
+    /// When everything has left every window, only places and gates are kept.
     #[test]
     fn what_no_window_holds_takes_no_room(windowed in windowed()) {
         let mut core = StageOne::new(windowed.options(), true);
@@ -149,9 +149,32 @@ proptest! {
         let end = windowed.history.last + 10 + windowed.windows.horizon_us();
         core.advance(end, &mut out);
         core.settle(end, &mut out);
-        prop_assert_eq!((core.rows(), core.due(), core.held().0), (0, None, 0));
+        let (cells, _, groups) = core.held();
+        prop_assert_eq!((core.rows(), core.due(), cells, groups), (0, None, 0, 0));
         prop_assert!(at_ticks(&out, &[Tick::MAX].into()).into_values().all(|lists| lists.is_empty()));
     }
+}
+
+/// What has left the last window is forgotten, another takes its slot, and the first comes back late.
+#[test]
+fn a_slot_that_was_forgotten_is_another_members() {
+    let windows = Windows::new(&[3, 12, 48], 3, 2, Phase::Aligned);
+    let options = TopKOptions { windows: Some(windows), ..Lists::of(2).options() };
+    let (mut core, mut out) = (StageOne::new(options, true), Vec::new());
+    for (member, at, tick, score) in [(1, 0, 0, 5), (2, 999, 1_000, 7), (1, 995, 1_001, 3)] {
+        core.advance(tick, &mut out);
+        core.absorb(Feed::Happened((member, 0), at), tick, Lanes::one(0, score), &mut out);
+        core.settle(tick, &mut out);
+    }
+    let told = at_ticks(&out, &[1_000, 1_001].into());
+    let lists = |tick: Tick| -> Vec<(u8, Vec<(u32, i64)>)> {
+        let of = |((_, _, lane), list): &((u8, u8, u8), Ranking<u32, i64>)| {
+            (*lane, list.iter().map(|(member, score, _)| (*member, *score)).collect())
+        };
+        told[&tick].keys().map(of).collect()
+    };
+    assert_eq!(lists(1_000), [(0, vec![(2, 7)]), (1, vec![(2, 7)]), (2, vec![(2, 7)])]);
+    assert_eq!(lists(1_001), [(0, vec![(2, 7)]), (1, vec![(2, 7), (1, 3)]), (2, vec![(2, 7), (1, 3)])]);
 }
 
 /// An update, and a row of an export, are about the worker's own members, whatever is told of them.
