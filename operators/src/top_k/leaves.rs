@@ -6,8 +6,8 @@
 //! A group of a few needs no blocks: up to [`SMALL`] leaves are looked at one by one.
 //!
 //! That a leaf has come up to the bound of its block is noted, and the block's bounds are made anew before
-//! anybody asks for them, or when [`MOST_RAISED`] blocks wait for it. A leaf that loses changes no bound: who asks for the best comes upon one that nobody reaches any more, and
-//! lowers it. So a loss is paid for by a later question, by a block or two a level, if one comes that far
+//! anybody asks for them, or when [`MOST_RAISED`] blocks wait for it. A leaf that loses changes no bound: who
+//! asks for the best comes upon one that nobody reaches any more, and lowers it. So a loss is paid for by a later question, by a block or two a level, if one comes that far
 //! down: a question after many losses looks at so many blocks, at the most at all of them once a level.
 
 use std::{cmp::Ordering, collections::BinaryHeap};
@@ -42,14 +42,14 @@ pub(super) struct Leaves {
 }
 
 /// The rank that a leaf has, or had. Of a leaf that has become free nobody knows the member: its bound comes
-/// before all of its score, which leaves it a bound.
+/// before all others of its score, so that nobody in its block is above it.
 #[derive(Clone, Copy)]
 struct Bound {
     score: i64,
     leaf: u32,
 }
 
-/// Blocks of the lowest level with a leaf that has gained, or has another member, since their bounds
+/// Blocks of the lowest level with a leaf that has come up to their bounds, or is another cell's, since these
 /// were made.
 #[derive(Default)]
 struct Raised {

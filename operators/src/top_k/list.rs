@@ -257,7 +257,8 @@ mod tests {
 
     proptest! {
         /// The first K equal a sort after every change, and a change that is not reported changed
-        /// nothing; also where cells get other members, leave and come back, and members change what does not order them.
+        /// nothing; also where cells get other members, leave and come back, and members change what does
+        /// not order them.
         #[test]
         fn the_first_k_are_those_of_a_sort(
             k in 1usize..4,
