@@ -84,8 +84,8 @@ pub struct ReduceCore<K, V, O> {
 
 #[derive(Clone)]
 struct Group<V, O> {
-    /// In order. A count is 0, or below it, only within a tick.
-    values: SmallVec<[(V, isize); 1]>,
+    /// In order, mostly one or two. A count is 0, or below it, only within a tick.
+    values: SmallVec<[(V, isize); 2]>,
     /// What was made of them when they were last settled, in order.
     out: SmallVec<[O; 1]>,
     touched: bool,

@@ -101,8 +101,9 @@ pub struct UpsertCore<K, O, V> {
 struct Changes<O, V> {
     /// In order, mostly one; a change stays with count 0 only within a tick.
     changes: SmallVec<[(O, Op<V>, isize); 1]>,
-    /// What the changes make, unless they are to be folded anew.
-    value: Option<V>,
+    /// What the changes make where the last of them is not a `Set` that says it, unless they are to be
+    /// folded anew.
+    sum: Option<Box<V>>,
     unfolded: bool,
     touched: bool,
 }
@@ -114,21 +115,33 @@ impl<K: ExchangeData + Hash, O: ExchangeData, V: ExchangeData> UpsertCore<K, O, 
     }
 
     fn take(&mut self, hint: Hint, (key, (order, op)): (K, (O, Op<V>)), diff: isize) {
-        let fresh = || Changes { changes: SmallVec::new(), value: None, unfolded: false, touched: false };
+        let fresh = || Changes { changes: SmallVec::new(), sum: None, unfolded: false, touched: false };
         let slot = self.keys.find_or_insert_near(hint, &key, fresh);
         let state = self.keys.get_mut(slot).1;
         if !std::mem::replace(&mut state.touched, true) {
-            self.touched.push((slot, state.value.clone()));
+            self.touched.push((slot, state.value().cloned()));
         }
         state.update(order, op, diff, self.options.add);
     }
 }
 
 impl<O: Ord, V: Ord + Clone> Changes<O, V> {
+    /// What the changes make, unless they are to be folded anew.
+    fn value(&self) -> Option<&V> {
+        let of_last = || match self.changes.last() {
+            Some((_, Op::Set(value), 1..)) => Some(value),
+            _ => None,
+        };
+        self.sum.as_deref().or_else(of_last)
+    }
+
     fn update(&mut self, order: O, op: Op<V>, diff: isize, add: fn(&mut V, &V)) {
         let is_last = self.changes.last().is_none_or(|(o, p, _)| (o, p) < (&order, &op));
         if let (true, 1, Op::Add(more)) = (is_last, diff, &op) {
-            self.value.iter_mut().for_each(|value| add(value, more));
+            if self.sum.is_none() && !self.unfolded {
+                self.sum = self.value().cloned().map(Box::new);
+            }
+            self.sum.iter_mut().for_each(|sum| add(sum, more));
             self.changes.push((order, op, diff));
             return;
         }
@@ -140,8 +153,8 @@ impl<O: Ord, V: Ord + Clone> Changes<O, V> {
         }
     }
 
-    /// Lets go what no longer matters, and gives the value that the rest makes.
-    fn fold(&mut self, options: &UpsertOptions<V>) -> Option<V> {
+    /// Lets go what no longer matters, and adds up what follows the last `Set`.
+    fn fold(&mut self, options: &UpsertOptions<V>) -> Option<Box<V>> {
         self.changes.retain(|(_, _, count)| *count != 0);
         let live = |change: &(O, Op<V>, isize)| change.2 > 0;
         let base = self.changes.iter().rposition(|change| live(change) && !matches!(change.1, Op::Add(_)));
@@ -149,13 +162,16 @@ impl<O: Ord, V: Ord + Clone> Changes<O, V> {
             self.changes.drain(..superseded);
         }
         let base = base.map(|base| base.min(options.keep_superseded))?;
+        if base + 1 == self.changes.len() {
+            return None;
+        }
         let Op::Set(mut value) = self.changes[base].1.clone() else { return None };
         for (_, op, count) in self.changes[base + 1..].iter().filter(|change| live(change)) {
             if let Op::Add(more) = op {
                 (0..*count).for_each(|_| (options.add)(&mut value, more));
             }
         }
-        Some(value)
+        Some(Box::new(value))
     }
 }
 
@@ -184,11 +200,11 @@ impl<K: ExchangeData + Hash, O: ExchangeData, V: ExchangeData> Core for UpsertCo
             let (key, state) = self.keys.get_mut(slot);
             state.touched = false;
             if std::mem::take(&mut state.unfolded) {
-                state.value = state.fold(&self.options);
+                state.sum = state.fold(&self.options);
             }
-            if state.value != before {
+            if state.value() != before.as_ref() {
                 out.extend(before.map(|value| ((key.clone(), value), tick, -1)));
-                out.extend(state.value.iter().map(|value| ((key.clone(), value.clone()), tick, 1)));
+                out.extend(state.value().map(|value| ((key.clone(), value.clone()), tick, 1)));
             }
             if state.changes.is_empty() {
                 self.keys.remove(slot);
