@@ -135,12 +135,32 @@ impl DedupCore {
 
     /// Takes an arrival at `tick`.
     pub fn offer(&mut self, id: u128, content: u64, tick: Tick) -> Verdict {
-        self.forget(tick);
-        if let Some(slot) = self.ids.find(&id) {
-            return if self.ids.get(slot).1.0 == content { Verdict::Duplicate } else { Verdict::Conflict };
+        let verdict = self.judge(id, content, tick);
+        if verdict == Verdict::New {
+            self.remember(id, content, tick);
         }
+        verdict
+    }
+
+    /// What an arrival at `tick` is, without taking it.
+    pub fn judge(&mut self, id: u128, content: u64, tick: Tick) -> Verdict {
+        self.forget(tick);
+        match self.ids.find(&id) {
+            Some(slot) if self.ids.get(slot).1.0 == content => Verdict::Duplicate,
+            Some(_) => Verdict::Conflict,
+            None => Verdict::New,
+        }
+    }
+
+    /// Takes an arrival at `tick` that was judged new.
+    pub fn admit(&mut self, id: u128, content: u64, tick: Tick) {
+        self.forget(tick);
         self.remember(id, content, tick);
-        Verdict::New
+    }
+
+    /// Reads what judging these ids will need, so that it is at hand then.
+    pub fn look_ahead(&self, ids: &[u128]) {
+        self.ids.look_ahead(ids.iter(), |known| known.0);
     }
 
     /// Forgets an id that was taken for new just now: what it stood for came to nothing.

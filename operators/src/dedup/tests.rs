@@ -137,6 +137,18 @@ fn a_slot_that_takes_all_room_loses_its_oldest_part() {
 }
 
 #[test]
+fn what_is_judged_is_not_remembered_until_it_is_admitted() {
+    let mut core = DedupCore::new(DedupLimits { horizon_us: 64, max_ids: 100 });
+    assert_eq!(core.judge(1, 7, 10), Verdict::New);
+    assert_eq!(core.judge(1, 7, 10), Verdict::New);
+    assert_eq!(core.len(), 0);
+    core.admit(1, 7, 20);
+    assert_eq!((core.judge(1, 7, 84), core.judge(1, 8, 84)), (Verdict::Duplicate, Verdict::Conflict));
+    // Known for a horizon from the tick at which it was admitted.
+    assert_eq!(core.judge(1, 7, 85), Verdict::New);
+}
+
+#[test]
 fn what_was_taken_back_makes_no_room_twice() {
     let mut core = DedupCore::new(DedupLimits { horizon_us: 10 * SLOTS, max_ids: 2 });
     for (id, tick) in [(1, 100), (2, 110)] {

@@ -47,7 +47,9 @@ impl<R: BufRead> Lines<R> {
             if found.is_empty() && bytes == 0 {
                 return Ok(None);
             }
-            let end = found.iter().position(|byte| *byte == b'\n');
+            // Skipping in a slice in memory searches many bytes at once, and cannot fail.
+            let length = { found }.skip_until(b'\n').unwrap_or(found.len());
+            let end = length.checked_sub(1).filter(|end| found[*end] == b'\n');
             let piece = &found[..end.unwrap_or(found.len())];
             let room = self.limit.saturating_sub(self.text.len());
             self.text.extend_from_slice(&piece[..piece.len().min(room)]);

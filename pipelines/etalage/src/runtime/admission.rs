@@ -80,14 +80,10 @@ impl Admission {
         if let Some(refusal) = self.date(&record.message, moment).or_else(|| self.mixed_versions(&record.message)) {
             return Decision::Refuse(refusal);
         }
-        let id = hash128(record.message.message_id().as_bytes());
-        match self.dedup.offer(id, record.content, moment.tick) {
+        let id = id_of(record);
+        match self.dedup.judge(id, record.content, moment.tick) {
             Verdict::New => {
-                let arrives = moment.arrival(&record.message);
-                if arrives > moment.tick {
-                    self.dedup.take_back(id);
-                    self.dedup.offer(id, record.content, arrives);
-                }
+                self.dedup.admit(id, record.content, moment.arrival(&record.message));
                 self.note(&record.message);
                 let late = record.message.at().0.saturating_add(self.longest_window_us) < moment.tick;
                 Decision::Admit { late }
@@ -97,9 +93,15 @@ impl Admission {
         }
     }
 
+    /// Reads what is known of the ids of records that are about to be decided about or restored, all at once:
+    /// one by one each would wait for memory.
+    pub fn look_ahead<'a>(&self, records: impl Iterator<Item = &'a Record>) {
+        self.dedup.look_ahead(&records.map(id_of).collect::<Vec<_>>());
+    }
+
     /// Forgets a record that was admitted but could not be stored: sent again, it is new.
     pub fn take_back(&mut self, record: &Record) {
-        self.dedup.take_back(hash128(record.message.message_id().as_bytes()));
+        self.dedup.take_back(id_of(record));
         let Message::Inventory(stock) = &record.message else { return };
         if let Entry::Occupied(mut used) = self.versions.entry((stock.item_id, stock.location_id)) {
             used.get_mut().1 -= 1;
@@ -111,7 +113,7 @@ impl Admission {
 
     /// Remembers a record that the log holds.
     pub fn restore(&mut self, record: &Record, tick: Tick) {
-        self.dedup.offer(hash128(record.message.message_id().as_bytes()), record.content, tick);
+        self.dedup.offer(id_of(record), record.content, tick);
         self.note(&record.message);
     }
 
@@ -168,4 +170,9 @@ impl Admission {
             Message::Catalogue(_) => {}
         }
     }
+}
+
+/// By what a message is known.
+fn id_of(record: &Record) -> u128 {
+    hash128(record.message.message_id().as_bytes())
 }

@@ -58,9 +58,20 @@ impl Backlog {
 
     /// Adds `count` records of `tick` for `groups`; waits first while a group has more than `most` before
     /// it. What it cannot take yet is not waited for: only what comes after it completes its tick.
-    /// Gives up waiting when `is_over` says so.
-    pub(super) fn add(&self, groups: &[Group], count: usize, tick: Tick, most: Most, is_over: impl Fn() -> bool) {
+    /// Calls `before_waiting` once if it has to wait, and gives up when `is_over` says so.
+    pub(super) fn add(
+        &self,
+        groups: &[Group],
+        count: usize,
+        tick: Tick,
+        most: Most,
+        before_waiting: impl FnOnce(),
+        is_over: impl Fn() -> bool,
+    ) {
         let mut load = self.load.lock();
+        if load.exceeds(most) {
+            before_waiting();
+        }
         while load.exceeds(most) && !is_over() {
             self.shrunk.wait_for(&mut load, LOOK_AGAIN);
         }

@@ -34,6 +34,9 @@ use super::{
 /// The most messages of one group commit.
 pub(super) const MAX_COMMIT_EVENTS: usize = 4_096;
 
+/// Of so many frames of the log what is known of their messages is looked up together.
+const FRAMES_AT_ONCE: usize = 16;
+
 /// What the sequencer is asked to do.
 pub(super) enum Command {
     Submit(Submission),
@@ -135,27 +138,32 @@ impl Sequencer {
     /// Reads the log back: the same records at the same ticks. True where it has gone live.
     fn read_back(&mut self, frames: Frames) -> Result<bool, String> {
         let (began, mut records, mut is_live) = (Instant::now(), 0, false);
-        for frame in frames {
-            let frame = frame.map_err(|error| error.to_string())?;
+        let mut frames = frames.peekable();
+        while frames.peek().is_some() {
+            let some = frames.by_ref().take(FRAMES_AT_ONCE).collect::<Result<Vec<_>, _>>();
+            let some = some.map_err(|error| error.to_string())?;
             if self.shared.stopping.load(Ordering::SeqCst) {
                 return Err("stopped while the log was being read back".into());
             }
-            for record in &frame.records {
-                self.admission.restore(record, frame.tick);
+            self.admission.look_ahead(some.iter().flat_map(|frame| &frame.records));
+            for frame in some {
+                for record in &frame.records {
+                    self.admission.restore(record, frame.tick);
+                }
+                self.shared.clock.lock().restore(frame.tick);
+                is_live |= frame.binding.goes_live;
+                self.shared.has_read(&frame.binding);
+                if frame.records.is_empty() {
+                    continue;
+                }
+                records += frame.records.len();
+                self.pass_on(StoredFrame {
+                    tick: frame.tick,
+                    complete_below: frame.tick,
+                    records: frame.records,
+                    ..StoredFrame::empty(frame.tick)
+                });
             }
-            self.shared.clock.lock().restore(frame.tick);
-            is_live |= frame.binding.goes_live;
-            self.shared.has_read(&frame.binding);
-            if frame.records.is_empty() {
-                continue;
-            }
-            records += frame.records.len();
-            self.pass_on(StoredFrame {
-                tick: frame.tick,
-                complete_below: frame.tick,
-                records: frame.records,
-                ..StoredFrame::empty(frame.tick)
-            });
         }
         if records > 0 {
             tracing::info!(records, seconds = began.elapsed().as_secs_f64(), "the log was read back");
@@ -228,6 +236,7 @@ impl Sequencer {
                 continue;
             }
             origin.begun().iter().for_each(|position| building.has_read(position.clone()));
+            self.admission.look_ahead(batch.iter().flatten());
             let (mut outcomes, mut kept) = (Vec::with_capacity(batch.len()), None);
             for (at, item) in batch.into_iter().enumerate() {
                 let outcome = self.decide(item, Place { origin: &origin, at, arrived_us }, &mut building, &mut moment);
@@ -398,13 +407,13 @@ impl Sequencer {
         let is_over = || self.shared.stopping.load(Ordering::SeqCst);
         // The dataflow must be able to take what came before while this waits. The frame itself is
         // not there yet, so its own tick is not complete, whatever it will complete.
-        self.signal(Signal::Complete { below: frame.tick });
+        let before_waiting = || self.signal(Signal::Complete { below: frame.tick });
         self.shared.backlog.complete(frame.tick);
         // A group that lags behind live input is no reason to let that wait; see `Backlog`.
         let is_replay = self.shared.clock.lock().mode() == ClockMode::Replay || !self.shared.is_ready();
         let customer = if is_replay { MAX_LAGGING_RECORDS } else { usize::MAX };
         let most = Most { shop: MAX_PENDING_RECORDS, customer };
-        self.shared.backlog.add(&self.groups, frame.records.len(), frame.tick, most, is_over);
+        self.shared.backlog.add(&self.groups, frame.records.len(), frame.tick, most, before_waiting, is_over);
         self.signal(Signal::Frame(frame));
     }
 
