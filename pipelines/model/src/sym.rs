@@ -91,9 +91,15 @@ impl Sym {
         known(hash64(text.as_bytes()), text)
     }
 
-    /// True for the symbol of `text`, whose hash is `hash`.
+    /// True for the symbol of `text`, whose hash is `hash`. A short text is told by its prefix, without a
+    /// look at the text itself, which stands elsewhere.
     fn is(self, hash: u64, text: &str) -> bool {
-        self.hash == (hash >> 32) as u32 && self.as_str() == text
+        if self.hash != (hash >> 32) as u32 {
+            return false;
+        }
+        let entry = self.entry();
+        let is_likely = entry.prefix == prefix(text) && entry.text.len() == text.len();
+        is_likely && (text.len() <= size_of::<u64>() || *entry.text == *text)
     }
 
     /// Where its entry stands, or will.

@@ -1,9 +1,8 @@
 //! A watch over the one promise that matters most: at every published tick no set holds an item
 //! that is not sellable. It reads what readers read, apart from the dataflow that made it.
 
-use std::collections::{HashMap, HashSet};
-
 use etalage_model::{Key, SealedTick, Sym, ViewValue};
+use hashbrown::{HashMap, HashSet};
 
 use crate::{UnknownStock, bestsellers, sellable, trending};
 
