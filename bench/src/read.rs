@@ -2,7 +2,8 @@
 //!
 //! Half of the reads are of sets (`set.bestsellers` of a category), half of profiles
 //! (`profile.snapshot`), at random. The clients share the cores with the server, so what a core of the
-//! server does is told by its CPU time.
+//! server does is told by its CPU time. Beside it stands the floor: the same clients ask `/healthz`, whose answer
+//! says nothing, so that what HTTP and the loopback take on this machine is known.
 
 use std::{
     path::{Path, PathBuf},
@@ -84,13 +85,15 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     let pid = server.pid();
     let memory = MemoryWatch::of(pid.clone());
 
-    let cpu_s = machine::cpu_s(&pid);
-    let read = as_fast_as_it_goes(options, &reader)?;
-    let server_cpu_s = machine::cpu_s(&pid) - cpu_s;
-    let rate = read as f64 / options.seconds as f64;
+    let floor = as_fast_as_it_goes(options, &pid, |agent, _| reader.get(agent, "/healthz"))?;
+    let reads = as_fast_as_it_goes(options, &pid, |agent, random| reader.read(agent, random))?;
+    let (rate, floor_rate) = (reads.per_second, floor.per_second);
+    part.figure("answers that say nothing", "a second, beside the clients", Better::Neither, vec![floor_rate]);
+    part.figure("answers that say nothing", "a second of a core of the server", Better::Neither, vec![floor.per_core]);
     part.figure("reads", "a second, beside the clients", Better::Higher, vec![rate]);
-    part.figure("reads", "a second of a core of the server", Better::Higher, vec![read as f64 / server_cpu_s])
-        .bar(BAR_PER_CORE);
+    part.figure("reads", "a second of a core of the server", Better::Higher, vec![reads.per_core]).bar(BAR_PER_CORE);
+    let of_floor = reads.per_core / floor.per_core;
+    part.figure("reads, of answers that say nothing", "times", Better::Higher, vec![of_floor]);
 
     let half = rate / 2.0;
     let (latencies, achieved, written) = at_a_rate(options, &reader, half)?;
@@ -179,20 +182,34 @@ fn fill(options: &Options, reader: &Reader) -> anyhow::Result<()> {
     })
 }
 
-/// Reads from all connections, one after another each; how many it were.
-fn as_fast_as_it_goes(options: &Options, reader: &Reader) -> anyhow::Result<u64> {
+/// How many answers there were.
+struct Answers {
+    per_second: f64,
+    /// Of the server's CPU time.
+    per_core: f64,
+}
+
+/// Asks from all connections, one question after another each.
+fn as_fast_as_it_goes(
+    options: &Options,
+    pid: &str,
+    ask: impl Fn(&ureq::Agent, &mut ChaCha8Rng) -> Result<usize, ureq::Error> + Sync,
+) -> anyhow::Result<Answers> {
+    let cpu_s = machine::cpu_s(pid);
     let until = Instant::now() + Duration::from_secs(options.seconds);
-    on_each_connection(options, |connection| {
+    let answers = on_each_connection(options, |connection| {
         let agent = ureq::Agent::new_with_defaults();
         let mut random = ChaCha8Rng::seed_from_u64(options.seed + connection);
-        let mut read = 0;
+        let mut answers: u64 = 0;
         while Instant::now() < until {
-            ensure!(reader.read(&agent, &mut random)? > 0, "an answer has a body");
-            read += 1;
+            ensure!(ask(&agent, &mut random)? > 0, "an answer has a body");
+            answers += 1;
         }
-        Ok(read)
-    })
-    .map(|read| read.into_iter().sum())
+        Ok(answers)
+    });
+    let answers = answers?.into_iter().sum::<u64>() as f64;
+    let server_cpu_s = machine::cpu_s(pid) - cpu_s;
+    Ok(Answers { per_second: answers / options.seconds as f64, per_core: answers / server_cpu_s })
 }
 
 /// Reads at instants that are fixed beforehand, while events are written; how many reads a second it were, and
