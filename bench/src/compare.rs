@@ -86,7 +86,9 @@ fn compare(before: &Report, after: &Report) -> Vec<Compared> {
     for part in &before.parts {
         let Some(other) = after.parts.iter().find(|other| is_same(part, other)) else { continue };
         for figure in &part.figures {
-            let same = other.figures.iter().find(|other| other.name == figure.name);
+            // What has two units has two figures of one name.
+            let is_same = |other: &&Figure| other.name == figure.name && other.unit == figure.unit;
+            let same = other.figures.iter().find(is_same);
             lines.extend(same.map(|other| Compared {
                 name: format!("{}: {}, {}", part.name, figure.name, figure.unit),
                 before: figure.median(),
