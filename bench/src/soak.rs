@@ -29,8 +29,9 @@ pub(crate) struct Options {
     /// Minutes that are counted
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
-    /// Minutes before that are not
-    #[arg(long, default_value_t = 2.0)]
+    /// Minutes before that are not: the last nine statements of each item's stock are kept, and until all items have
+    /// nine memory grows
+    #[arg(long, default_value_t = 15.0)]
     warm_up_minutes: f64,
     /// Clicks in a tick
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u64).range(1..))]

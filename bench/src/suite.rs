@@ -41,7 +41,7 @@ const PARTS: &[&str] = &[
     "scaling",
 ];
 
-/// What is run besides, where there is an hour.
+/// What is run besides, where there is an hour more.
 const LONG: &[&str] = &[
     "soak",
     "scaling --items 100000 --windows 1 --scopes 2 --workers 1 --customers 100000,1000000,3000000,10000000",
@@ -79,7 +79,7 @@ pub(crate) struct Options {
     /// Small runs, to see that everything works: their figures say little
     #[arg(long)]
     quick: bool,
-    /// A soak of twelve minutes, ten million customers and twenty million clicks besides
+    /// A soak of 25 minutes, ten million customers and twenty million clicks besides
     #[arg(long, conflicts_with = "quick")]
     long: bool,
     /// Where the report goes

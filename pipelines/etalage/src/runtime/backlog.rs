@@ -58,7 +58,8 @@ impl Backlog {
 
     /// Adds `count` records of `tick` for `groups`; waits first while a group has more than `most` before
     /// it. What it cannot take yet is not waited for: only what comes after it completes its tick.
-    /// Calls `before_waiting` once if it has to wait, and gives up when `is_over` says so.
+    /// Calls `before_waiting` once if it has to wait, which must neither block nor use the backlog, and gives up
+    /// when `is_over` says so.
     pub(super) fn add(
         &self,
         groups: &[Group],
@@ -112,5 +113,29 @@ impl Load {
     fn exceeds(&self, most: Most) -> bool {
         let taken = |group: Group| self.records[group as usize].saturating_sub(self.open);
         taken(Group::Shop) > most.shop || taken(Group::Customer) > most.customer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a replay has before it completes only by what comes after it: whoever waits says first how far it is.
+    #[test]
+    fn who_has_to_wait_says_so_once_beforehand() {
+        let backlog = Backlog::new(0);
+        let (most, said) = (Most { shop: 10, customer: 10 }, std::cell::Cell::new(0));
+        let add = |tick| {
+            backlog.complete(tick);
+            backlog.add(&[Group::Shop], 11, tick, most, || said.set(said.get() + 1), || true);
+        };
+        add(1);
+        assert_eq!(said.get(), 0);
+        add(2);
+        assert_eq!(said.get(), 1);
+        backlog.take(Group::Shop, 11, 2);
+        backlog.take(Group::Shop, 11, 3);
+        add(3);
+        assert_eq!(said.get(), 1, "there is room");
     }
 }

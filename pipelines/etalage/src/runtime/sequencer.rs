@@ -15,7 +15,7 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use etalage_model::{Binding, Group, Message, Micros, Outcome, Quarantined, Record, Rejected, Tick};
 use etalage_serve::NotStored;
-use etalage_store::{Fate, Frames, Log, Receipt, Receipts};
+use etalage_store::{Fate, Frame, Frames, Log, Receipt, Receipts, StoreError};
 use tokio::sync::oneshot;
 
 use super::{
@@ -34,7 +34,8 @@ use super::{
 /// The most messages of one group commit.
 pub(super) const MAX_COMMIT_EVENTS: usize = 4_096;
 
-/// Of so many frames of the log what is known of their messages is looked up together.
+/// Of so many frames of the log what is known of their messages is looked up together, if they do not hold
+/// [`MAX_COMMIT_EVENTS`] records before.
 const FRAMES_AT_ONCE: usize = 16;
 
 /// What the sequencer is asked to do.
@@ -98,7 +99,8 @@ impl Sequencer {
             Err(reason) => {
                 tracing::error!(reason, "the log could not be read back");
                 self.shared.set_failed(reason);
-                return;
+                // Nobody else can: what is sent to a sequencer that has ended is lost.
+                return self.signal(Signal::Stop);
             }
             Ok(is_live) if self.refused.is_some() && !is_live => self.shared.set_catching_up(),
             Ok(_) => {
@@ -136,12 +138,13 @@ impl Sequencer {
     }
 
     /// Reads the log back: the same records at the same ticks. True where it has gone live.
-    fn read_back(&mut self, frames: Frames) -> Result<bool, String> {
+    fn read_back(&mut self, mut frames: Frames) -> Result<bool, String> {
         let (began, mut records, mut is_live) = (Instant::now(), 0, false);
-        let mut frames = frames.peekable();
-        while frames.peek().is_some() {
-            let some = frames.by_ref().take(FRAMES_AT_ONCE).collect::<Result<Vec<_>, _>>();
-            let some = some.map_err(|error| error.to_string())?;
+        loop {
+            let some = some_of(&mut frames).map_err(|error| error.to_string())?;
+            if some.is_empty() {
+                break;
+            }
             if self.shared.stopping.load(Ordering::SeqCst) {
                 return Err("stopped while the log was being read back".into());
             }
@@ -227,6 +230,7 @@ impl Sequencer {
             let mut clock = self.shared.clock.lock();
             Moment { tick: clock.mint(reading), wall_us: reading.wall_us, mode: clock.mode() }
         };
+        self.admission.look_ahead(submissions.iter().flat_map(|submission| submission.batch.iter().flatten()));
         let mut session = None;
         for Submission { origin, batch, arrived_us, reply } in submissions {
             session = origin.session().or(session);
@@ -236,7 +240,6 @@ impl Sequencer {
                 continue;
             }
             origin.begun().iter().for_each(|position| building.has_read(position.clone()));
-            self.admission.look_ahead(batch.iter().flatten());
             let (mut outcomes, mut kept) = (Vec::with_capacity(batch.len()), None);
             for (at, item) in batch.into_iter().enumerate() {
                 let outcome = self.decide(item, Place { origin: &origin, at, arrived_us }, &mut building, &mut moment);
@@ -454,4 +457,15 @@ fn count_admitted(message: &Message, late: bool) {
     if late {
         metrics::counter!("etalage_ingest_late_total").increment(1);
     }
+}
+
+/// The next frames of the log, whose messages are looked up together; none at its end.
+fn some_of(frames: &mut Frames) -> Result<Vec<Frame>, StoreError> {
+    let (mut some, mut records) = (Vec::new(), 0);
+    while some.len() < FRAMES_AT_ONCE && records < MAX_COMMIT_EVENTS {
+        let Some(frame) = frames.next().transpose()? else { break };
+        records += frame.records.len();
+        some.push(frame);
+    }
+    Ok(some)
 }
