@@ -116,7 +116,7 @@ fn p999_us(latency: &Latency) -> u64 {
 
 fn range(figure: &Figure) -> (f64, f64) {
     match figure.samples.as_slice() {
-        [only] => (only * (1.0 - NOISE_SHARE), only * (1.0 + NOISE_SHARE)),
+        [only] => (only - only.abs() * NOISE_SHARE, only + only.abs() * NOISE_SHARE),
         _ => figure.range(),
     }
 }
@@ -181,6 +181,7 @@ mod tests {
         assert_eq!(of(&[10.0, 12.0, 11.0], &[9.0, 8.0, 9.5]), Verdict::Worse);
         assert_eq!(of(&[10.0], &[14.0]), Verdict::Noise, "a single run says little");
         assert_eq!(of(&[10.0], &[16.0]), Verdict::Better);
+        assert_eq!(of(&[-10.0], &[-10.0]), Verdict::Noise, "what shrinks is no worse than itself");
         assert_eq!(of_figures(&figure(Better::Lower, &[10.0]), &figure(Better::Lower, &[16.0])), Verdict::Worse);
         assert_eq!(of_figures(&figure(Better::Neither, &[10.0]), &figure(Better::Neither, &[16.0])), Verdict::Changed);
     }

@@ -232,3 +232,32 @@ fn files_of_data_sets_are_replayed_together() {
     assert!(code == 0 && err.contains("9 messages stored") && err.contains("4 sessions: clicks 4"), "{out}{err}");
     assert!(out.contains(r#""orders":3"#) && out.contains(r#""lines":5"#), "{out}");
 }
+
+/// Damage with stored messages behind it is no torn end: it is named, and whoever reads the store ends.
+#[test]
+fn a_store_that_is_damaged_in_the_middle_is_named_and_the_command_ends() {
+    let folder = TempDir::new().unwrap();
+    let (file, store) = (folder.path().join("stock.jsonl"), folder.path().join("store"));
+    let (id, at) = ("x".repeat(200), "2024-01-01T00:00:00Z");
+    let line = |number: u32| {
+        format!(
+            "{{\"messageId\":\"{id}{number}\",\"item_id\":\"a\",\"available\":{number},\"occurred_at\":\"{at}\"}}\n"
+        )
+    };
+    fs::write(&file, (0..6_000).map(line).collect::<String>()).unwrap();
+    let (file, store) = (file.to_str().unwrap(), store.to_str().unwrap());
+    let mut replay = etalage(&["replay", file, "--format", "jsonl", "--data-dir", store]);
+    let (code, _, told_of) = told(replay.env("ETALAGE_STORE__SEGMENT_BYTES", "1048576").output().unwrap());
+    assert_eq!(code, 0, "{told_of}");
+    let mut segments: Vec<_> = fs::read_dir(store).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.retain(|path| path.extension().is_some_and(|ending| ending == "seg"));
+    segments.sort();
+    assert!(segments.len() > 1, "{segments:?}");
+    let mut bytes = fs::read(&segments[0]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&segments[0], bytes).unwrap();
+    let (code, _, told_of) = run(&["verify", "--data-dir", store]);
+    let name = segments[0].file_name().unwrap().to_str().unwrap();
+    assert!(code == 3 && told_of.contains(name) && told_of.contains("damaged"), "{code}: {told_of}");
+}
