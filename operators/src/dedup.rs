@@ -206,6 +206,23 @@ impl DedupCore {
         self.ids.is_empty()
     }
 
+    /// Begins an export of the ids that are known now.
+    pub fn begin_export(&mut self) {
+        self.ids.begin_export();
+    }
+
+    /// Appends the next ids, about `max_rows`; true when there are no more.
+    pub fn export_slice(&mut self, max_rows: usize, out: &mut Vec<(u128, Known)>) -> bool {
+        self.ids.export_slice(max_rows, out, |id, known| Some((id, known)))
+    }
+
+    /// Takes an exported id back.
+    pub fn import(&mut self, (id, (content, arrived)): (u128, Known)) {
+        if self.ids.find(&id).is_none() {
+            self.remember(id, content, arrived);
+        }
+    }
+
     fn slot_us(&self) -> u64 {
         (self.limits.horizon_us / SLOTS).max(1)
     }
@@ -275,17 +292,15 @@ impl<D: ExchangeData> Core for Arrivals<D> {
     }
 
     fn begin_export(&mut self) {
-        self.core.ids.begin_export();
+        self.core.begin_export();
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        self.core.ids.export_slice(max_rows, out, |id, known| Some((id, known)))
+        self.core.export_slice(max_rows, out)
     }
 
-    fn import(&mut self, (id, (content, arrived)): Self::Row, _tick: Tick, _out: &mut Out<Self::Out, isize>) {
-        if self.core.ids.find(&id).is_none() {
-            self.core.remember(id, content, arrived);
-        }
+    fn import(&mut self, row: Self::Row, _tick: Tick, _out: &mut Out<Self::Out, isize>) {
+        self.core.import(row);
     }
 }
 

@@ -17,12 +17,13 @@
 //! The output accumulates to the same at the end of every step, whatever it is in between.
 //! **Imports** must all come before the first data; they count from the tick they carry. `expire`,
 //! `decay`, `upsert`, `reduce`, `join_small`, `top_k` and `stitch` emit what their rows make, as if it had
-//! just arrived; `latest` and `dedup` are silent, and so is `timers` but for what is due already. So of two that follow each other either the
-//! first is imported or the second, unless the first is silent.
+//! just arrived; `latest` and `dedup` are silent, and so is `timers` but for what is due already. Of two that follow
+//! each other both may be imported where the second is told so ([`Wiring::restored`]): what its input says at the tick
+//! of the import is in its rows already.
 //! **State bound**: input above the frontier, plus what the core says of itself.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
     hash::Hash,
     rc::Rc,
@@ -94,6 +95,11 @@ pub trait Core: 'static {
     fn begin_export(&mut self);
     /// Appends the next rows, about `max_rows`; true when there are no more.
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool;
+    /// Whether input that comes at the tick of an import is told by the rows too, where all operators before
+    /// this one start from their rows as well. What is not, is absorbed then.
+    fn is_in_rows(_data: &Self::In) -> bool {
+        true
+    }
     /// Takes back a row of an export, at `tick`.
     fn import(&mut self, row: Self::Row, tick: Tick, out: &mut Out<Self::Out, Self::OutDiff>);
 }
@@ -128,6 +134,23 @@ impl Steps {
     }
 }
 
+/// How many rows all exports of a worker may write until it says otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct ExportPace(Rc<Cell<usize>>);
+
+impl ExportPace {
+    /// So many rows may be written from now on.
+    pub fn set_rows(&self, rows: usize) {
+        self.0.set(rows);
+    }
+
+    fn take(&self, rows: usize) -> usize {
+        let taken = rows.min(self.0.get());
+        self.0.set(self.0.get() - taken);
+        taken
+    }
+}
+
 /// Asks an operator instance for its rows and collects them.
 pub struct Exports<Row>(Rc<RefCell<ExportState<Row>>>);
 
@@ -135,6 +158,8 @@ struct ExportState<Row> {
     wanted: Option<Tick>,
     running: bool,
     slice_rows: usize,
+    /// Where there is one, a slice is written whenever rows were taken, within what it allows.
+    pace: Option<ExportPace>,
     rows: Vec<Row>,
     done: bool,
     activator: Option<Activator>,
@@ -155,9 +180,18 @@ impl<Row> Default for Exports<Row> {
 impl<Row> Exports<Row> {
     /// Exports that are written in slices of about `slice_rows`.
     pub fn in_slices_of(slice_rows: usize) -> Self {
-        let (rows, slice_rows) = (Vec::new(), slice_rows.max(1));
-        let state = ExportState { wanted: None, running: false, slice_rows, rows, done: false, activator: None };
-        Exports(Rc::new(RefCell::new(state)))
+        Exports::new(slice_rows.max(1), None)
+    }
+
+    /// Exports of an operator that shares `pace` with all others of its worker: it goes on whenever its rows are
+    /// taken.
+    pub fn at_pace(pace: &ExportPace) -> Self {
+        Exports::new(EXPORT_SLICE_ROWS, Some(pace.clone()))
+    }
+
+    fn new(slice_rows: usize, pace: Option<ExportPace>) -> Self {
+        let (wanted, running, rows, done, activator) = (None, false, Vec::new(), false, None);
+        Exports(Rc::new(RefCell::new(ExportState { wanted, running, slice_rows, pace, rows, done, activator })))
     }
 
     /// Asks for the rows exactly as of `tick`, which the operator must not have passed yet. One
@@ -166,14 +200,15 @@ impl<Row> Exports<Row> {
         let mut state = self.0.borrow_mut();
         state.wanted = Some(tick);
         state.done = false;
-        if let Some(activator) = &state.activator {
-            activator.activate();
-        }
+        state.activator.as_ref().expect("an operator was wired to this").activate();
     }
 
     /// The rows so far, and whether they are all.
     pub fn take(&self) -> (Vec<Row>, bool) {
         let mut state = self.0.borrow_mut();
+        if let (true, Some(_), Some(activator)) = (state.running, &state.pace, &state.activator) {
+            activator.activate();
+        }
         (std::mem::take(&mut state.rows), state.done)
     }
 }
@@ -191,13 +226,27 @@ pub struct Wiring<'scope, Row> {
     pub exports: Exports<Row>,
     /// When the output is looked at.
     pub steps: Steps,
+    /// The tick of an import with which all operators start that this one's input comes from.
+    pub restored: Restored,
+}
+
+/// The tick of the import with which a dataflow starts, once it is known.
+#[derive(Clone, Debug, Default)]
+pub struct Restored(Rc<Cell<Option<Tick>>>);
+
+impl Restored {
+    /// The dataflow starts from rows as of `tick`.
+    pub fn set(&self, tick: Tick) {
+        self.0.set(Some(tick));
+    }
 }
 
 impl<'scope, Row: ExchangeData> Wiring<'scope, Row> {
     /// An instance that starts empty, and whose exports nobody asks for.
     pub fn fresh(name: &'static str, scope: timely::dataflow::Scope<'scope, Tick>) -> Self {
         let imports = timely::dataflow::operators::generic::operator::empty(scope);
-        Wiring { name, imports, exports: Exports::default(), steps: Steps::default() }
+        let (exports, steps, restored) = Default::default();
+        Wiring { name, imports, exports, steps, restored }
     }
 
     /// The same, its output looked at at the ends of `steps` only.
@@ -221,7 +270,7 @@ where
     C::OutDiff: differential_dataflow::difference::Semigroup,
 {
     let input = input.into();
-    let Wiring { name, imports, exports, steps } = wiring;
+    let Wiring { name, imports, exports, steps, restored } = wiring;
     let scope = input.scope();
     let mut builder = OperatorBuilder::new(name.to_owned(), scope);
     let activator = scope.activator_for(builder.operator_info().address);
@@ -234,7 +283,7 @@ where
     builder.build(move |capabilities| {
         drop(capabilities);
         exports.0.borrow_mut().activator = Some(activator);
-        let mut instance = Instance::new(core, exports, steps);
+        let mut instance = Instance::new(core, exports, steps, restored);
         move |frontiers| {
             rows.for_each(|capability, batch| instance.stash_rows(&capability, batch));
             inlets.iter_mut().for_each(|inlet| inlet(&mut instance.stash));
@@ -252,6 +301,7 @@ struct Instance<C: Core> {
     rows: BTreeMap<Tick, Vec<C::Row>>,
     exports: Exports<C::Row>,
     steps: Steps,
+    restored: Restored,
     out: Out<C::Out, C::OutDiff>,
     frontier: Tick,
 }
@@ -263,8 +313,9 @@ type Output<'a, C> = OutputBuilderSession<
 >;
 
 impl<C: Core> Instance<C> {
-    fn new(core: C, exports: Exports<C::Row>, steps: Steps) -> Self {
-        Instance { core, stash: Stash::new(), rows: BTreeMap::new(), exports, steps, out: Vec::new(), frontier: 0 }
+    fn new(core: C, exports: Exports<C::Row>, steps: Steps, restored: Restored) -> Self {
+        let (stash, rows, out) = (Stash::new(), BTreeMap::new(), Vec::new());
+        Instance { core, stash, rows, exports, steps, restored, out, frontier: 0 }
     }
 
     fn stash_rows(&mut self, capability: &InputCapability<Tick>, batch: &mut Vec<(C::Row, Tick, isize)>) {
@@ -314,6 +365,9 @@ impl<C: Core> Instance<C> {
                 }
             }
             while let Some(mut updates) = self.stash.take_first(tick) {
+                if self.restored.0.get() == Some(tick) {
+                    updates.retain(|(data, _)| !C::is_in_rows(data));
+                }
                 self.core.absorb_all(&mut updates, tick, &mut self.out);
                 self.stash.reuse(updates);
             }
@@ -356,11 +410,21 @@ impl<C: Core> Instance<C> {
     fn export_some(&mut self, closed: bool) {
         let state = &mut *self.exports.0.borrow_mut();
         while state.running {
-            if self.core.export_slice(state.slice_rows, &mut state.rows) {
+            let slice_rows = match &state.pace {
+                Some(_) if !closed && !state.rows.is_empty() => 0,
+                Some(pace) if !closed => pace.take(state.slice_rows),
+                _ => state.slice_rows,
+            };
+            if slice_rows == 0 {
+                return;
+            }
+            if self.core.export_slice(slice_rows, &mut state.rows) {
                 state.running = false;
                 state.done = true;
             } else if !closed {
-                state.activator.iter().for_each(Activator::activate);
+                if state.pace.is_none() {
+                    state.activator.iter().for_each(Activator::activate);
+                }
                 return;
             }
         }

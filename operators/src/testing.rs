@@ -30,7 +30,7 @@ use timely::{Config, dataflow::operators::vec::Map, worker::Worker};
 use crate::{
     Collection, Tick,
     lanes::Lanes,
-    shell::{Exports, Steps, Wiring},
+    shell::{Exports, Restored, Steps, Wiring},
     table::hash_of,
 };
 
@@ -156,7 +156,13 @@ where
     let (mut input, mut rows, probe) = worker.dataflow::<Tick, _, _>(|scope| {
         let (input, data) = scope.new_collection::<D, R>();
         let (rows, imports) = scope.new_collection::<Row, isize>();
-        let wiring = Wiring { name: "Tested", imports: imports.inner, exports: exports.clone(), steps: steps.clone() };
+        let wiring = Wiring {
+            name: "Tested",
+            imports: imports.inner,
+            exports: exports.clone(),
+            steps: steps.clone(),
+            restored: Restored::default(),
+        };
         let sink = Rc::clone(&out);
         let seen = build(data, wiring).inspect(move |update| sink.borrow_mut().push(update.clone()));
         (input, rows, seen.probe().0)

@@ -299,6 +299,11 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Identifiers<Id, S> {
         self.keys.export_slice(max_rows, out, row)
     }
 
+    /// Places are made of links anew.
+    fn is_in_rows(data: &Self::In) -> bool {
+        matches!(data, Feed::Fact(..))
+    }
+
     /// A summary comes back as if its facts had just arrived; its place comes as data.
     fn import(&mut self, (id, Whole(summary), facts): Self::Row, _tick: Tick, _out: &mut Out<Self::Out, isize>) {
         let slot = self.keys.find_or_insert(&id, Entry::default);

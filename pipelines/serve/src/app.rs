@@ -32,6 +32,7 @@ pub fn app(state: ServeState) -> Router {
         .merge(read)
         .route("/v1/explain/{view}/{*key}", get(people::explain))
         .route("/v1/profiles/{*id}", delete(people::erase))
+        .route("/v1/snapshots", post(status::snapshot))
         .route("/v1/stream", get(stream::several))
         .route("/v1/stream/{view}", get(stream::one_view))
         .route("/v1/events", post(ingest::events))

@@ -52,6 +52,12 @@ pub trait Door: Send + Sync + 'static {
     /// A sentence that says why not; it can be asked for again.
     fn erase(&self, id: &str) -> Result<serde_json::Value, String>;
 
+    /// Takes a snapshot now, and says what it is made of, as JSON. May take long.
+    ///
+    /// # Errors
+    /// A sentence that says why there is none.
+    fn snapshot(&self) -> Result<serde_json::Value, String>;
+
     /// The newest `limit` events behind a value of somebody, as JSON. May take long.
     ///
     /// # Errors

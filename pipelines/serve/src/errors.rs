@@ -50,6 +50,9 @@ pub(crate) enum ApiError {
     NotStored(String),
     #[error("not erased, or not everything: {0}; ask again")]
     NotErased(String),
+    /// No snapshot could be taken.
+    #[error("{0}")]
+    NoSnapshot(String),
     #[error("it is unknown whether the batch was stored: {0}; send it again with the same message ids")]
     Unknown(String),
     #[error("all {limit} streams (max_streams) are taken")]
@@ -88,6 +91,7 @@ impl ApiError {
             ApiError::Busy(_) => (S::SERVICE_UNAVAILABLE, "unavailable"),
             ApiError::NotStored(_) => (S::SERVICE_UNAVAILABLE, "not_stored"),
             ApiError::NotErased(_) => (S::SERVICE_UNAVAILABLE, "not_erased"),
+            ApiError::NoSnapshot(_) => (S::SERVICE_UNAVAILABLE, "no_snapshot"),
             ApiError::Unknown(_) => (S::SERVICE_UNAVAILABLE, "unknown_outcome"),
             ApiError::TooManyStreams { .. } => (S::SERVICE_UNAVAILABLE, "too_many_streams"),
             ApiError::Stopping => (S::SERVICE_UNAVAILABLE, "stopping"),

@@ -3,13 +3,13 @@
 use axum::{
     Json,
     extract::State,
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use etalage_model::{Group, Micros, Quarantined};
 use serde_json::{Value, json};
 
-use crate::{ServeState, clock::monotonic_us, errors::ApiError, keys::Access, query::Params};
+use crate::{ServeState, clock::monotonic_us, errors::ApiError, keys::Access, people::blocking, query::Params};
 
 /// `GET /healthz`: the process answers.
 pub(crate) async fn healthz() -> Json<Value> {
@@ -59,6 +59,20 @@ pub(crate) async fn status(
             .collect::<Vec<_>>(),
     });
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
+}
+
+/// `POST /v1/snapshots`: takes one now.
+pub(crate) async fn snapshot(
+    State(state): State<ServeState>,
+    access: Access,
+    params: Params,
+) -> Result<Response, ApiError> {
+    params.only(&[])?;
+    access.secret()?;
+    state.door().ready().map_err(ApiError::NotReadyBecause)?;
+    let door = state.door().clone();
+    let taken = blocking(move || door.snapshot()).await?.map_err(ApiError::NoSnapshot)?;
+    Ok((StatusCode::CREATED, Json(taken)).into_response())
 }
 
 /// `GET /v1/quarantine?after=&limit=`

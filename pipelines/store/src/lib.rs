@@ -30,6 +30,7 @@ mod manifest;
 mod quarantine;
 mod receipts;
 mod segment;
+pub mod snapshot;
 
 pub use error::{Fate, StoreError};
 pub use format::FORMAT_VERSION;

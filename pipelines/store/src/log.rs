@@ -229,6 +229,15 @@ impl Log {
         Ok(())
     }
 
+    /// Returns when everything that was appended is on the device.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]: from now on the log refuses writes.
+    pub fn sync(&mut self) -> Result<(), StoreError> {
+        self.check_writable()?;
+        self.file.sync_data().map_err(|error| self.poisoned("sync", Fate::Unknown, error))
+    }
+
     /// The store's epoch: drawn when it was created, kept over restarts.
     pub fn epoch(&self) -> u64 {
         self.head.epoch

@@ -96,7 +96,7 @@ pub fn used(scopes: &Scopes) -> impl Iterator<Item = Attribute> {
 /// The catalogue entry in force of each item.
 pub fn catalogue<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, CatalogueEntry)> {
     let options = UpsertOptions { keep_superseded: KEEP_SUPERSEDED, add: |_, _| {} };
-    parts.found_once(catalogue_changes).upsert(options, parts.wiring("Catalogue"), |item| *item)
+    parts.found_once(catalogue_changes).upsert(options, parts.kept("Catalogue"), |item| *item)
 }
 
 /// The places of each item: the item parts of the scopes in which it stands.
@@ -108,7 +108,7 @@ pub fn places<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Sym, Part)> 
         move |batch| statements(batch, &scopes)
     });
     let options = UpsertOptions { keep_superseded: KEEP_SUPERSEDED, add: |_, _| {} };
-    let stated = statements.upsert(options, parts.wiring("Statements"), |(item, _)| *item);
+    let stated = statements.upsert(options, parts.kept("Statements"), |(item, _)| *item);
     let stated = Inflow::of(stated, |((item, attribute), value), diff| ((*item, (*attribute, false, *value)), *diff));
     let listed = parts.catalogue().flat_map(move |(item, entry)| {
         let of_entry =

@@ -135,7 +135,9 @@ pub(crate) fn sets<'scope>(
         (Feed::Gate(*item, (stock.sellable || ungated).then_some(stock.available)), Lanes::one(0, *diff as i64))
     });
     let feed = places.into_iter().fold(scores.and(gates), Inflow::and);
-    feed.top_k(top_k, parts.wiring(name))
+    // Scores that another operator tells are told again; what happened within windows is known here alone.
+    let wiring = if top_k.windows.is_some() { parts.kept(name) } else { parts.wiring(name) };
+    feed.top_k(top_k, wiring)
 }
 
 fn oracle(history: &History<'_>) -> BTreeMap<Key, String> {

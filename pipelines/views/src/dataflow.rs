@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use differential_dataflow::AsCollection;
-use etalage_model::{Group, SealedBatch, Tick, hash::hash128};
+use etalage_model::{Group, SealedBatch, Tick, codec::CodecError, hash::hash128};
 use etalage_operators::{
     dedup::{Dedup, Identity, Verdict},
-    shell::{Steps, Wiring},
+    shell::{EXPORT_SLICE_ROWS, Wiring},
 };
 use timely::{
     dataflow::{
@@ -22,6 +22,7 @@ use crate::{
     ShopOptions, VIEWS,
     parts::{Batch, Parts},
     sealed::Cutter,
+    sections::{ImportError, Keeping, Rows, Sections},
 };
 
 /// What one worker holds of a group's dataflow.
@@ -30,7 +31,10 @@ pub struct Dataflow {
     input: InputHandle<Tick, timely::container::CapacityContainerBuilder<Vec<(Batch, Tick, isize)>>>,
     probe: ProbeHandle<Tick>,
     cutters: Vec<(&'static str, Box<dyn Cutter>)>,
-    steps: Steps,
+    keeping: Keeping,
+    sections: Sections,
+    /// The first of the sections of which rows are still to come, while they are exported.
+    exporting: Option<usize>,
     lower: Tick,
 }
 
@@ -38,21 +42,21 @@ impl Dataflow {
     /// Builds the dataflow of the views of a group that are switched on.
     pub fn build(worker: &mut Worker, group: Group, options: ShopOptions) -> Dataflow {
         let options = Arc::new(options);
-        let steps = Steps::default();
+        let keeping = Keeping::default();
         let probe = ProbeHandle::new();
-        let (input, cutters) = worker.dataflow_named(group.name(), |scope| {
+        let (input, cutters, sections) = worker.dataflow_named(group.name(), |scope| {
             let mut input = InputHandle::new();
             let batches = deduplicated(input.to_stream(scope), &options);
-            let parts = Parts::new(group, Arc::clone(&options), steps.clone(), batches);
+            let parts = Parts::new(group, Arc::clone(&options), keeping.clone(), batches);
             let mut cutters = Vec::new();
             for view in VIEWS.iter().filter(|view| view.group == group && options.is_on(view.name)) {
                 let sealable = (view.build)(&parts);
                 sealable.passed().probe_with(&probe);
                 cutters.push((view.name, sealable.cutter()));
             }
-            (input, cutters)
+            (input, cutters, parts.into_sections())
         });
-        Dataflow { group, input, probe, cutters, steps, lower: 0 }
+        Dataflow { group, input, probe, cutters, keeping, sections, exporting: None, lower: 0 }
     }
 
     /// Hands a batch to the dataflow, at `tick`.
@@ -71,7 +75,9 @@ impl Dataflow {
 
     /// Says that no more input comes below `upper`, and that the next cut is there.
     pub fn advance(&mut self, upper: Tick) {
-        self.steps.announce(upper);
+        // Rows of an earlier export come before everything else.
+        self.sections.iter_mut().for_each(|section| section.close());
+        self.keeping.steps.announce(upper);
         self.input.advance_to(upper);
         self.input.flush();
     }
@@ -90,7 +96,7 @@ impl Dataflow {
     pub fn cut(&mut self, upper: Tick) -> Vec<SealedBatch> {
         assert!(self.has_passed(upper), "a tick is cut once it is complete");
         let lower = std::mem::replace(&mut self.lower, upper);
-        self.steps.forget_below(lower);
+        self.keeping.steps.forget_below(lower);
         let mut batches = Vec::new();
         for (view, cutter) in &mut self.cutters {
             let mut batch = SealedBatch::new(self.group, view, lower, upper);
@@ -100,6 +106,46 @@ impl Dataflow {
             }
         }
         batches
+    }
+
+    /// Starts from rows as of `tick`: before anything else, and before [`Dataflow::import`].
+    pub fn begin_import(&mut self, tick: Tick) {
+        self.keeping.restored.set(tick);
+    }
+
+    /// Takes rows of the section called `name` that were exported as of `tick`, by whatever worker.
+    ///
+    /// # Errors
+    /// Where the rows are not what this version writes.
+    pub fn import(&mut self, name: &str, rows: &[u8], tick: Tick) -> Result<(), ImportError> {
+        let section = self.sections.iter_mut().find(|section| section.name() == name);
+        section.map_or(Ok(()), |section| section.import(rows, tick))
+    }
+
+    /// Asks for the rows of all sections as of `tick`, at which a step must end that is not complete yet.
+    pub fn begin_export(&mut self, tick: Tick) {
+        self.sections.iter().for_each(|section| section.request(tick));
+        self.exporting = (!self.sections.is_empty()).then_some(0);
+    }
+
+    /// True while rows are to be exported.
+    pub fn is_exporting(&self) -> bool {
+        self.exporting.is_some()
+    }
+
+    /// Allows a slice of rows to be written in the next step, and gives what was written before: the
+    /// section's name, and its rows.
+    ///
+    /// # Errors
+    /// Where a row cannot be encoded.
+    pub fn export_some(&mut self) -> Result<Option<(&'static str, Rows)>, CodecError> {
+        let Some(at) = self.exporting else { return Ok(None) };
+        let mut rows = Rows::default();
+        self.keeping.pace.set_rows(EXPORT_SLICE_ROWS);
+        if self.sections[at].take(&mut rows)? {
+            self.exporting = Some(at + 1).filter(|next| *next < self.sections.len());
+        }
+        Ok((rows.count > 0).then(|| (self.sections[at].name(), rows)))
     }
 
     /// How many keys this worker holds of each view.

@@ -33,6 +33,7 @@ pub mod popularity;
 pub mod profile;
 pub mod scope;
 pub mod sealed;
+pub mod sections;
 pub mod sellable;
 pub mod signal;
 pub mod totals;

@@ -1,6 +1,9 @@
 //! What several views are made from, each built when the first view asks for it.
 
-use std::{cell::OnceCell, sync::Arc};
+use std::{
+    cell::{OnceCell, RefCell},
+    sync::Arc,
+};
 
 use differential_dataflow::{
     AsCollection, ExchangeData, VecCollection,
@@ -30,6 +33,7 @@ use crate::{
     options::ShopOptions,
     people::People,
     scope::{Part, no_part},
+    sections::{self, Keeping, Sections},
     sealed::{self, Published, Sealable, Shown, Shows},
     sellable::{self, ItemAt, Stock},
 };
@@ -53,7 +57,8 @@ pub struct Parts<'scope> {
     group: Group,
     /// The configuration.
     pub options: Arc<ShopOptions>,
-    steps: Steps,
+    keeping: Keeping,
+    sections: RefCell<Sections>,
     batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
     purchases: OnceCell<Collection<'scope, ((Cell, Transaction), u64)>>,
     orders: OnceCell<Collection<'scope, ((Cell, Transaction), u64)>>,
@@ -67,17 +72,18 @@ pub struct Parts<'scope> {
 }
 
 impl<'scope> Parts<'scope> {
-    /// The parts that can be made of `batches`, all as of the ends of `steps`.
-    pub fn new(
+    /// The parts that can be made of `batches`, all as of the ends of the steps of `keeping`.
+    pub(crate) fn new(
         group: Group,
         options: Arc<ShopOptions>,
-        steps: Steps,
+        keeping: Keeping,
         batches: Stream<'scope, Tick, Vec<(Batch, Tick, isize)>>,
     ) -> Self {
         Parts {
             group,
             options,
-            steps,
+            keeping,
+            sections: RefCell::default(),
             batches,
             purchases: OnceCell::new(),
             orders: OnceCell::new(),
@@ -103,7 +109,12 @@ impl<'scope> Parts<'scope> {
 
     /// The ticks at which this dataflow is looked at.
     pub fn steps(&self) -> Steps {
-        self.steps.clone()
+        self.keeping.steps.clone()
+    }
+
+    /// The sections of all parts that were built.
+    pub(crate) fn into_sections(self) -> Sections {
+        self.sections.into_inner()
     }
 
     /// People.
@@ -115,9 +126,19 @@ impl<'scope> Parts<'scope> {
         self.people.get_or_init(|| People::new(self))
     }
 
-    /// The wiring of an operator that starts empty.
+    /// The wiring of an operator whose state is made of what its inputs say now: it always starts empty.
     pub fn wiring<Row: ExchangeData>(&self, name: &'static str) -> Wiring<'scope, Row> {
-        Wiring::fresh(name, self.scope()).in_steps(&self.steps)
+        Wiring::fresh(name, self.scope()).in_steps(&self.keeping.steps)
+    }
+
+    /// The wiring of an operator that remembers what happened: its rows stand in snapshots, in a section of that
+    /// name.
+    pub fn kept<Row: ExchangeData>(&self, name: &'static str) -> Wiring<'scope, Row> {
+        let (wiring, section) = sections::keep(name, self.scope(), &self.keeping);
+        let mut sections = self.sections.borrow_mut();
+        assert!(sections.iter().all(|other| other.name() != name), "two sections are called {name}");
+        sections.push(section);
+        wiring
     }
 
     /// What `of` finds in each batch, as a collection.
@@ -125,7 +146,7 @@ impl<'scope> Parts<'scope> {
         &self,
         of: impl Fn(&[Record]) -> Vec<(D, R)> + 'static,
     ) -> VecCollection<'scope, Tick, D, R> {
-        let steps = self.steps.clone();
+        let steps = self.steps();
         let found = move |(batch, tick, diff): (Batch, Tick, isize)| {
             let end = steps.end_of(tick);
             of(&batch).into_iter().map(move |(data, mut found)| {
@@ -155,7 +176,7 @@ impl<'scope> Parts<'scope> {
     /// Each order of a cell at its latest time, for as long as a window or half-life counts it.
     fn orders(&self) -> Collection<'scope, ((Cell, Transaction), u64)> {
         let horizon_us = self.options.horizon_us();
-        let build = || self.purchases().latest(horizon_us, self.wiring("Orders by item"), |(cell, _)| cell.item);
+        let build = || self.purchases().latest(horizon_us, self.kept("Orders by item"), |(cell, _)| cell.item);
         self.orders.get_or_init(build).clone()
     }
 
@@ -178,7 +199,7 @@ impl<'scope> Parts<'scope> {
     pub fn windowed(&self) -> InLanes<'scope, Sum> {
         let build = || {
             let windows = self.options.expiry(self.options.phase);
-            self.counted().expire(windows, self.wiring("Windows by item"), |cell: &Cell| cell.item)
+            self.counted().expire(windows, self.kept("Windows by item"), |cell: &Cell| cell.item)
         };
         self.windowed.get_or_init(build).clone()
     }
@@ -203,7 +224,7 @@ impl<'scope> Parts<'scope> {
     /// The rank of each cell's score by half-life: the difference is the rank.
     pub fn trends(&self) -> InLanes<'scope, i64> {
         let build =
-            || self.counted().decay(self.options.decay(), self.wiring("Trends by item"), |cell: &Cell| cell.item);
+            || self.counted().decay(self.options.decay(), self.kept("Trends by item"), |cell: &Cell| cell.item);
         self.trends.get_or_init(build).clone()
     }
 

@@ -146,7 +146,7 @@ pub(crate) fn units<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (ItemAt
         keep_superseded: crate::attributes::KEEP_SUPERSEDED,
         add: |sum: &mut i64, more: &i64| *sum = sum.saturating_add(*more),
     };
-    parts.found_once(stock_changes).upsert(options, parts.wiring("Stock"), |(item, _)| *item)
+    parts.found_once(stock_changes).upsert(options, parts.kept("Stock"), |(item, _)| *item)
 }
 
 /// What decides about each item: its terms, and its stock by location.

@@ -26,8 +26,9 @@ use etalage_model::{Group, Key, Measures, Sym, Value};
 use etalage_operators::{
     Collection,
     expire::{Expire, Phase, Windows},
-    join_small::join_small,
+    join_small::{JoinRow, join_small},
     latest::Latest,
+    shell::Wiring,
     table::Mix,
 };
 use schemars::JsonSchema;
@@ -42,7 +43,7 @@ use crate::{
     oracle::{self, History, json},
     parts::Parts,
     row_schema,
-    scope::no_part,
+    scope::{Part, no_part},
     sealed::Sealable,
 };
 
@@ -114,15 +115,15 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let options = Arc::clone(&parts.options);
     let windows = options.expiry(Phase::Aligned);
     let horizon_us = windows.horizon_us();
-    let sold = scoped(parts, parts.purchases(), "Purchases by scope");
+    let sold = scoped(parts, parts.purchases(), || parts.kept("Purchases by scope"));
     let orders = sold.clone().map(|(scope, order, _item, at)| ((scope, order), at)).latest(
         horizon_us,
-        parts.wiring("Orders by scope"),
+        parts.kept("Orders by scope"),
         |(_, order)| *order,
     );
     let items = sold.map(|(scope, _order, item, at)| ((scope, item), at)).latest(
         horizon_us,
-        parts.wiring("Items by scope"),
+        parts.kept("Items by scope"),
         |(_, item)| *item,
     );
     let count = |measures: Measures| {
@@ -138,7 +139,7 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
     let items = items.inner.map(move |(((scope, _), at), tick, diff)| item(scope, at, tick, diff)).as_collection();
     let rows = lines(parts, &windows).concat(orders).concat(items).expire(
         windows,
-        parts.wiring("Windows by scope"),
+        parts.kept("Windows by scope"),
         |scope: &Sym| *scope,
     );
     parts.by_window(rows, NAME, move |sum| Arc::new(row(&sum.measures(), &options)) as Value)
@@ -178,19 +179,22 @@ fn lines<'scope>(parts: &Parts<'scope>, windows: &Windows) -> Collection<'scope,
     let by_place = join_small(
         by_item,
         parts.places(),
-        parts.wiring("Lines by scope"),
+        parts.kept("Lines by scope"),
         move |(_, at)| at + horizon_us,
         move |_item, (part, at), place| scopes.scope(part, place).map(|scope| (scope, *at)),
     );
     by_event.concat(by_place)
 }
 
+/// What happened to an item: event part, by whom or what, when. Its places stand beside it.
+pub(crate) type InScopes = JoinRow<Sym, (Part, u128, u64), Part, isize>;
+
 /// What of `found` happened in which scope: (scope, by whom or what, item, at), as often as there are
 /// lines. It moves with the places of its item as long as some window holds it.
 pub(crate) fn scoped<'scope>(
     parts: &Parts<'scope>,
     found: Collection<'scope, ((Cell, u128), u64)>,
-    name: &'static str,
+    wiring: impl FnOnce() -> Wiring<'scope, InScopes>,
 ) -> Collection<'scope, (Sym, u128, Sym, u64)> {
     let scopes = parts.options.scopes.clone();
     let alone = found.clone().flat_map({
@@ -206,7 +210,7 @@ pub(crate) fn scoped<'scope>(
     let placed = join_small(
         by_item,
         parts.places(),
-        parts.wiring(name),
+        wiring(),
         move |(_, _, at)| at + horizon_us,
         move |item, (part, by, at), place| scopes.scope(part, place).map(|scope| (scope, *by, *item, *at)),
     );

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use etalage_model::time::parse_span_us;
 
-use super::{error::EXIT_CODES, people};
+use super::{error::EXIT_CODES, people, snapshots};
 use crate::demo::DEFAULT_SEED;
 
 /// etalage: what sells, what is in stock, now.
@@ -101,6 +101,9 @@ pub enum Command {
     /// Look at messages that were refused
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// Take snapshots, and look at them
+    #[command(subcommand)]
+    Snapshot(snapshots::SnapshotCommand),
     /// List the events behind a value of one person
     #[command(after_help = people::EXPLAIN_HELP)]
     Explain(people::ExplainArgs),

@@ -3,15 +3,15 @@
 use std::{io::BufReader, time::Duration};
 
 use serde::Deserialize;
-use ureq::{Agent, Body, BodyReader, http::Response};
+use ureq::{Agent, Body, BodyReader, RequestBuilder, http::Response};
 
 use super::{CliError, args::Common};
 use crate::config::Config;
 
 /// How long a server may take to take a connection, and then to begin its answer.
 const ANSWER_TIMEOUT_S: u64 = 30;
-/// How long a server may take to erase somebody.
-const ERASE_TIMEOUT_S: u64 = 3_600;
+/// How long a server may take to erase somebody, or to take a snapshot.
+const WORK_TIMEOUT_S: u64 = 3_600;
 /// A stream that says nothing for so long is broken: a heartbeat comes once a second.
 const STREAM_SILENCE_S: u64 = 15;
 /// The longest answer that is read.
@@ -88,13 +88,32 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub(super) fn delete(&self, path: &str) -> Result<String, CliError> {
-        let timeout = Some(Duration::from_secs(ERASE_TIMEOUT_S));
-        let request = self.agent.delete(format!("{}{path}", self.base)).config();
-        let mut request = request.timeout_recv_response(timeout).timeout_per_read(timeout).build();
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
+        let request = self.patient(self.agent.delete(format!("{}{path}", self.base)));
+        self.success(request.call())
+    }
+
+    /// The body of the answer to `POST path` without a body of its own, which may take as long as writing all state
+    /// does.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub(super) fn post(&self, path: &str) -> Result<String, CliError> {
+        let request = self.patient(self.agent.post(format!("{}{path}", self.base)));
+        self.success(request.send_empty())
+    }
+
+    /// A request whose answer may take long.
+    fn patient<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        let timeout = Some(Duration::from_secs(WORK_TIMEOUT_S));
+        let request = request.config().timeout_recv_response(timeout).timeout_per_read(timeout).build();
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
         }
-        let answer = request.call().map_err(|error| self.unreachable(&error))?;
+    }
+
+    fn success(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<String, CliError> {
+        let answer = answer.map_err(|error| self.unreachable(&error))?;
         let (status, text) = (answer.status(), self.text(answer)?);
         if status.is_success() { Ok(text) } else { Err(self.refused(status.as_u16(), &text)) }
     }

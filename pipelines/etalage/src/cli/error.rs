@@ -2,11 +2,11 @@
 
 use std::io;
 
-use etalage_store::StoreError;
+use etalage_store::{StoreError, snapshot::SnapshotError};
 
 use crate::{
     config::ConfigErrors,
-    runtime::{EraseError, StartError},
+    runtime::{EraseError, StartError, snapshot::NotTaken},
 };
 
 /// The exit codes, as `--help` explains them.
@@ -66,6 +66,15 @@ pub enum CliError {
     /// Somebody could not be erased.
     #[error("not erased, or not everything: {0}; ask again")]
     Erase(#[from] EraseError),
+    /// Snapshots cannot be read, or none could be taken.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// No snapshot could be taken.
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
+    /// Some snapshots are damaged.
+    #[error("{0} of the snapshots cannot be used")]
+    Damaged(usize),
     /// Standard output cannot be written.
     #[error("the output cannot be written: {0}")]
     Output(io::Error),
@@ -108,7 +117,8 @@ impl CliError {
         match self {
             CliError::ReaderGone => 0,
             CliError::Config(_) | CliError::Usage(_) => 2,
-            CliError::Store(_) | CliError::Start(StartError::ReadBack(_)) => 3,
+            CliError::Store(_) | CliError::Snapshot(_) | CliError::Damaged(_) => 3,
+            CliError::Start(StartError::ReadBack(_)) => 3,
             CliError::Different(_) => 4,
             _ => 1,
         }

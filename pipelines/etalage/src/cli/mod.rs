@@ -16,6 +16,7 @@ mod quarantine;
 mod replay;
 mod run;
 mod serving;
+pub mod snapshots;
 mod topics;
 mod verify;
 mod watch;
@@ -64,6 +65,7 @@ fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Topics(command) => topics::run(&load(common)?.config, command),
         Command::Feed(args) => topics::feed(&load(common)?.config, args),
         Command::Quarantine(command) => quarantine::run(common, &load(common)?.config, command),
+        Command::Snapshot(command) => snapshots::run(common, &load(common)?.config, command),
         Command::Explain(args) => people::explain(common, &load(common)?.config, args),
         Command::Erase(args) => people::erase(common, &load(common)?.config, args),
         Command::Config(ConfigCommand::Reference { markdown }) => {

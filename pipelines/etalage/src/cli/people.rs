@@ -9,11 +9,11 @@ use super::{
     CliError, Out,
     args::Common,
     client::{Client, encoded},
-    serving,
+    serving, snapshots,
 };
 use crate::{
     config::Config,
-    runtime::{ClockMode, Pipeline, PipelineOptions, shop_options, told},
+    runtime::{ClockMode, Pipeline, PipelineOptions, shop_options, snapshot::Taking, told},
 };
 
 pub(super) const ERASE_HELP: &str = "\
@@ -90,6 +90,7 @@ fn in_folder(config: &Config, id: &str) -> Result<Value, CliError> {
         on_ready: Box::new(move |tick| ready.begin(tick)),
         refused: None,
         identify,
+        snapshots: snapshots::of(config, Taking::NEVER)?,
     };
     let pipeline = Pipeline::start(config, dir, options)?;
     let receipt = pipeline.ready().map_err(CliError::from).and_then(|()| Ok(pipeline.door().erase(id)?));

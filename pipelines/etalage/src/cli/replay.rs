@@ -71,6 +71,7 @@ pub(super) fn run(common: &Common, config: &Config, args: &ReplayArgs) -> Result
             on_ready: Box::new(|_| {}),
             refused: None,
             identify: None,
+            snapshots: None,
         };
         let pipeline = Pipeline::start(config, folder.path(), options)?;
         let replayed = feed(&pipeline.door(), &pipeline, &mut sources, args, until, &interrupted);

@@ -2,7 +2,13 @@
 
 use std::{sync::mpsc, time::Duration};
 
-use super::{CliError, args::RunArgs, serving::Serving, topics::Connected};
+use super::{
+    CliError,
+    args::RunArgs,
+    serving::{Beside, Serving},
+    snapshots,
+    topics::Connected,
+};
 use crate::config::Config;
 
 /// How often a running service is asked whether it can go on.
@@ -16,6 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub(super) fn run(config: &Config, args: &RunArgs) -> Result<(), CliError> {
     let interrupted = interrupts()?;
     let (mut connected, beside, clock) = Connected::start(config, args.no_wait, &interrupted)?;
+    let beside = Beside { snapshots: snapshots::of(config, snapshots::taking(config))?, ..beside };
     let serving = Serving::start(config, &config.store.dir, clock, "run", beside)?;
     eprintln!("etalage listens on http://{} (data in {})", serving.address, config.store.dir.display());
     let begun = serving.pipeline.ready().map_err(CliError::from);

@@ -18,7 +18,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use super::CliError;
 use crate::{
     config::Config,
-    runtime::{ClockMode, Door, Identify, KeepRefused, Pipeline, PipelineOptions, shop_options},
+    runtime::{ClockMode, Door, Identify, KeepRefused, Pipeline, PipelineOptions, shop_options, snapshot::Snapshots},
 };
 
 /// How often histograms are folded and process figures are read.
@@ -37,6 +37,8 @@ pub(super) struct Beside {
     pub(super) begin: Option<Box<dyn FnOnce() + Send>>,
     /// Keeps what is refused of topics, where the pipeline is fed by some.
     pub(super) refused: Option<Box<dyn KeepRefused>>,
+    /// Snapshots to start from, and to take.
+    pub(super) snapshots: Option<Snapshots>,
 }
 
 /// A running pipeline and its server.
@@ -79,6 +81,7 @@ impl Serving {
             }),
             refused: beside.refused,
             identify,
+            snapshots: beside.snapshots,
         };
         let pipeline = Pipeline::start(config, dir, options)?;
         let mut serve = config.serve_options();
@@ -154,6 +157,10 @@ fn describe() {
     metrics::describe_counter!("etalage_people_limit_hits_total", "How often a limit of a person was hit");
     metrics::describe_counter!("etalage_money_overflow_total", "Published sums of money that did not fit 64 bits");
     metrics::describe_histogram!("etalage_commit_seconds", "Time to append one group commit to the log");
+    metrics::describe_histogram!("etalage_snapshot_seconds", "Time to take a snapshot");
+    metrics::describe_gauge!("etalage_snapshot_bytes", "Bytes of the newest snapshot, as it is stored");
+    metrics::describe_gauge!("etalage_snapshot_tick_seconds", "The tick of the newest snapshot, in seconds since 1970");
+    metrics::describe_counter!("etalage_snapshot_errors_total", "Snapshots that could not be taken");
     metrics::describe_gauge!("etalage_backlog_records", "Stored records that the dataflow has not taken yet");
     metrics::describe_gauge!("etalage_dedup_ids", "Message ids that are remembered");
     metrics::describe_gauge!("etalage_dedup_horizon_seconds", "For how long message ids are remembered at present");

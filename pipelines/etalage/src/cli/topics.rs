@@ -50,6 +50,7 @@ mod with_kafka {
                 reader: Some(Box::new(connected.reader())),
                 begin: Some(Box::new(connected.begin())),
                 refused: if is_fed { Some(Box::new(Quarantine::open(config)?)) } else { None },
+                snapshots: None,
             };
             let clock = if is_fed { ClockMode::Replay } else { ClockMode::Wall };
             Ok((Connected(Some(connected)), beside, clock))

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use etalage_model::{Key, Message, Micros, Tick, key::value_json};
 use etalage_views::{VIEWS, View, oracle::History};
 
-use super::{CliError, Out, args::Common};
+use super::{CliError, Out, args::Common, snapshots};
 use crate::{
     config::Config,
-    runtime::{ClockMode, Pipeline, PipelineOptions, collect::Collector, shop_options},
+    runtime::{ClockMode, Pipeline, PipelineOptions, collect::Collector, shop_options, snapshot::Taking},
 };
 
 /// How many differences of a view are printed.
@@ -28,10 +28,11 @@ pub(super) fn run(common: &Common, config: &Config) -> Result<(), CliError> {
     let collector = Collector::of(views.iter().map(|view| view.name.to_owned()));
     let readers: Vec<Box<dyn etalage_model::Changes>> = vec![Box::new(collector.clone())];
     let on_ready = Box::new(|_| {});
+    let snapshots = snapshots::of(config, Taking::NEVER)?;
     let pipeline = Pipeline::start(
         config,
         dir,
-        PipelineOptions { clock: ClockMode::Replay, readers, on_ready, refused: None, identify: None },
+        PipelineOptions { clock: ClockMode::Replay, readers, on_ready, refused: None, identify: None, snapshots },
     )?;
     let ready = pipeline.ready();
     pipeline.stop();

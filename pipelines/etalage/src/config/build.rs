@@ -7,11 +7,11 @@ use std::{
 
 use etalage_model::{InputKind, measures::ScoreWeights, money::Currencies, time::parse_span_us};
 use etalage_operators::expire::Phase;
-use etalage_store::Durability;
+use etalage_store::{Durability, snapshot::Kept};
 use etalage_views::PeopleOptions;
 
 use super::{
-    Config, ConfigError, Dedup, Kafka, Keys, Limits, Place, QuarantineLimits, Server, Sets, Shop, Stock, Store, Time,
+    Config, ConfigError, Dedup, Kafka, Keys, Limits, Place, QuarantineLimits, Server, Sets, Shop, Snapshots, Stock, Store, Time,
     Windows,
     check::{self, Value},
     errors::suggestion,
@@ -175,6 +175,17 @@ pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
             },
             segment_bytes: values.size("store.segment_bytes") as u64,
             write_behind_bytes: values.size("store.write_behind_bytes") as u64,
+        },
+        snapshots: Snapshots {
+            on: values.text("snapshots.on") == "yes",
+            url: values.text("snapshots.url").to_owned(),
+            every_us: values.span_us("snapshots.every"),
+            after_records: values.size("snapshots.after_records") as u64,
+            kept: Kept {
+                newest: values.size("snapshots.keep"),
+                for_us: values.span_us("snapshots.keep_for"),
+                max_bytes: values.size("snapshots.keep_bytes") as u64,
+            },
         },
         time: time(values, longest_us, errors),
         dedup: Dedup { horizon_us: values.span_us("dedup.horizon"), max_ids: values.size("dedup.max_ids") },

@@ -22,7 +22,7 @@ use std::{
 use etalage_model::{InputKind, measures::ScoreWeights, money::Currencies};
 
 pub use etalage_operators::expire::Phase;
-pub use etalage_store::Durability;
+pub use etalage_store::{Durability, snapshot::Kept};
 pub use etalage_views::PeopleOptions;
 
 pub use check::{MAX_DIMENSIONS, MAX_WINDOWS};
@@ -53,6 +53,8 @@ pub struct Config {
     pub people: PeopleOptions,
     /// `[store]`
     pub store: Store,
+    /// `[snapshots]`
+    pub snapshots: Snapshots,
     /// `[time]`
     pub time: Time,
     /// `[dedup]`
@@ -161,6 +163,31 @@ pub struct Store {
     pub segment_bytes: u64,
     /// After how much of it the device is asked to catch up, under `process`.
     pub write_behind_bytes: u64,
+}
+
+/// `[snapshots]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshots {
+    /// Whether there are any.
+    pub on: bool,
+    /// A folder, or a URL.
+    pub url: String,
+    /// How often one is taken.
+    pub every_us: u64,
+    /// After how many more messages one is taken before its time; 0 is never.
+    pub after_records: u64,
+    /// Which stay.
+    pub kept: Kept,
+}
+
+impl Snapshots {
+    /// The URL, or the folder, which lies in `store` where it is relative.
+    pub fn place(&self, store: &Path) -> String {
+        match self.url.contains("://") {
+            true => self.url.clone(),
+            false => store.join(&self.url).display().to_string(),
+        }
+    }
 }
 
 /// `[time]`

@@ -81,6 +81,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("stock", "What counts as sellable."),
     ("people", "What is known of customers and visitors."),
     ("store", "The embedded log, in which a message is stored before it is acknowledged."),
+    ("snapshots", "State as of one tick, so that a restart reads only the end of the log."),
     ("time", "Pipeline time, and which messages it admits."),
     ("dedup", "How long a messageId is remembered."),
     ("limits", "What a sender, a reader and the queues between them may take up."),
@@ -234,6 +235,40 @@ pub const TABLE: &[Entry] = &[
         "4_194_304",
         "With `durability = \"process\"`, after how much of a file the device is asked to catch up, on a thread of \
          its own: a new file waits for what it has not. 0 is never.",
+    ),
+    entry("snapshots.on", Kind::OneOf(&["yes", "no"]), r#""yes""#, "Whether `etalage run` takes snapshots, and starts from one."),
+    entry(
+        "snapshots.url",
+        Kind::Text,
+        r#""snapshots""#,
+        "Where they are: a folder (one that is relative lies in `store.dir`), or a URL such as \
+         `file:///var/backups/etalage`.",
+    ),
+    entry(
+        "snapshots.every",
+        Kind::Span,
+        r#""5m""#,
+        "How often one is taken, if anything was stored since the one before.",
+    ),
+    entry(
+        "snapshots.after_records",
+        Kind::Int(0, MANY),
+        "1_000_000",
+        "After so many more messages one is taken before its time: it bounds what a restart reads of the log. 0 is \
+         never.",
+    ),
+    entry(
+        "snapshots.keep",
+        Kind::Int(2, 1_000),
+        "2",
+        "So many of the newest stay in any case. Where one is damaged, the one before it takes its place.",
+    ),
+    entry("snapshots.keep_for", Kind::Span, r#""1m""#, "Older ones stay for so long, within `keep_bytes`."),
+    entry(
+        "snapshots.keep_bytes",
+        Kind::Int(0, MANY),
+        "10_737_418_240",
+        "Older ones than `keep` stay only as long as all of them have no more bytes together.",
     ),
     entry(
         "time.max_clock_skew",

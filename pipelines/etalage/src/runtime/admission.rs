@@ -6,11 +6,24 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use etalage_model::{Message, Micros, Record, Refusal, Sym, Tick, hash::hash128};
-use etalage_operators::dedup::{DedupCore, DedupLimits, Verdict};
+use etalage_model::{
+    Message, Micros, Record, Refusal, Sym, Tick,
+    codec::{self, CodecError},
+    hash::hash128,
+};
+use etalage_operators::dedup::{DedupCore, DedupLimits, Known, Verdict};
 
 use super::clock::ClockMode;
 use crate::config::Config;
+
+/// The section of a snapshot that holds the ids that are known.
+pub const IDS: &str = "Ids";
+
+/// The section that holds who uses versions.
+pub const VERSIONS: &str = "Versions";
+
+/// An (item, location), whether its messages carry versions, and how many there are.
+type VersionsRow = ((Sym, Option<Sym>), bool, u64);
 
 /// What was decided about a message.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +128,65 @@ impl Admission {
     pub fn restore(&mut self, record: &Record, tick: Tick) {
         self.dedup.offer(id_of(record), record.content, tick);
         self.note(&record.message);
+    }
+
+    /// Begins an export of the ids that are known now.
+    pub fn begin_export(&mut self) {
+        self.dedup.begin_export();
+    }
+
+    /// Appends the next ids, about `max_ids`; true when there are no more.
+    ///
+    /// # Errors
+    /// Where one cannot be encoded.
+    pub fn export_ids(&mut self, max_ids: usize, rows: &mut Vec<u8>) -> Result<bool, CodecError> {
+        let mut ids: Vec<(u128, Known)> = Vec::new();
+        let is_all = self.dedup.export_slice(max_ids, &mut ids);
+        ids.iter().try_for_each(|id| codec::frame_into(id, rows))?;
+        Ok(is_all)
+    }
+
+    /// Who uses versions, now.
+    ///
+    /// # Errors
+    /// Where it cannot be encoded.
+    pub fn export_versions(&self) -> Result<Vec<u8>, CodecError> {
+        let mut rows = Vec::new();
+        for (place, (used, count)) in &self.versions {
+            let row: VersionsRow = (*place, *used, *count);
+            codec::frame_into(&row, &mut rows)?;
+        }
+        Ok(rows)
+    }
+
+    /// Takes back rows of the section called `name`.
+    ///
+    /// # Errors
+    /// Where they are not what this version writes.
+    pub fn import(&mut self, name: &str, rows: &[u8]) -> Result<(), CodecError> {
+        for row in codec::framed(rows) {
+            // What is not whole does not decode.
+            let row = row.unwrap_or_default();
+            match name {
+                IDS => self.dedup.import(codec::decode(row)?),
+                VERSIONS => {
+                    let (place, used, count): VersionsRow = codec::decode(row)?;
+                    self.versions.insert(place, (used, count));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an event was admitted.
+    pub fn has_event(&self) -> bool {
+        self.has_event
+    }
+
+    /// Takes back that one was.
+    pub fn restore_has_event(&mut self, has_event: bool) {
+        self.has_event |= has_event;
     }
 
     /// For how long ids are known at present, in microseconds.

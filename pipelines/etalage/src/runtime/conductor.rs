@@ -24,6 +24,7 @@ use etalage_views::audit::StockAudit;
 use super::{
     Inbox, Readers, StoredFrame,
     backlog::Backlog,
+    snapshot::Piece,
     worker::{Order, WorkerHandle},
 };
 
@@ -45,6 +46,8 @@ pub(crate) enum Signal {
     Complete { below: Tick },
     /// As `Complete`; answers once everything below has been published.
     Seal { below: Tick, reply: Sender<Tick> },
+    /// Nothing more comes up to `tick`: export everything as of it.
+    Export { tick: Tick, pieces: Sender<Piece> },
     /// A worker's part of its oldest round of a group.
     Part { group: Group, worker: usize, upper: Tick, batches: Vec<SealedBatch> },
     /// Publish what is under way, then end.
@@ -75,6 +78,8 @@ struct Pace {
     published: Tick,
     /// Where the group that it follows has cut beyond `sent`; absent for one that follows none.
     cuts: Option<VecDeque<Tick>>,
+    /// The tick as of which everything is exported: a round ends there.
+    export: Option<(Tick, Sender<Piece>)>,
 }
 
 /// Records of one tick, a share for each worker.
@@ -137,6 +142,10 @@ impl Conductor {
             Signal::Seal { below, reply } => {
                 self.complete(below);
                 self.waiting.push((below, reply));
+            }
+            Signal::Export { tick, pieces } => {
+                self.complete(tick + 1);
+                self.groups.iter_mut().for_each(|pace| pace.export = Some((tick, pieces.clone())));
             }
             Signal::Part { group, worker, upper, batches } => {
                 let pace = self.groups.iter_mut().find(|pace| pace.group == group);
@@ -203,7 +212,8 @@ impl Conductor {
 impl Pace {
     fn new(group: Group, follows: bool) -> Pace {
         let cuts = follows.then(VecDeque::new);
-        Pace { group, frames: VecDeque::new(), rounds: VecDeque::new(), sent: 0, published: 0, cuts }
+        let (frames, rounds) = (VecDeque::new(), VecDeque::new());
+        Pace { group, frames, rounds, sent: 0, published: 0, cuts, export: None }
     }
 
     /// Gives the workers a round of what is complete, if they have room for it; its upper end.
@@ -216,7 +226,11 @@ impl Pace {
         let frames: Vec<Arc<PendingFrame>> = self.frames.drain(..end).collect();
         let mut times = TickTimes::default();
         frames.iter().for_each(|frame| join_times(&mut times, &frame.times));
+        let export = self.export.take_if(|(tick, _)| *tick < upper);
         for (at, worker) in workers.iter().enumerate() {
+            if let Some((tick, pieces)) = &export {
+                worker.send(Order::Export { group: self.group, tick: *tick, pieces: pieces.clone() });
+            }
             let share = |frame: &Arc<PendingFrame>| Some((frame.tick, frame.diff, Arc::clone(frame.shares.get(at)?)));
             let batches = frames.iter().filter_map(share).collect();
             worker.send(Order::Round { group: self.group, batches, upper });
@@ -228,13 +242,14 @@ impl Pace {
     }
 
     /// Where the next round ends: when about [`MAX_ROUND_LINES`] are in it, or where everything
-    /// complete is; and where the group that it follows has cut.
+    /// complete is; and where the group that it follows has cut. One ends where everything is exported.
     fn next_upper(&mut self, complete_below: Tick) -> Option<Tick> {
+        let most = self.export.as_ref().map_or(Tick::MAX, |(tick, _)| tick + 1);
         let Some(cuts) = &mut self.cuts else {
-            let upper = full_at(&self.frames, complete_below).unwrap_or(complete_below);
+            let upper = full_at(&self.frames, complete_below).unwrap_or(complete_below).min(most);
             return (upper > self.sent).then_some(upper);
         };
-        let full = full_at(&self.frames, complete_below).unwrap_or(Tick::MAX);
+        let full = full_at(&self.frames, complete_below).unwrap_or(Tick::MAX).min(most);
         let mut upper = cuts.pop_front()?;
         while let Some(next) = cuts.pop_front_if(|next| *next <= full) {
             upper = next;

@@ -16,7 +16,7 @@ use etalage_model::{
     money::Currencies,
 };
 use etalage_serve::{Busy, Counts, NotExplained, NotStored, monotonic_us};
-use etalage_store::{Quarantine, Receipt};
+use etalage_store::{Quarantine, Receipt, snapshot::Written};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
@@ -28,6 +28,7 @@ use super::{
     explain::{self, ExplainError, Explanation},
     origin::Origin,
     sequencer::{Command, Submission},
+    snapshot::{self, NotTaken},
 };
 use crate::config::Config;
 
@@ -45,6 +46,10 @@ pub(super) struct Shared {
     pub(super) stored: AtomicU64,
     pub(super) duplicates: AtomicU64,
     pub(super) refused: AtomicU64,
+    /// Records of the log that the process began with, beyond its snapshot.
+    pub(super) read_back: AtomicU64,
+    /// Absent where there are no snapshots.
+    pub(super) snapshots: Option<Sender<snapshot::Request>>,
     commands: Sender<Command>,
     /// Messages on their way to the sequencer.
     queued: AtomicUsize,
@@ -84,6 +89,7 @@ impl Shared {
         commands: Sender<Command>,
         quarantine: Arc<Quarantine>,
         about: About,
+        snapshots: Option<Sender<snapshot::Request>>,
     ) -> Shared {
         Shared {
             clock: Mutex::new(clock),
@@ -92,6 +98,8 @@ impl Shared {
             stored: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            read_back: AtomicU64::new(0),
+            snapshots,
             commands,
             queued: AtomicUsize::new(0),
             room: Default::default(),
@@ -134,6 +142,11 @@ impl Shared {
             *state = next;
         }
         self.state.1.notify_all();
+    }
+
+    /// How far partitions have been read.
+    pub(super) fn positions(&self) -> Vec<Position> {
+        self.read.lock().positions.clone()
     }
 
     /// Partitions have been read so far.
@@ -206,7 +219,7 @@ impl Door {
     /// Why the pipeline has ended.
     pub fn positions(&self) -> Result<Vec<Position>, String> {
         self.shared.wait_ready()?;
-        Ok(self.shared.read.lock().positions.clone())
+        Ok(self.shared.positions())
     }
 
     /// True once everything that topics held at the start is sealed.
@@ -259,6 +272,19 @@ impl Door {
         let (reply, answer) = crossbeam_channel::bounded(1);
         self.shared.command(Command::Erase { id: id.to_owned(), reply }).map_err(EraseError::Over)?;
         answer.recv().map_err(|_| EraseError::Over(self.shared.why_over()))?
+    }
+
+    /// Takes a snapshot now, and waits for it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn snapshot(&self) -> Result<Written, NotTaken> {
+        self.shared.wait_ready().map_err(NotTaken::Over)?;
+        let requests = self.shared.snapshots.as_ref().ok_or(NotTaken::Off)?;
+        let (reply, answer) = crossbeam_channel::bounded(1);
+        let over = || NotTaken::Over(self.shared.why_over());
+        requests.send(snapshot::Request { reply }).map_err(|_| over())?;
+        answer.recv().map_err(|_| over())?
     }
 
     /// The newest `limit` events behind a value of somebody.
@@ -326,6 +352,10 @@ impl etalage_serve::Door for Door {
 
     fn erase(&self, id: &str) -> Result<serde_json::Value, String> {
         Door::erase(self, id).map(|receipt| erasure::told(&receipt)).map_err(|error| error.to_string())
+    }
+
+    fn snapshot(&self) -> Result<serde_json::Value, String> {
+        Door::snapshot(self).map(|written| snapshot::summary(&written)).map_err(|error| error.to_string())
     }
 
     fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<serde_json::Value, NotExplained> {

@@ -17,7 +17,7 @@ use etalage_views::people::{Identifier, Kind};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::{StoredFrame, clock::Reading, quarantine::Item, sequencer::Sequencer};
+use super::{StoredFrame, clock::Reading, quarantine::Item, sequencer::Sequencer, snapshot::NotTaken};
 
 /// Fields of a message that name somebody.
 const ID_FIELDS: [&str; 3] = ["userId", "anonymousId", "previousId"];
@@ -46,6 +46,9 @@ pub enum EraseError {
     /// Nobody knows who belongs together: views of people are off, or not served.
     #[error("`identity.assignment` and `profile.identifiers` must be switched on to know who is meant")]
     NoPeople,
+    /// Snapshots could not be removed; nothing is erased.
+    #[error("the snapshots, which hold who is to be erased, cannot be removed: {0}; nothing else was erased yet")]
+    Snapshots(#[from] NotTaken),
     /// Everything is erased, and only the receipt is missing.
     #[error("everything is erased, but the receipt could not be written: {0}; ask again for one")]
     NoReceipt(StoreError),
@@ -143,6 +146,10 @@ impl Sequencer {
         self.seal_all(None);
         let erasure = Arc::new(Mutex::new(Erasure::of(identify(id))));
         let quarantined = self.erase_refused(&erasure)?;
+        // A snapshot holds what is erased: without any, a restart reads the log, which then never held it.
+        if let Some(place) = &self.place {
+            self.generation.end(place)?;
+        }
         let rewritten = self.log.rewrite(&mut |record| erasure.lock().edit(record));
         if let Err(error) = rewritten {
             if !error.is_retryable() {

@@ -25,7 +25,9 @@ mod explain;
 mod options;
 mod origin;
 mod quarantine;
+mod read_back;
 mod sequencer;
+pub mod snapshot;
 mod worker;
 
 use std::{
@@ -54,6 +56,7 @@ use admission::Admission;
 use conductor::{Conductor, Signal};
 use door::{About, Shared};
 use sequencer::{Command, Sequencer};
+use snapshot::{Generation, Snapshots, Taker};
 
 /// How a pipeline is started.
 pub struct PipelineOptions {
@@ -68,6 +71,8 @@ pub struct PipelineOptions {
     pub refused: Option<Box<dyn KeepRefused>>,
     /// Tells who belongs together, as of what was published: needed to erase somebody, and to explain.
     pub identify: Option<Identify>,
+    /// Snapshots to start from, and to take; without them the log is read from its beginning.
+    pub snapshots: Option<Snapshots>,
 }
 
 /// Why a pipeline could not be started.
@@ -96,6 +101,7 @@ pub struct Pipeline {
     conductor: JoinHandle<()>,
     workers: worker::Workers,
     quarantine: quarantine::Writer,
+    taker: Option<JoinHandle<()>>,
 }
 
 impl Pipeline {
@@ -125,13 +131,22 @@ impl Pipeline {
         let clock = Clock::start(options.clock, config.time.max_clock_step_us, opened.last_tick);
         let (to_sequencer, commands) = crossbeam_channel::unbounded();
         let about = About { dir: dir.to_path_buf(), identify: options.identify, explaining: Default::default() };
-        let shared = Arc::new(Shared::new(config, clock, to_sequencer, quarantine.reader(), about));
+        let (to_taker, requests) = options.snapshots.is_some().then(crossbeam_channel::unbounded).unzip();
+        let shared = Arc::new(Shared::new(config, clock, to_sequencer, quarantine.reader(), about, to_taker));
         let (signals, inbox) = crossbeam_channel::unbounded();
         let groups = groups(&shop_options(config));
         let workers = worker::Workers::start(config.workers, &groups, shop_options(config), signals.clone())?;
         let backlog = Arc::clone(&shared.backlog);
         let conductor = Conductor::new(workers.handles(), &groups, options.readers, backlog, audit(config));
         let conductor = spawn("conductor", move || conductor.run(inbox))?;
+        let generation = Generation::default();
+        let taker = options.snapshots.clone().zip(requests).map(|(snapshots, requests)| Taker {
+            snapshots,
+            shared: Arc::clone(&shared),
+            requests,
+            generation: generation.clone(),
+            exporters: groups.len() * config.workers + 1,
+        });
         let sequencer = Sequencer {
             log,
             admission: Admission::new(config),
@@ -144,11 +159,18 @@ impl Pipeline {
             broken_session: None,
             receipts: None,
             dir: dir.to_path_buf(),
+            place: options.snapshots.map(|snapshots| snapshots.place),
+            generation,
+            options: snapshot::fingerprint(&shop_options(config)),
+            workers: workers.handles(),
+            is_live: false,
+            exporting: None,
             on_ready: Some(options.on_ready),
         };
         let epoch = opened.epoch;
         let sequencer = spawn("sequencer", move || sequencer.run(frames, commands))?;
-        Ok(Pipeline { shared, epoch, sequencer, conductor, workers, quarantine })
+        let taker = taker.map(|taker| spawn("snapshots", move || taker.run())).transpose()?;
+        Ok(Pipeline { shared, epoch, sequencer, conductor, workers, quarantine, taker })
     }
 
     /// The way in.
@@ -186,6 +208,7 @@ impl Pipeline {
         self.shared.stopping.store(true, Ordering::SeqCst);
         // A sequencer that has ended already needs no telling.
         let _ = self.shared.command(Command::Stop);
+        let _ = self.taker.map(JoinHandle::join);
         let _ = self.sequencer.join();
         let _ = self.conductor.join();
         self.workers.join();

@@ -15,12 +15,15 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use etalage_model::{Binding, Group, Message, Micros, Outcome, Quarantined, Record, Rejected, Tick};
 use etalage_serve::NotStored;
-use etalage_store::{Fate, Frame, Frames, Log, Receipt, Receipts, StoreError};
+use etalage_store::{
+    Fate, Frames, Log, Receipt, Receipts,
+    snapshot::{Manifest, Place as SnapshotPlace, State},
+};
 use tokio::sync::oneshot;
 
 use super::{
     MAX_LAGGING_RECORDS, MAX_PENDING_RECORDS, Signals, StoredFrame,
-    admission::{Admission, Decision, Moment},
+    admission::{Admission, Decision, IDS, Moment, VERSIONS},
     backlog::Most,
     building::Building,
     clock::{ClockMode, Reading},
@@ -29,14 +32,18 @@ use super::{
     erasure::EraseError,
     origin::{KeepRefused, Origin, RefusedMessage},
     quarantine::Item,
+    snapshot::{Generation, Outlet, Piece, SEQUENCER},
+    worker::WorkerHandle,
 };
 
 /// The most messages of one group commit.
 pub(super) const MAX_COMMIT_EVENTS: usize = 4_096;
 
-/// Of so many frames of the log what is known of their messages is looked up together, if they do not hold
-/// [`MAX_COMMIT_EVENTS`] records before.
-const FRAMES_AT_ONCE: usize = 16;
+/// How long a sequencer that exports waits for input before it goes on exporting.
+const EXPORT_PATIENCE: Duration = Duration::from_micros(200);
+
+/// How many ids are exported between two commits.
+const EXPORT_SLICE_IDS: usize = 4_096;
 
 /// What the sequencer is asked to do.
 pub(super) enum Command {
@@ -53,6 +60,11 @@ pub(super) enum Command {
     Erase {
         id: String,
         reply: Sender<Result<Receipt, EraseError>>,
+    },
+    /// Export everything as of a tick of its own; the answer is the manifest without its sections.
+    Snapshot {
+        pieces: Sender<Piece>,
+        reply: Sender<Result<Manifest, String>>,
     },
     Stop,
 }
@@ -83,6 +95,16 @@ pub(super) struct Sequencer {
     pub(super) receipts: Option<Receipts>,
     /// The folder of the store.
     pub(super) dir: PathBuf,
+    /// Where snapshots are, if there are any.
+    pub(super) place: Option<SnapshotPlace>,
+    pub(super) generation: Generation,
+    /// Stands for the options that decide what snapshots hold.
+    pub(super) options: String,
+    pub(super) workers: Vec<WorkerHandle>,
+    /// True once the wall clock drives the time of a pipeline that is fed by topics.
+    pub(super) is_live: bool,
+    /// The way of the ids that are being exported.
+    pub(super) exporting: Option<Outlet>,
     /// What to call when readers may count on complete state.
     pub(super) on_ready: Option<Box<dyn FnOnce(Tick) + Send>>,
 }
@@ -133,50 +155,17 @@ impl Sequencer {
             return;
         }
         self.shared.clock.lock().go_live(Reading::now());
+        self.is_live = true;
         tracing::info!(caught_up_to = %Micros(tick), "caught up; the wall clock drives pipeline time from here on");
         self.get_ready();
     }
 
-    /// Reads the log back: the same records at the same ticks. True where it has gone live.
-    fn read_back(&mut self, mut frames: Frames) -> Result<bool, String> {
-        let (began, mut records, mut is_live) = (Instant::now(), 0, false);
-        loop {
-            let some = some_of(&mut frames).map_err(|error| error.to_string())?;
-            if some.is_empty() {
-                break;
-            }
-            if self.shared.stopping.load(Ordering::SeqCst) {
-                return Err("stopped while the log was being read back".into());
-            }
-            self.admission.look_ahead(some.iter().flat_map(|frame| &frame.records));
-            for frame in some {
-                for record in &frame.records {
-                    self.admission.restore(record, frame.tick);
-                }
-                self.shared.clock.lock().restore(frame.tick);
-                is_live |= frame.binding.goes_live;
-                self.shared.has_read(&frame.binding);
-                if frame.records.is_empty() {
-                    continue;
-                }
-                records += frame.records.len();
-                self.pass_on(StoredFrame {
-                    tick: frame.tick,
-                    complete_below: frame.tick,
-                    records: frame.records,
-                    ..StoredFrame::empty(frame.tick)
-                });
-            }
-        }
-        if records > 0 {
-            tracing::info!(records, seconds = began.elapsed().as_secs_f64(), "the log was read back");
-        }
-        Ok(is_live)
-    }
-
     fn serve(&mut self, commands: &Receiver<Command>) {
         loop {
-            let first = match commands.recv_timeout(self.tick_idle) {
+            let patience = if self.exporting.is_some() { EXPORT_PATIENCE } else { self.tick_idle };
+            let received = commands.recv_timeout(patience);
+            self.export_some();
+            let first = match received {
                 Ok(command) => command,
                 Err(RecvTimeoutError::Timeout) => {
                     self.idle();
@@ -205,6 +194,10 @@ impl Sequencer {
                 Some(Command::Erase { id, reply }) => {
                     // Whoever asked may have gone.
                     let _ = reply.send(self.erase(&id));
+                }
+                Some(Command::Snapshot { pieces, reply }) => {
+                    // Whoever asked may have gone.
+                    let _ = reply.send(self.begin_snapshot(pieces));
                 }
                 Some(Command::Stop) => return self.stop(),
                 Some(Command::Submit(_)) | None => {}
@@ -420,7 +413,59 @@ impl Sequencer {
         self.signal(Signal::Frame(frame));
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Begins an export of everything as of a new tick. What it holds of the log is on the device then: a power loss
+    /// must not leave a snapshot that knows more than the log.
+    fn begin_snapshot(&mut self, pieces: Sender<Piece>) -> Result<Manifest, String> {
+        self.log.sync().map_err(|error| {
+            let reason = error.to_string();
+            self.shared.set_failed(format!("the store failed: {reason}"));
+            reason
+        })?;
+        let tick = {
+            let mut clock = self.shared.clock.lock();
+            let tick = clock.mint(Reading::now());
+            if clock.mode() == ClockMode::Replay {
+                // What comes after it must not be at its tick.
+                clock.restore(tick + 1);
+            }
+            tick
+        };
+        let mut outlet = Outlet::new(pieces.clone(), 0);
+        let versions = self.admission.export_versions().map_err(|error| error.to_string())?;
+        outlet.put_rows(SEQUENCER, VERSIONS, versions);
+        self.admission.begin_export();
+        self.exporting = Some(outlet);
+        self.signal(Signal::Export { tick, pieces });
+        let positions = self.shared.positions().into_iter().map(Into::into).collect();
+        Ok(Manifest {
+            tick,
+            epoch: self.log.epoch(),
+            created_at_us: Reading::now().wall_us,
+            written_by: env!("CARGO_PKG_VERSION").to_owned(),
+            options: self.options.clone(),
+            records: self.log.records(),
+            state: State { is_live: self.is_live, has_event: self.admission.has_event(), positions },
+            sections: Vec::new(),
+        })
+    }
+
+    /// Exports some ids, if a snapshot is under way and they are wanted now.
+    fn export_some(&mut self) {
+        let Some(outlet) = &mut self.exporting else { return };
+        if outlet.wants_more() {
+            let mut rows = Vec::new();
+            match self.admission.export_ids(EXPORT_SLICE_IDS, &mut rows) {
+                Ok(true) if rows.is_empty() => outlet.put_last(Piece::Done),
+                Ok(_) => outlet.put_rows(SEQUENCER, IDS, rows),
+                Err(error) => outlet.put_last(Piece::Failed(error.to_string())),
+            }
+        }
+        if outlet.is_over() {
+            self.exporting = None;
+        }
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
         if self.conductor.send(signal).is_err() {
             self.shared.set_failed("the dataflow has ended".into());
         }
@@ -457,15 +502,4 @@ fn count_admitted(message: &Message, late: bool) {
     if late {
         metrics::counter!("etalage_ingest_late_total").increment(1);
     }
-}
-
-/// The next frames of the log, whose messages are looked up together; none at its end.
-fn some_of(frames: &mut Frames) -> Result<Vec<Frame>, StoreError> {
-    let (mut some, mut records) = (Vec::new(), 0);
-    while some.len() < FRAMES_AT_ONCE && records < MAX_COMMIT_EVENTS {
-        let Some(frame) = frames.next().transpose()? else { break };
-        records += frame.records.len();
-        some.push(frame);
-    }
-    Ok(some)
 }

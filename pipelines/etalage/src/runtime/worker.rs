@@ -4,10 +4,16 @@ use std::{collections::VecDeque, sync::Arc, thread::Thread, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use etalage_model::{Group, Record, Tick};
+use etalage_store::snapshot::Snapshot;
 use etalage_views::Dataflow;
 use timely::{Config, WorkerConfig, worker::Worker};
 
-use super::{Options, Signals, StartError, Vital, conductor::Signal, options::is_mutant};
+use super::{
+    Options, Signals, StartError, Vital,
+    conductor::Signal,
+    options::is_mutant,
+    snapshot::{Outlet, Piece},
+};
 
 /// How long a worker parks when it has nothing to do; it is woken for a round.
 const PARK: Duration = Duration::from_millis(100);
@@ -15,10 +21,17 @@ const PARK: Duration = Duration::from_millis(100);
 /// How long a worker that waits for the others parks at most.
 const PARK_IN_ROUND: Duration = Duration::from_millis(1);
 
+/// How long a worker that exports parks at most.
+const PARK_IN_EXPORT: Duration = Duration::from_micros(100);
+
 /// What a worker is told.
 pub(super) enum Order {
     /// Take these records in this group, or take them back; then everything below `upper` is there.
     Round { group: Group, batches: Vec<(Tick, isize, Arc<Vec<Record>>)>, upper: Tick },
+    /// Start from this worker's share of a snapshot, before anything else.
+    Restore { snapshot: Arc<Snapshot>, reply: Sender<Result<(), String>> },
+    /// Export everything of this group as of `tick`; the next round ends there.
+    Export { group: Group, tick: Tick, pieces: Sender<Piece> },
     /// End.
     Stop,
 }
@@ -64,6 +77,7 @@ impl Workers {
                 group: *group,
                 dataflow: Dataflow::build(worker, *group, options.clone()),
                 uppers: VecDeque::new(),
+                exporting: None,
             };
             let groups = groups.iter().map(at_pace).collect();
             let handle = WorkerHandle { orders, thread: std::thread::current() };
@@ -97,6 +111,40 @@ struct AtPace {
     group: Group,
     dataflow: Dataflow,
     uppers: VecDeque<Tick>,
+    /// The way of the rows that are being exported.
+    exporting: Option<Outlet>,
+}
+
+impl AtPace {
+    /// Takes this worker's share of a snapshot in.
+    fn restore(&mut self, worker: &mut Worker, snapshot: &Snapshot) -> Result<(), String> {
+        let tick = snapshot.manifest.tick;
+        self.dataflow.begin_import(tick);
+        let of_group = snapshot.manifest.sections.iter().filter(|section| section.part == self.group.name());
+        let chunks = of_group.flat_map(|section| section.chunks.iter().map(move |chunk| (&section.name, chunk)));
+        for (name, chunk) in chunks.skip(worker.index()).step_by(worker.peers()) {
+            let rows = snapshot.rows(chunk).map_err(|error| error.to_string())?;
+            self.dataflow.import(name, &rows, tick).map_err(|error| error.to_string())?;
+            worker.step();
+        }
+        Ok(())
+    }
+
+    /// Hands over some of the rows that are being exported, if they are wanted now.
+    fn export_some(&mut self) {
+        let Some(outlet) = &mut self.exporting else { return };
+        if outlet.wants_more() {
+            match self.dataflow.export_some() {
+                Ok(Some((name, rows))) => outlet.put_rows(self.group.name(), name, rows.bytes),
+                Ok(None) if self.dataflow.is_exporting() => {}
+                Ok(None) => outlet.put_last(Piece::Done),
+                Err(error) => outlet.put_last(Piece::Failed(error.to_string())),
+            }
+        }
+        if outlet.is_over() {
+            self.exporting = None;
+        }
+    }
 }
 
 fn run(worker: &mut Worker, mut groups: Vec<AtPace>, inbox: &Receiver<Order>, conductor: &Signals) {
@@ -115,12 +163,28 @@ fn run(worker: &mut Worker, mut groups: Vec<AtPace>, inbox: &Receiver<Order>, co
                     at.dataflow.advance(upper);
                     at.uppers.push_back(upper);
                 }
+                Order::Restore { snapshot, reply } => {
+                    let restored = groups.iter_mut().try_for_each(|at| at.restore(worker, &snapshot));
+                    // Whoever asked may have ended.
+                    let _ = reply.send(restored);
+                }
+                Order::Export { group, tick, pieces } => {
+                    let Some(at) = groups.iter_mut().find(|at| at.group == group) else { continue };
+                    at.dataflow.begin_export(tick);
+                    at.exporting = Some(Outlet::new(pieces, worker.index()));
+                }
                 Order::Stop => return,
             }
         }
         let is_idle = groups.iter().all(|at| at.uppers.is_empty());
-        worker.step_or_park(Some(if is_idle { PARK } else { PARK_IN_ROUND }));
-        for AtPace { group, dataflow, uppers } in &mut groups {
+        groups.iter_mut().for_each(AtPace::export_some);
+        let is_exporting = groups.iter().any(|at| at.exporting.is_some());
+        worker.step_or_park(Some(match (is_exporting, is_idle) {
+            (true, _) => PARK_IN_EXPORT,
+            (false, false) => PARK_IN_ROUND,
+            (false, true) => PARK,
+        }));
+        for AtPace { group, dataflow, uppers, .. } in &mut groups {
             while let Some(upper) = uppers.pop_front_if(|upper| dataflow.has_passed(*upper)) {
                 let part = Signal::Part { group: *group, worker: worker.index(), upper, batches: dataflow.cut(upper) };
                 if conductor.send(part).is_err() {

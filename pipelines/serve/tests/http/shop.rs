@@ -84,6 +84,13 @@ impl Door for TestDoor {
         Ok(serde_json::json!({ "view": view, "key": key.0, "limit": limit }))
     }
 
+    fn snapshot(&self) -> Result<Json, String> {
+        match &*self.not_ready.lock() {
+            None => Ok(serde_json::json!({ "tick": 5 })),
+            Some(reason) => Err(reason.clone()),
+        }
+    }
+
     fn decode(&self, kind: InputKind, body: &[u8]) -> Result<Vec<Result<Record, Rejected>>, BodyError> {
         let limits = Limits { max_batch_events: 100, ..Limits::default() };
         let context =

@@ -112,7 +112,7 @@ pub fn members<'scope>(parts: &Parts<'scope>) -> Collection<'scope, (Name, Membe
         facts.map(|fact| (fact, end, diff)).collect::<Vec<_>>()
     };
     let facts = parts.batches().flat_map(facts).as_collection();
-    let live = summarize::<Pair, Link>(facts, rules, parts.wiring("Links"));
+    let live = summarize::<Pair, Link>(facts, rules, parts.kept("Links"));
     // Users that are joined, and what they are joined into.
     let edges = live
         .clone()

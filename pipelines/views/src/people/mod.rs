@@ -79,7 +79,7 @@ impl<'scope> People<'scope> {
             facts,
             places.clone(),
             rules,
-            parts.wiring("People by identifier"),
+            parts.kept("People by identifier"),
             parts.wiring("People of several identifiers"),
         );
         let rows = told.inner.partition(STREAMS as u64, |(row, tick, diff)| (row.stream() as u64, (row, tick, diff)));

@@ -18,7 +18,7 @@ use crate::promise;
 pub(crate) const WORKERS: [usize; 3] = [1, 2, 4];
 
 /// The groups, which are played side by side and cut at the same ticks.
-const GROUPS: [Group; 2] = [Group::Shop, Group::Customer];
+pub(crate) const GROUPS: [Group; 2] = [Group::Shop, Group::Customer];
 
 /// Rounds that a worker takes before it has cut the first of them.
 const ROUNDS_IN_FLIGHT: usize = 2;
@@ -54,9 +54,7 @@ pub(crate) fn play_and_take_back(
 ) -> Vec<SealedTick> {
     let (shares, options, gone) = (Arc::new(deal(workers, arrivals, uppers)), options.clone(), Arc::new(gone));
     let ends: Arc<[Tick]> = uppers.into();
-    let communication = timely::CommunicationConfig::Process(workers);
-    let config = Config { communication, worker: WorkerConfig::default() };
-    let guards = timely::execute(config, move |worker| {
+    let parts = on_workers(workers, move |worker| {
         let mut groups = GROUPS.map(|group| Dataflow::build(worker, group, options.clone()));
         let (mut parts, mut waiting) = (Vec::new(), VecDeque::new());
         for (batches, upper) in shares[worker.index()].iter().zip(ends.iter()) {
@@ -75,8 +73,23 @@ pub(crate) fn play_and_take_back(
         parts.extend(waiting.into_iter().map(|upper| cut(worker, &mut groups, upper)));
         parts
     });
-    let parts = guards.expect("workers start").join().into_iter();
-    let mut parts: Vec<_> = parts.map(|parts| parts.expect("no worker panics").into_iter()).collect();
+    merge_all(parts, uppers)
+}
+
+/// What `of_worker` gives on each of so many workers.
+pub(crate) fn on_workers<T: Send + 'static>(
+    workers: usize,
+    of_worker: impl Fn(&mut Worker) -> T + Send + Sync + 'static,
+) -> Vec<T> {
+    let communication = timely::CommunicationConfig::Process(workers);
+    let guards = timely::execute(Config { communication, worker: WorkerConfig::default() }, of_worker);
+    let done = guards.expect("workers start").join().into_iter();
+    done.map(|done| done.expect("no worker panics")).collect()
+}
+
+/// The parts of all workers as sealed ticks: each has one for each round.
+pub(crate) fn merge_all(parts: Vec<Vec<Vec<SealedBatch>>>, uppers: &[Tick]) -> Vec<SealedTick> {
+    let mut parts: Vec<_> = parts.into_iter().map(Vec::into_iter).collect();
     let mut lower = 0;
     let merged = uppers.iter().map(|upper| {
         let of_round = parts.iter_mut().flat_map(|parts| parts.next().expect("a part of each worker for each round"));
@@ -85,8 +98,11 @@ pub(crate) fn play_and_take_back(
     merged.collect()
 }
 
+/// Batches of one round, with their ticks.
+pub(crate) type Round = Vec<(Tick, Arc<Vec<Record>>)>;
+
 /// What each worker gets in each round: the records of a tick in shares of equal size.
-fn deal(workers: usize, arrivals: &Arrivals, uppers: &[Tick]) -> Vec<Vec<Vec<(Tick, Arc<Vec<Record>>)>>> {
+pub(crate) fn deal(workers: usize, arrivals: &Arrivals, uppers: &[Tick]) -> Vec<Vec<Round>> {
     let mut shares = vec![vec![Vec::new(); uppers.len()]; workers];
     for of_tick in arrivals.chunk_by(|(tick, _), (next, _)| tick == next) {
         let tick = of_tick[0].0;
@@ -100,7 +116,7 @@ fn deal(workers: usize, arrivals: &Arrivals, uppers: &[Tick]) -> Vec<Vec<Vec<(Ti
     shares
 }
 
-fn cut(worker: &mut Worker, groups: &mut [Dataflow], upper: Tick) -> Vec<SealedBatch> {
+pub(crate) fn cut(worker: &mut Worker, groups: &mut [Dataflow], upper: Tick) -> Vec<SealedBatch> {
     let begun = Instant::now();
     while !groups.iter().all(|dataflow| dataflow.has_passed(upper)) {
         assert!(begun.elapsed() < PATIENCE, "the dataflow is stuck below {upper}");

@@ -12,5 +12,6 @@ mod erased;
 mod harness;
 mod promise;
 mod random;
+mod restored;
 mod story;
 mod switches;

@@ -1,0 +1,126 @@
+//! Reading back: what a restart begins with. The newest snapshot that can be used, then the log from there on; without
+//! one, the log from its beginning. The same records at the same ticks.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use etalage_model::{Position, Tick};
+use etalage_store::{Frame, Frames, StoreError, snapshot::Snapshot};
+
+use super::{
+    StoredFrame,
+    conductor::Signal,
+    sequencer::{MAX_COMMIT_EVENTS, Sequencer},
+    snapshot::{self, SEQUENCER},
+    worker::Order,
+};
+
+/// Of so many frames of the log what is known of their messages is looked up together, if they do not hold
+/// [`MAX_COMMIT_EVENTS`] records before.
+const FRAMES_AT_ONCE: usize = 16;
+
+impl Sequencer {
+    /// Reads everything back. True where it has gone live.
+    pub(super) fn read_back(&mut self, mut frames: Frames) -> Result<bool, String> {
+        let restored = self.restore(frames.epoch())?;
+        if let Some(tick) = restored {
+            frames.skip_to(tick).map_err(|error| error.to_string())?;
+        } else if frames.is_trimmed() {
+            return Err("the log was trimmed, and there is no snapshot that it could go on from; see the warnings \
+                        before this, and bring a snapshot back from a copy"
+                .into());
+        }
+        let (began, mut records) = (Instant::now(), 0);
+        loop {
+            let some = some_of(&mut frames).map_err(|error| error.to_string())?;
+            if some.is_empty() {
+                break;
+            }
+            if self.shared.stopping.load(Ordering::SeqCst) {
+                return Err("stopped while the log was being read back".into());
+            }
+            self.admission.look_ahead(some.iter().flat_map(|frame| &frame.records));
+            // What a snapshot holds stands in the frames up to its tick.
+            for frame in some.into_iter().filter(|frame| restored.is_none_or(|tick| frame.tick > tick)) {
+                records += frame.records.len() as u64;
+                self.take_back_in(frame);
+            }
+        }
+        self.shared.read_back.store(records, Ordering::Relaxed);
+        if records > 0 {
+            tracing::info!(records, seconds = began.elapsed().as_secs_f64(), "the log was read back");
+        }
+        Ok(self.is_live)
+    }
+
+    fn take_back_in(&mut self, frame: Frame) {
+        for record in &frame.records {
+            self.admission.restore(record, frame.tick);
+        }
+        self.shared.clock.lock().restore(frame.tick);
+        self.is_live |= frame.binding.goes_live;
+        self.shared.has_read(&frame.binding);
+        if !frame.records.is_empty() {
+            self.pass_on(StoredFrame {
+                tick: frame.tick,
+                complete_below: frame.tick,
+                records: frame.records,
+                ..StoredFrame::empty(frame.tick)
+            });
+        }
+    }
+
+    /// Starts from the newest snapshot that can be used; its tick.
+    fn restore(&mut self, epoch: u64) -> Result<Option<Tick>, String> {
+        let Some(place) = &self.place else { return Ok(None) };
+        let began = Instant::now();
+        let newest = snapshot::newest(place, epoch, &self.options).map_err(|error| error.to_string())?;
+        let Some(snapshot) = newest.map(Arc::new) else { return Ok(None) };
+        let tick = snapshot.manifest.tick;
+        let (reply, restored) = crossbeam_channel::bounded(self.workers.len());
+        for worker in &self.workers {
+            worker.send(Order::Restore { snapshot: Arc::clone(&snapshot), reply: reply.clone() });
+        }
+        drop(reply);
+        self.restore_own(&snapshot)?;
+        for _ in 0..self.workers.len() {
+            restored.recv().map_err(|_| "a worker has ended".to_owned())??;
+        }
+        let (reply, sealed) = crossbeam_channel::bounded(1);
+        self.signal(Signal::Seal { below: tick + 1, reply });
+        sealed.recv().map_err(|_| "the dataflow has ended".to_owned())?;
+        let seconds = began.elapsed().as_secs_f64();
+        tracing::info!(tick, rows = snapshot.manifest.rows(), seconds, "started from a snapshot");
+        Ok(Some(tick))
+    }
+
+    /// What the sequencer itself remembers.
+    fn restore_own(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        let state = &snapshot.manifest.state;
+        self.is_live = state.is_live;
+        self.admission.restore_has_event(state.has_event);
+        self.shared.clock.lock().restore(snapshot.manifest.tick);
+        let positions: Vec<Position> = state.positions.iter().cloned().map(Position::from).collect();
+        self.shared.has_read(&etalage_model::Binding { positions, goes_live: false });
+        for section in snapshot.manifest.sections.iter().filter(|section| section.part == SEQUENCER) {
+            for chunk in &section.chunks {
+                let rows = snapshot.rows(chunk).map_err(|error| error.to_string())?;
+                self.admission.import(&section.name, &rows).map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The next frames of the log, whose messages are looked up together; none at its end.
+fn some_of(frames: &mut Frames) -> Result<Vec<Frame>, StoreError> {
+    let (mut some, mut records) = (Vec::new(), 0);
+    while some.len() < FRAMES_AT_ONCE && records < MAX_COMMIT_EVENTS {
+        let Some(frame) = frames.next().transpose()? else { break };
+        records += frame.records.len();
+        some.push(frame);
+    }
+    Ok(some)
+}

@@ -1,0 +1,33 @@
+//! Which snapshot a restart begins with.
+
+use etalage_store::snapshot::{Listed, Place, Snapshot, SnapshotError, list, load};
+
+/// The newest snapshot of this store and these options that is whole. One that is damaged is passed over, with a
+/// warning: the one before it takes its place, and more of the log is read.
+///
+/// # Errors
+/// Where the place cannot be read.
+pub(crate) fn newest(place: &Place, epoch: u64, options: &str) -> Result<Option<Snapshot>, SnapshotError> {
+    for Listed { tick, manifest } in list(place)?.into_iter().rev() {
+        let usable = manifest.and_then(|manifest| match () {
+            () if manifest.epoch != epoch => {
+                tracing::warn!(tick, "a snapshot belongs to another store; it is not used");
+                Ok(None)
+            }
+            () if manifest.options != options => {
+                tracing::warn!(tick, "a snapshot was taken with other options or by another version; it is not used");
+                Ok(None)
+            }
+            () => load(place, tick).map(Some),
+        });
+        match usable {
+            Ok(Some(snapshot)) => return Ok(Some(snapshot)),
+            Ok(None) => {}
+            Err(error) if error.is_about_one() => {
+                tracing::warn!(%error, "a snapshot cannot be used; an older one, or the log, takes its place");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}

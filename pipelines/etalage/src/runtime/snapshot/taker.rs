@@ -1,0 +1,148 @@
+//! The thread that takes snapshots: when it is time, or when it is asked to.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use etalage_store::snapshot::{Manifest, Place, Writer, Written, prune, remove_all};
+use parking_lot::Mutex;
+
+use super::{MAX_WAITING_PIECES, NotTaken, Piece, Snapshots, summary};
+use crate::runtime::{door::Shared, sequencer::Command};
+
+/// How often the taker looks whether it is time.
+pub const SNAPSHOT_LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Asks for a snapshot now.
+pub(in crate::runtime) struct Request {
+    pub(in crate::runtime) reply: Sender<Result<Written, NotTaken>>,
+}
+
+/// Counts erasures: what was exported before one must not be kept after it.
+#[derive(Clone, Default)]
+pub struct Generation(Arc<Mutex<u64>>);
+
+impl Generation {
+    fn now(&self) -> u64 {
+        *self.0.lock()
+    }
+
+    /// Removes all snapshots, and sees to it that one under way is not kept.
+    pub(in crate::runtime) fn end(&self, place: &Place) -> Result<(), NotTaken> {
+        let mut generation = self.0.lock();
+        *generation += 1;
+        remove_all(place)?;
+        Ok(())
+    }
+
+    /// Does `work`, unless the generation has ended.
+    fn still<T>(&self, of: u64, work: impl FnOnce() -> Result<T, NotTaken>) -> Result<T, NotTaken> {
+        let generation = self.0.lock();
+        if *generation == of { work() } else { Err(NotTaken::Outdated) }
+    }
+}
+
+/// Takes snapshots.
+pub(in crate::runtime) struct Taker {
+    pub(in crate::runtime) snapshots: Snapshots,
+    pub(in crate::runtime) shared: Arc<Shared>,
+    pub(in crate::runtime) requests: Receiver<Request>,
+    pub(in crate::runtime) generation: Generation,
+    /// How many parts export: each worker in each group, and the sequencer.
+    pub(in crate::runtime) exporters: usize,
+}
+
+impl Taker {
+    /// Until the pipeline stops.
+    pub(in crate::runtime) fn run(self) {
+        let (mut last, mut records) = (Instant::now(), 0);
+        loop {
+            let request = match self.requests.recv_timeout(SNAPSHOT_LOOK_EVERY) {
+                Ok(request) => Some(request),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if self.is_over() {
+                return;
+            }
+            if request.is_none() && !self.is_due(last, records) {
+                continue;
+            }
+            (last, records) = (Instant::now(), self.since_snapshot());
+            let taken = self.take();
+            match &taken {
+                Ok(written) => {
+                    let seconds = last.elapsed().as_secs_f64();
+                    metrics::histogram!("etalage_snapshot_seconds").record(seconds);
+                    metrics::gauge!("etalage_snapshot_bytes").set(written.manifest.stored_bytes() as f64);
+                    metrics::gauge!("etalage_snapshot_tick_seconds").set(written.manifest.tick as f64 / 1e6);
+                    tracing::info!(tick = written.manifest.tick, seconds, what = %summary(written), "snapshot");
+                }
+                Err(error) if self.is_over() => tracing::debug!(%error, "no snapshot"),
+                Err(error) => {
+                    metrics::counter!("etalage_snapshot_errors_total").increment(1);
+                    tracing::error!(%error, "no snapshot could be taken; the log keeps everything");
+                }
+            }
+            if let Some(request) = request {
+                // Whoever asked may have gone.
+                let _ = request.reply.send(taken);
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.shared.stopping.load(Ordering::SeqCst) || self.shared.failure().is_some()
+    }
+
+    /// Records that were stored or read back since the process started.
+    fn since_snapshot(&self) -> u64 {
+        self.shared.stored.load(Ordering::Relaxed) + self.shared.read_back.load(Ordering::Relaxed)
+    }
+
+    fn is_due(&self, last: Instant, records: u64) -> bool {
+        let taking = self.snapshots.taking;
+        let more = self.since_snapshot() - records;
+        let by_time = !taking.every.is_zero() && last.elapsed() >= taking.every && more > 0;
+        let by_records = taking.after_records > 0 && more >= taking.after_records;
+        self.shared.is_ready() && (by_time || by_records)
+    }
+
+    fn take(&self) -> Result<Written, NotTaken> {
+        let generation = self.generation.now();
+        let mut writer = Writer::begin(&self.snapshots.place)?;
+        let (pieces, arriving) = bounded(MAX_WAITING_PIECES);
+        let (reply, head) = bounded(1);
+        self.shared.command(Command::Snapshot { pieces, reply }).map_err(NotTaken::Over)?;
+        let head: Manifest = self.wait(&head)?.map_err(NotTaken::Over)?;
+        let mut exporting = self.exporters;
+        while exporting > 0 {
+            match self.wait(&arriving)? {
+                Piece::Rows { section, from, rows } => writer.add(&section, from, &rows)?,
+                Piece::Done => exporting -= 1,
+                Piece::Failed(reason) => return Err(NotTaken::Over(reason)),
+            }
+        }
+        let tick = head.tick;
+        let written = self.generation.still(generation, || Ok(writer.finish(head)?))?;
+        self.generation.still(generation, || {
+            let pruned = prune(&self.snapshots.place, self.snapshots.kept, tick)?;
+            tracing::debug!(?pruned, "old snapshots were removed");
+            Ok(())
+        })?;
+        Ok(written)
+    }
+
+    /// The next message, as long as the pipeline lives.
+    fn wait<T>(&self, from: &Receiver<T>) -> Result<T, NotTaken> {
+        loop {
+            match from.recv_timeout(SNAPSHOT_LOOK_EVERY) {
+                Ok(message) => return Ok(message),
+                Err(RecvTimeoutError::Timeout) if !self.is_over() => {}
+                Err(_) => return Err(NotTaken::Over(self.shared.why_over())),
+            }
+        }
+    }
+}
