@@ -3,7 +3,7 @@
 //! Senders post batches of purchases over connections of their own ([`sender`]). A ledger outside
 //! of the process ([`ledger`]) knows every event and whether it was acknowledged. After each kill the
 //! server is started on the same folder, and what was not acknowledged is sent again, as a client
-//! would. At the end every event counts exactly once, in totals and for its item, whatever was
+//! would. Snapshots are taken all the time, so that most starts begin with one. At the end every event counts exactly once, in totals and for its item, whatever was
 //! acknowledged is answered `duplicate`, and the views equal their oracles.
 //!
 //! The report says at which stage the kills hit each sender, and what had become of the batches that
@@ -37,6 +37,9 @@ dimensions = ["global"]
 [store]
 durability = "process"
 segment_bytes = 1_048_576
+[snapshots]
+every = "200ms"
+after_records = 500
 "#;
 
 /// How often a server is killed while requests come in.
@@ -132,6 +135,8 @@ fn nothing_acknowledged_is_lost_and_nothing_counts_twice() {
     let acknowledged = ledger.acknowledged();
     check(&server.http, &mut ledger);
     assert!(shop.segments().len() > 1, "the log has grown over several segments");
+    let started = shop.ended(&["snapshot", "list", "--json"]).with_code(0).json_lines().len();
+    assert!(started >= 2, "servers were killed while they took snapshots, and started from some");
     server.terminate().with_code(0);
     shop.ended(&["verify"]).with_code(0);
 

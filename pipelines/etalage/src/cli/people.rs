@@ -87,7 +87,7 @@ fn in_folder(config: &Config, id: &str) -> Result<Value, CliError> {
     let options = PipelineOptions {
         clock: ClockMode::Wall,
         readers: vec![Box::new(store)],
-        on_ready: Box::new(move |tick| ready.begin(tick)),
+        on_ready: Box::new(move |ready_at| ready.begin(ready_at.tick, None)),
         refused: None,
         identify,
         snapshots: snapshots::of(config, Taking::NEVER)?,

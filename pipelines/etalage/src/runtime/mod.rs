@@ -39,7 +39,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use etalage_model::{Binding, Changes, Group, Record, Tick};
 use etalage_serve::Vital;
-use etalage_store::{Log, LogOptions, Quarantine, StoreError};
+use etalage_store::{Log, LogOptions, Quarantine, Reserved, StoreError, disk::RealDisk};
 use etalage_views::{ShopOptions, VIEWS, audit::StockAudit};
 use parking_lot::Mutex;
 
@@ -64,8 +64,8 @@ pub struct PipelineOptions {
     pub clock: ClockMode,
     /// Who gets the sealed ticks, in this order.
     pub readers: Vec<Box<dyn Changes>>,
-    /// The tick from which readers may count on complete state, called once the log is read back.
-    pub on_ready: Box<dyn FnOnce(Tick) + Send>,
+    /// Called once the log is read back, when readers may count on complete state.
+    pub on_ready: Box<dyn FnOnce(ReadyAt) + Send>,
     /// Keeps what is refused of topics. Where there is one, the pipeline is fed by topics: it first
     /// catches up with what they hold, in the time of a replay, until [`Door::go_live`] is called.
     pub refused: Option<Box<dyn KeepRefused>>,
@@ -73,6 +73,17 @@ pub struct PipelineOptions {
     pub identify: Option<Identify>,
     /// Snapshots to start from, and to take; without them the log is read from its beginning.
     pub snapshots: Option<Snapshots>,
+}
+
+/// That state is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadyAt {
+    /// The tick as of which it was sealed.
+    pub tick: Tick,
+    /// Everything that has changed after this tick was published since the process started, and every tick that an
+    /// earlier process may have told lies below `tick`: whoever has one may go on from it. Absent where that is not
+    /// known.
+    pub knows_after: Option<Tick>,
 }
 
 /// Why a pipeline could not be started.
@@ -127,6 +138,7 @@ impl Pipeline {
         }
         let quarantine = quarantine::Writer::start(Quarantine::open(dir, config.quarantine_options())?)?;
         let frames = etalage_store::frames(dir)?;
+        let (reserved, told_before) = Reserved::open(Arc::new(RealDisk), dir, &boot())?;
 
         let clock = Clock::start(options.clock, config.time.max_clock_step_us, opened.last_tick);
         let (to_sequencer, commands) = crossbeam_channel::unbounded();
@@ -165,6 +177,9 @@ impl Pipeline {
             workers: workers.handles(),
             is_live: false,
             exporting: None,
+            restored_at: 0,
+            reserved,
+            told_before,
             on_ready: Some(options.on_ready),
         };
         let epoch = opened.epoch;
@@ -250,6 +265,11 @@ fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> std::io::R
         let _vital = Vital(name);
         body();
     })
+}
+
+/// Names the run of the machine; empty where the system does not tell.
+fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
 /// The groups of which any view is switched on.

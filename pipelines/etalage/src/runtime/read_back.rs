@@ -92,6 +92,7 @@ impl Sequencer {
         self.signal(Signal::Seal { below: tick + 1, reply });
         sealed.recv().map_err(|_| "the dataflow has ended".to_owned())?;
         let seconds = began.elapsed().as_secs_f64();
+        self.restored_at = tick;
         tracing::info!(tick, rows = snapshot.manifest.rows(), seconds, "started from a snapshot");
         Ok(Some(tick))
     }

@@ -16,13 +16,13 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use etalage_model::{Binding, Group, Message, Micros, Outcome, Quarantined, Record, Rejected, Tick};
 use etalage_serve::NotStored;
 use etalage_store::{
-    Fate, Frames, Log, Receipt, Receipts,
+    Fate, Frames, Log, RESERVE_US, Receipt, Receipts, Reserved,
     snapshot::{Manifest, Place as SnapshotPlace, State},
 };
 use tokio::sync::oneshot;
 
 use super::{
-    MAX_LAGGING_RECORDS, MAX_PENDING_RECORDS, Signals, StoredFrame,
+    MAX_LAGGING_RECORDS, MAX_PENDING_RECORDS, ReadyAt, Signals, StoredFrame,
     admission::{Admission, Decision, IDS, Moment, VERSIONS},
     backlog::Most,
     building::Building,
@@ -105,8 +105,13 @@ pub(super) struct Sequencer {
     pub(super) is_live: bool,
     /// The way of the ids that are being exported.
     pub(super) exporting: Option<Outlet>,
+    /// The tick of the snapshot that it started from; 0 where that was the beginning of the log.
+    pub(super) restored_at: Tick,
+    pub(super) reserved: Reserved,
+    /// All ticks that the process before has told lie below this one, if that is known.
+    pub(super) told_before: Option<Tick>,
     /// What to call when readers may count on complete state.
-    pub(super) on_ready: Option<Box<dyn FnOnce(Tick) + Send>>,
+    pub(super) on_ready: Option<Box<dyn FnOnce(ReadyAt) + Send>>,
 }
 
 /// A submission whose outcomes are decided but not yet stored.
@@ -136,11 +141,40 @@ impl Sequencer {
     }
 
     fn get_ready(&mut self) {
-        let ready_at = self.seal_all(None);
+        let knows_before = self.pass_told();
+        let tick = self.seal_all(None);
         if let Some(on_ready) = self.on_ready.take() {
-            on_ready(ready_at);
+            on_ready(ReadyAt { tick, knows_after: knows_before.then_some(self.restored_at) });
         }
         self.shared.set_ready();
+    }
+
+    /// Waits until pipeline time has passed every tick that the process before may have told. False where that is not
+    /// known, or too far ahead: the wall clock was set back since.
+    fn pass_told(&mut self) -> bool {
+        let Some(until) = self.told_before.take().filter(|_| self.is_by_wall()) else { return false };
+        let mut now = self.shared.clock.lock().read(Reading::now());
+        if until > now + 2 * RESERVE_US {
+            return false;
+        }
+        while now <= until {
+            std::thread::sleep(self.tick_idle);
+            now = self.shared.clock.lock().read(Reading::now());
+        }
+        true
+    }
+
+    fn is_by_wall(&self) -> bool {
+        self.shared.clock.lock().mode() == ClockMode::Wall
+    }
+
+    /// Reserves a tick before anybody is told of it. Ticks of replays and of demonstrations are not gone on from.
+    pub(super) fn reserve(&mut self, tick: Tick) {
+        if self.is_by_wall()
+            && let Err(error) = self.reserved.take(tick)
+        {
+            self.shared.set_failed(format!("the store failed: {error}"));
+        }
     }
 
     /// Lets the wall clock drive pipeline time, once and for all.
@@ -211,6 +245,7 @@ impl Sequencer {
         if clock.mode() != ClockMode::Replay {
             let tick = clock.mint(Reading::now());
             drop(clock);
+            self.reserve(tick);
             self.signal(Signal::Complete { below: tick + 1 });
         }
     }
@@ -223,6 +258,7 @@ impl Sequencer {
             let mut clock = self.shared.clock.lock();
             Moment { tick: clock.mint(reading), wall_us: reading.wall_us, mode: clock.mode() }
         };
+        self.reserve(moment.tick);
         self.admission.look_ahead(submissions.iter().flat_map(|submission| submission.batch.iter().flatten()));
         let mut session = None;
         for Submission { origin, batch, arrived_us, reply } in submissions {
@@ -386,6 +422,7 @@ impl Sequencer {
             until.into_iter().for_each(|until| clock.accept(until));
             clock.mint(Reading::now())
         };
+        self.reserve(tick);
         let (reply, sealed) = crossbeam_channel::bounded(1);
         self.signal(Signal::Seal { below: tick + 1, reply });
         // An error means that the conductor has ended, which fails everything that follows.
@@ -430,6 +467,7 @@ impl Sequencer {
             }
             tick
         };
+        self.reserve(tick);
         let mut outlet = Outlet::new(pieces.clone(), 0);
         let versions = self.admission.export_versions().map_err(|error| error.to_string())?;
         outlet.put_rows(SEQUENCER, VERSIONS, versions);

@@ -1,7 +1,10 @@
 //! The thread that takes snapshots: when it is time, or when it is asked to.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -22,25 +25,26 @@ pub(in crate::runtime) struct Request {
 
 /// Counts erasures: what was exported before one must not be kept after it.
 #[derive(Clone, Default)]
-pub struct Generation(Arc<Mutex<u64>>);
+pub struct Generation(Arc<Erasures>);
+
+#[derive(Default)]
+struct Erasures {
+    count: AtomicU64,
+    /// Held while a snapshot is taken.
+    taking: Mutex<()>,
+}
 
 impl Generation {
-    fn now(&self) -> u64 {
-        *self.0.lock()
-    }
-
-    /// Removes all snapshots, and sees to it that one under way is not kept.
+    /// Ends a snapshot that is under way, and removes all there are.
     pub(in crate::runtime) fn end(&self, place: &Place) -> Result<(), NotTaken> {
-        let mut generation = self.0.lock();
-        *generation += 1;
+        self.0.count.fetch_add(1, Ordering::SeqCst);
+        let _taking = self.0.taking.lock();
         remove_all(place)?;
         Ok(())
     }
 
-    /// Does `work`, unless the generation has ended.
-    fn still<T>(&self, of: u64, work: impl FnOnce() -> Result<T, NotTaken>) -> Result<T, NotTaken> {
-        let generation = self.0.lock();
-        if *generation == of { work() } else { Err(NotTaken::Outdated) }
+    fn count(&self) -> u64 {
+        self.0.count.load(Ordering::SeqCst)
     }
 }
 
@@ -111,34 +115,36 @@ impl Taker {
     }
 
     fn take(&self) -> Result<Written, NotTaken> {
-        let generation = self.generation.now();
+        let _taking = self.generation.0.taking.lock();
+        let of = self.generation.count();
         let mut writer = Writer::begin(&self.snapshots.place)?;
         let (pieces, arriving) = bounded(MAX_WAITING_PIECES);
         let (reply, head) = bounded(1);
         self.shared.command(Command::Snapshot { pieces, reply }).map_err(NotTaken::Over)?;
-        let head: Manifest = self.wait(&head)?.map_err(NotTaken::Over)?;
+        let head: Manifest = self.wait(&head, of)?.map_err(NotTaken::Over)?;
         let mut exporting = self.exporters;
         while exporting > 0 {
-            match self.wait(&arriving)? {
+            match self.wait(&arriving, of)? {
                 Piece::Rows { section, from, rows } => writer.add(&section, from, &rows)?,
                 Piece::Done => exporting -= 1,
                 Piece::Failed(reason) => return Err(NotTaken::Over(reason)),
             }
         }
         let tick = head.tick;
-        let written = self.generation.still(generation, || Ok(writer.finish(head)?))?;
-        self.generation.still(generation, || {
-            let pruned = prune(&self.snapshots.place, self.snapshots.kept, tick)?;
-            tracing::debug!(?pruned, "old snapshots were removed");
-            Ok(())
-        })?;
+        let written = writer.finish(head)?;
+        let pruned = prune(&self.snapshots.place, self.snapshots.kept, tick)?;
+        tracing::debug!(?pruned, "old snapshots were removed");
         Ok(written)
     }
 
-    /// The next message, as long as the pipeline lives.
-    fn wait<T>(&self, from: &Receiver<T>) -> Result<T, NotTaken> {
+    /// The next message, as long as the pipeline lives and nobody is erased.
+    fn wait<T>(&self, from: &Receiver<T>, of: u64) -> Result<T, NotTaken> {
         loop {
-            match from.recv_timeout(SNAPSHOT_LOOK_EVERY) {
+            let received = from.recv_timeout(SNAPSHOT_LOOK_EVERY);
+            if self.generation.count() != of {
+                return Err(NotTaken::Outdated);
+            }
+            match received {
                 Ok(message) => return Ok(message),
                 Err(RecvTimeoutError::Timeout) if !self.is_over() => {}
                 Err(_) => return Err(NotTaken::Over(self.shared.why_over())),
