@@ -84,7 +84,7 @@ fn every_flipped_byte_of_every_file_is_seen_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let place = Place::open(dir.path().to_str().unwrap()).unwrap();
     write(&place, 5, &[("Windows", 0, &rows(0, 3))]);
-    let files: Vec<_> = ["snapshots", "chunks"].map(|folder| fs::read_dir(dir.path().join(folder)).unwrap());
+    let files = ["snapshots", "chunks"].map(|folder| fs::read_dir(dir.path().join(folder)).unwrap());
     let files: Vec<_> = files.into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(files.len(), 2);
     for path in files {
