@@ -235,6 +235,11 @@ impl Latency {
         histogram
     }
 
+    /// The latency at a percentile, in milliseconds.
+    pub(crate) fn percentile_ms(&self, percentile: f64) -> f64 {
+        self.histogram().value_at_percentile(percentile) as f64 / 1e3
+    }
+
     /// How many values there are.
     pub(crate) fn count(&self) -> u64 {
         self.values_us.iter().map(|(_, count)| count).sum()

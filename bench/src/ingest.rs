@@ -32,31 +32,34 @@ pub(crate) const PROBE_SCOPE: &str = "brand:probe-";
 pub(crate) struct Options {
     /// The server's binary
     #[arg(long, default_value = "target/release/etalage")]
-    server: PathBuf,
+    pub(crate) server: PathBuf,
     /// Events a second
     #[arg(long, default_value_t = 50_000)]
-    rate: u64,
+    pub(crate) rate: u64,
     /// Events in a request
     #[arg(long, default_value_t = 100)]
-    batch: u64,
+    pub(crate) batch: u64,
     /// Connections
     #[arg(long, default_value_t = 16)]
-    connections: usize,
+    pub(crate) connections: usize,
     /// Seconds that are counted
     #[arg(long, default_value_t = 20)]
-    seconds: u64,
+    pub(crate) seconds: u64,
     /// Seconds before that are not
     #[arg(long, default_value_t = 3)]
-    warm_up_s: u64,
+    pub(crate) warm_up_s: u64,
     /// Items
     #[arg(long, default_value_t = 100_000)]
-    items: usize,
+    pub(crate) items: usize,
     /// Seed
     #[arg(long, default_value_t = 1)]
-    seed: u64,
+    pub(crate) seed: u64,
     /// Durability of the store
     #[arg(long, default_value = "process")]
-    durability: String,
+    pub(crate) durability: String,
+    /// The number of the first connection: of two loads on one server each has its own.
+    #[arg(skip)]
+    pub(crate) first_lane: u64,
 }
 
 /// Bars: percentiles, and milliseconds.
@@ -81,24 +84,8 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     );
     part.latency(machine::noise(machine::NOISE));
     let pid = server.pid();
-    let (memory, began) = (MemoryWatch::of(pid.clone()), Instant::now() + LEAD);
-    let (seen_tx, seen) = mpsc::channel();
-    read_stream(&server.url, seen_tx)?;
-    let requests = (options.warm_up_s + options.seconds) * options.rate / options.batch;
-    let threads: Vec<_> = (0..options.connections)
-        .map(|lane| {
-            let (options, url) = (options.clone(), server.url.clone());
-            std::thread::spawn(move || load(&options, &url, lane as u64, requests, began))
-        })
-        .collect();
-    let mut acknowledged = Recorder::after(options.warm_up_s * 1_000_000);
-    for thread in threads {
-        acknowledged.merge(thread.join().map_err(|_| anyhow::anyhow!("a load thread panicked"))??);
-    }
-    let elapsed_s = began.elapsed().as_secs_f64();
-    std::thread::sleep(PATIENCE);
-    let visible = visible(options, requests, began, seen.try_iter());
-    let events = (requests * options.batch) as f64;
+    let memory = MemoryWatch::of(pid.clone());
+    let Loaded { acknowledged, visible, events, elapsed_s } = put_load(options, &server.url)?;
     let at_rate =
         |name: &str, recorder: &Recorder| recorder.latency(name).at_rate(options.rate as f64, events / elapsed_s);
     part.latency(at_rate("stored", &acknowledged));
@@ -114,6 +101,37 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     part.figure("server's CPU", "s a million events", Better::Lower, vec![machine::cpu_s(&pid) * 1e6 / events]);
     part.part.curves.push(memory.curve("server"));
     Ok(part.done())
+}
+
+/// What became of a load.
+pub(crate) struct Loaded {
+    pub(crate) acknowledged: Recorder,
+    pub(crate) visible: Recorder,
+    /// Events that were sent.
+    pub(crate) events: f64,
+    pub(crate) elapsed_s: f64,
+}
+
+/// Sends requests to the server at `url`, each at its intended instant.
+pub(crate) fn put_load(options: &Options, url: &str) -> anyhow::Result<Loaded> {
+    let (seen_tx, seen) = mpsc::channel();
+    read_stream(url, seen_tx)?;
+    let began = Instant::now() + LEAD;
+    let requests = (options.warm_up_s + options.seconds) * options.rate / options.batch;
+    let threads: Vec<_> = (0..options.connections)
+        .map(|lane| {
+            let (options, url) = (options.clone(), url.to_owned());
+            std::thread::spawn(move || load(&options, &url, lane as u64, requests, began))
+        })
+        .collect();
+    let mut acknowledged = Recorder::after(options.warm_up_s * 1_000_000);
+    for thread in threads {
+        acknowledged.merge(thread.join().map_err(|_| anyhow::anyhow!("a load thread panicked"))??);
+    }
+    let elapsed_s = began.elapsed().as_secs_f64();
+    std::thread::sleep(PATIENCE);
+    let visible = visible(options, requests, began, seen.try_iter());
+    Ok(Loaded { acknowledged, visible, events: (requests * options.batch) as f64, elapsed_s })
 }
 
 /// The configuration of the server with nothing on but `set.bestsellers` and what it needs.
@@ -209,19 +227,19 @@ impl Bodies {
 
     /// The body of a request, as lines of JSON.
     pub(crate) fn make(&mut self, request: u64) -> String {
+        let lane = self.lane;
         let mut body = String::with_capacity(200 * self.batch as usize);
         for at in 1..self.batch {
             let item = self.zipf.sample(&mut self.random) as u64;
             let name = ["view_item", "add_to_cart"][usize::from(self.random.random_bool(0.1))];
             body.push_str(&format!(
-                "{{\"messageId\":\"{request}-{at}\",\"event\":\"{name}\",\"anonymousId\":\"v{}\",\"properties\":\
+                "{{\"messageId\":\"{lane}-{request}-{at}\",\"event\":\"{name}\",\"anonymousId\":\"v{}\",\"properties\":\
                  {{\"items\":[{{\"item_id\":\"i{item}\",\"price\":9.99}}]}}}}\n",
                 self.random.random_range(0..1_000_000)
             ));
         }
-        let lane = self.lane;
         body.push_str(&format!(
-            "{{\"messageId\":\"{request}-probe\",\"event\":\"view_item\",\"anonymousId\":\"probe\",\"properties\":\
+            "{{\"messageId\":\"{lane}-{request}-probe\",\"event\":\"view_item\",\"anonymousId\":\"probe\",\"properties\":\
              {{\"items\":[{{\"item_id\":\"probe-{lane}\",\"item_brand\":\"{PROBE_BRAND}{lane}\",\"price\":9.99}}]}}}}\n"
         ));
         body
@@ -232,7 +250,7 @@ impl Bodies {
 fn load(options: &Options, url: &str, lane: u64, requests: u64, began: Instant) -> anyhow::Result<Recorder> {
     let agent = ureq::Agent::new_with_defaults();
     let url = format!("{url}/v1/events");
-    let mut bodies = Bodies::of(lane, options.batch, options.items, options.seed)?;
+    let mut bodies = Bodies::of(options.first_lane + lane, options.batch, options.items, options.seed)?;
     let mut acknowledged = Recorder::after(options.warm_up_s * 1_000_000);
     for request in (lane..requests).step_by(options.connections) {
         let body = bodies.make(request);
@@ -258,6 +276,7 @@ fn visible(options: &Options, requests: u64, began: Instant, seen: impl Iterator
     let mut shown = vec![0; options.connections];
     for Seen { lane, requests: count, arrived } in seen {
         let arrived_us = arrived.saturating_duration_since(began).as_micros() as u64;
+        let Some(lane) = lane.checked_sub(options.first_lane) else { continue };
         let Some(before) = shown.get_mut(lane as usize) else { continue };
         let newly = (*before..count).map(|at| lane + at * lanes).filter(|request| *request < requests);
         newly.for_each(|request| recorder.record(intended_us(options, request), arrived_us));

@@ -34,6 +34,7 @@ mod read;
 mod replay;
 mod scaling;
 mod server;
+mod snapshot;
 mod soak;
 mod stages;
 mod store;
@@ -175,6 +176,16 @@ enum PartCommand {
         #[command(flatten)]
         out: out::Options,
     },
+    /// Snapshots: how long one takes, what a restart from it costs, what readers notice meanwhile
+    ///
+    /// Runs the binary (`--server`) over a store that `etalage replay` has filled. The clock is read around the
+    /// request for a snapshot, around the start until `/readyz` says yes, and as in `ingest`.
+    Snapshot {
+        #[command(flatten)]
+        options: snapshot::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
     /// Rates and latencies by the size of the job: items, windows, scopes, workers, customers
     ///
     /// Each point is a run of `throughput`, `latency` or `full` in a process of its own.
@@ -246,6 +257,7 @@ impl PartCommand {
             PartCommand::Read { options, .. } => read::measure(options)?,
             PartCommand::Store { options, .. } => store::measure(options)?,
             PartCommand::Replay { options, .. } => replay::measure(options)?,
+            PartCommand::Snapshot { options, .. } => snapshot::measure(options)?,
             PartCommand::Scaling { options, .. } => scaling::measure(options)?,
             PartCommand::Budget { options, .. } => budget::measure(options)?,
             PartCommand::Memory { options, .. } => memory::measure(options)?,
@@ -267,6 +279,7 @@ impl PartCommand {
             | PartCommand::Read { out, .. }
             | PartCommand::Store { out, .. }
             | PartCommand::Replay { out, .. }
+            | PartCommand::Snapshot { out, .. }
             | PartCommand::Scaling { out, .. }
             | PartCommand::Budget { out, .. }
             | PartCommand::Memory { out, .. }

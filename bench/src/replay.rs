@@ -56,7 +56,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     let (file, store) = (dir.path().join("messages.jsonl"), dir.path().join("store"));
     let messages = generate::into_file(&options.shape, Format::Jsonl, &file)? as f64;
 
-    let taken_s = take(options, &file, &store)?;
+    let taken_s = take(&options.server, environment(options), &file, &store)?;
     part.figure("messages from JSON lines", "a second", Better::Higher, vec![messages / taken_s]);
     if !options.full {
         let by_hand_s = hand::take_json_lines(&options.shape, &file)?.as_secs_f64();
@@ -89,12 +89,17 @@ fn environment(options: &Options) -> Vec<(&'static str, String)> {
 }
 
 /// Plays the file into a store; how many seconds it took.
-fn take(options: &Options, file: &Path, store: &Path) -> anyhow::Result<f64> {
-    let mut command = Command::new(&options.server);
+pub(crate) fn take(
+    server: &Path,
+    environment: Vec<(&'static str, String)>,
+    file: &Path,
+    store: &Path,
+) -> anyhow::Result<f64> {
+    let mut command = Command::new(server);
     command.arg("replay").arg(file).args(["--format", "jsonl", "--quiet", "--data-dir"]).arg(store);
-    command.envs(environment(options)).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.envs(environment).stdout(Stdio::null()).stderr(Stdio::piped());
     let began = Instant::now();
-    let ended = command.output().with_context(|| format!("{} cannot be started", options.server.display()))?;
+    let ended = command.output().with_context(|| format!("{} cannot be started", server.display()))?;
     if !ended.status.success() {
         bail!("`etalage replay` ended with {}: {}", ended.status, String::from_utf8_lossy(&ended.stderr));
     }

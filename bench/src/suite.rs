@@ -38,11 +38,14 @@ const PARTS: &[&str] = &[
     "read",
     "replay",
     "replay --full --events 200000",
+    "snapshot --events 500000 --seconds 6",
     "scaling",
 ];
 
 /// What is run besides, where there is an hour more.
 const LONG: &[&str] = &[
+    "snapshot --events 10000000",
+    "snapshot --full --events 2000000 --rate 2000",
     "soak",
     "scaling --items 100000 --windows 1 --scopes 2 --workers 1 --customers 100000,1000000,3000000,10000000",
     "full --events 1000000",
@@ -66,12 +69,13 @@ const QUICK: &[&str] = &[
     "sustained --events 20000 --warm-up-events 5000 --connections 4 --items 5000 --runs 1",
     "read --seconds 1 --warm-up-s 1 --events 5000 --customers 2000 --items 500 --connections 4 --writes 1000",
     "replay --events 20000 --items 2000",
+    "snapshot --events 20000 --items 2000 --rate 2000 --seconds 1",
     "scaling --events 20000 --full-events 2000 --runs 1 --items 1000,5000 --windows 1,5 --scopes 2,8 --workers 1,2 \
      --customers 1000,2000 --active 1000 --full-rate 1000 --rate 5000 --seconds 1",
 ];
 
 /// Parts that start the server.
-const NEED_SERVER: [&str; 4] = ["ingest", "sustained", "read", "replay"];
+const NEED_SERVER: [&str; 5] = ["ingest", "sustained", "read", "replay", "snapshot"];
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]

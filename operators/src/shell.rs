@@ -51,9 +51,9 @@ use crate::{
 /// Updates on their way out of a core.
 pub type Out<D, R> = Vec<(D, Tick, R)>;
 
-/// How many rows of an export are written between two steps of the dataflow. At a microsecond a
+/// How many rows of an export are written between two steps of the dataflow. At a few microseconds a
 /// row this keeps well below the 5 ms that an export may hold a worker.
-pub const EXPORT_SLICE_ROWS: usize = 1_000;
+pub const EXPORT_SLICE_ROWS: usize = 256;
 
 /// What an operator does, without timely types: testable without a worker.
 pub trait Core: 'static {

@@ -214,7 +214,9 @@ fn snapshots_are_taken_by_themselves_and_streams_go_on_over_restarts() {
         }
         if round == 3 {
             let mut truth = settled(&server.http);
-            truth.retain(|key, _| ["item.sellable ", "scope.totals ", "set.bestsellers "].iter().any(|view| key.starts_with(view)));
+            truth.retain(|key, _| {
+                ["item.sellable ", "scope.totals ", "set.bestsellers "].iter().any(|view| key.starts_with(view))
+            });
             assert_eq!(kept, truth);
         }
         server.kill();

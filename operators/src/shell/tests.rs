@@ -85,7 +85,13 @@ fn rig(worker: &mut Worker, slice_rows: usize) -> Rig {
     worker.dataflow::<Tick, _, _>(|scope| {
         let (data, input): (_, VecCollection<'_, Tick, u64, isize>) = scope.new_collection();
         let (rows, imports) = scope.new_collection::<u64, isize>();
-        let wiring = Wiring { name: "Echo", imports: imports.inner, exports: exports.clone(), steps: steps.clone(), restored: Restored::default() };
+        let wiring = Wiring {
+            name: "Echo",
+            imports: imports.inner,
+            exports: exports.clone(),
+            steps: steps.clone(),
+            restored: Restored::default(),
+        };
         let core = Echo { log: Rc::clone(&log), ..Echo::default() };
         let sink: Rc<RefCell<Vec<_>>> = Rc::clone(&out);
         let echoed = run(input, wiring, core, |data| *data, |row| *row);

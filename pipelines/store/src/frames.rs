@@ -79,27 +79,18 @@ impl Frames {
         self.torn_bytes
     }
 
-    /// True where the log does not begin with its first frame any more.
-    pub fn is_trimmed(&self) -> bool {
-        self.waiting.front().is_some_and(|first| first.head.first_seq > 0)
-    }
-
     /// Leaves out segments that have nothing after `tick`; before the first frame is read.
-    ///
-    /// # Errors
-    /// Where the log begins after `tick`: what lies between is not there.
-    pub fn skip_to(&mut self, tick: Tick) -> Result<(), StoreError> {
+    pub fn skip_to(&mut self, tick: Tick) {
         // The next one says what the last tick of a segment is.
         while self.waiting.get(1).is_some_and(|next| next.head.tick_before <= tick) {
             self.waiting.pop_front();
         }
-        match self.waiting.front() {
-            Some(first) if first.head.first_seq > 0 && first.head.tick_before > tick => {
-                let what = format!("the log begins after tick {}, and should go on from {tick}", first.head.tick_before);
-                Err(StoreError::Corrupt { path: first.path.clone(), offset: 0, what })
-            }
-            _ => Ok(()),
-        }
+    }
+
+    /// How many bytes there are still to be read.
+    pub fn left_bytes(&self) -> u64 {
+        let waiting: u64 = self.waiting.iter().map(|segment| segment.bytes).sum();
+        waiting + self.reader.as_ref().map_or(0, SegmentReader::left_bytes)
     }
 
     fn advance(&mut self) -> Result<Option<Frame>, StoreError> {

@@ -43,5 +43,5 @@ pub use log::{
 pub use quarantine::{
     DEFAULT_MAX_RAW_BYTES, DEFAULT_MAX_RECORDS, MAX_LIST, QUARANTINE_FILE, Quarantine, QuarantineOptions,
 };
-pub use reserve::{RESERVE_US, RESERVED_FILE, Reserved};
 pub use receipts::{MAX_RECEIPTS, RECEIPTS_FILE, RECEIPTS_KEY_FILE, Receipt, Receipts};
+pub use reserve::{RESERVE_US, RESERVED_FILE, Reserved};

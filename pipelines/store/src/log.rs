@@ -229,13 +229,14 @@ impl Log {
         Ok(())
     }
 
-    /// Returns when everything that was appended is on the device.
-    ///
-    /// # Errors
-    /// [`StoreError::Write`]: from now on the log refuses writes.
-    pub fn sync(&mut self) -> Result<(), StoreError> {
-        self.check_writable()?;
-        self.file.sync_data().map_err(|error| self.poisoned("sync", Fate::Unknown, error))
+    /// What brings everything that was appended so far to the device, on whatever thread it is called: earlier
+    /// segments are there, since a segment is synced before the next begins.
+    pub fn syncing(&self) -> impl FnOnce() -> Result<(), StoreError> + Send + use<> {
+        let (disk, path) = (Arc::clone(&self.disk), self.path.clone());
+        move || {
+            let failed = |error| StoreError::Write { action: "sync", path: path.clone(), fate: Fate::Unknown, error };
+            disk.open_to_read(&path).and_then(|file| file.sync_data()).map_err(failed)
+        }
     }
 
     /// The store's epoch: drawn when it was created, kept over restarts.

@@ -209,6 +209,11 @@ impl SegmentReader {
         self.at
     }
 
+    /// How many bytes there are behind that.
+    pub(crate) fn left_bytes(&self) -> u64 {
+        self.end - self.at
+    }
+
     /// The tick of the frame read last, here or in the segments before.
     pub(crate) fn tick(&self) -> Option<Tick> {
         self.tick

@@ -30,7 +30,7 @@ pub use manifest::{Chunk, Manifest, SNAPSHOT_VERSION, Section, State};
 pub use place::Place;
 pub use prune::{Kept, MIN_KEPT, Pruned, prune, remove_all};
 pub use reader::{Listed, Snapshot, list, load};
-pub use writer::{SectionName, Written, Writer};
+pub use writer::{SectionName, Writer, Written};
 
 #[cfg(test)]
 mod tests;

@@ -33,8 +33,8 @@ use crate::{
     options::ShopOptions,
     people::People,
     scope::{Part, no_part},
-    sections::{self, Keeping, Sections},
     sealed::{self, Published, Sealable, Shown, Shows},
+    sections::{self, Keeping, Sections},
     sellable::{self, ItemAt, Stock},
 };
 
@@ -223,8 +223,7 @@ impl<'scope> Parts<'scope> {
 
     /// The rank of each cell's score by half-life: the difference is the rank.
     pub fn trends(&self) -> InLanes<'scope, i64> {
-        let build =
-            || self.counted().decay(self.options.decay(), self.kept("Trends by item"), |cell: &Cell| cell.item);
+        let build = || self.counted().decay(self.options.decay(), self.kept("Trends by item"), |cell: &Cell| cell.item);
         self.trends.get_or_init(build).clone()
     }
 

@@ -253,10 +253,13 @@ Examples:
   zcat events.jsonl.gz | etalage replay - --format jsonl --speed 60 --serve";
 
 const VERIFY_HELP: &str = "\
-The exit code is 4 where a difference is found. The store must not be in use.
+The dataflow starts as a server does, from the newest snapshot, and goes on over the log; what it is
+compared with is made of the whole log. The exit code is 4 where a difference is found. The store must
+not be in use.
 
-Example:
-  etalage verify --config shop.toml --data-dir /var/lib/etalage";
+Examples:
+  etalage verify --config shop.toml --data-dir /var/lib/etalage
+  ETALAGE_SNAPSHOTS__ON=no etalage verify      the dataflow over the whole log, too";
 
 /// `replay`
 #[derive(Debug, Args)]

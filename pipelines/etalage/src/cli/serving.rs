@@ -157,6 +157,9 @@ fn describe() {
     metrics::describe_counter!("etalage_people_limit_hits_total", "How often a limit of a person was hit");
     metrics::describe_counter!("etalage_money_overflow_total", "Published sums of money that did not fit 64 bits");
     metrics::describe_histogram!("etalage_commit_seconds", "Time to append one group commit to the log");
+    metrics::describe_gauge!("etalage_read_back_bytes", "Bytes of the log that this start had to read back");
+    metrics::describe_gauge!("etalage_read_back_left_bytes", "Those of them that are still to be read");
+    metrics::describe_gauge!("etalage_read_back_records", "Records that this start has read back");
     metrics::describe_histogram!("etalage_snapshot_seconds", "Time to take a snapshot");
     metrics::describe_gauge!("etalage_snapshot_bytes", "Bytes of the newest snapshot, as it is stored");
     metrics::describe_gauge!("etalage_snapshot_tick_seconds", "The tick of the newest snapshot, in seconds since 1970");

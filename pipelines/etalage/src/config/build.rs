@@ -11,8 +11,8 @@ use etalage_store::{Durability, snapshot::Kept};
 use etalage_views::PeopleOptions;
 
 use super::{
-    Config, ConfigError, Dedup, Kafka, Keys, Limits, Place, QuarantineLimits, Server, Sets, Shop, Snapshots, Stock, Store, Time,
-    Windows,
+    Config, ConfigError, Dedup, Kafka, Keys, Limits, Place, QuarantineLimits, Server, Sets, Shop, Snapshots, Stock,
+    Store, Time, Windows,
     check::{self, Value},
     errors::suggestion,
     read::{self, Given, Raw},

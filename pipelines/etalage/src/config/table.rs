@@ -236,7 +236,12 @@ pub const TABLE: &[Entry] = &[
         "With `durability = \"process\"`, after how much of a file the device is asked to catch up, on a thread of \
          its own: a new file waits for what it has not. 0 is never.",
     ),
-    entry("snapshots.on", Kind::OneOf(&["yes", "no"]), r#""yes""#, "Whether `etalage run` takes snapshots, and starts from one."),
+    entry(
+        "snapshots.on",
+        Kind::OneOf(&["yes", "no"]),
+        r#""yes""#,
+        "Whether `etalage run` takes snapshots, and starts from one.",
+    ),
     entry(
         "snapshots.url",
         Kind::Text,

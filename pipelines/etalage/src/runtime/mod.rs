@@ -28,6 +28,7 @@ mod quarantine;
 mod read_back;
 mod sequencer;
 pub mod snapshot;
+mod told;
 mod worker;
 
 use std::{

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use etalage_model::{Position, Tick};
@@ -21,18 +21,16 @@ use super::{
 /// [`MAX_COMMIT_EVENTS`] records before.
 const FRAMES_AT_ONCE: usize = 16;
 
+/// How often it is said how far reading back has come.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
 impl Sequencer {
     /// Reads everything back. True where it has gone live.
     pub(super) fn read_back(&mut self, mut frames: Frames) -> Result<bool, String> {
         let restored = self.restore(frames.epoch())?;
-        if let Some(tick) = restored {
-            frames.skip_to(tick).map_err(|error| error.to_string())?;
-        } else if frames.is_trimmed() {
-            return Err("the log was trimmed, and there is no snapshot that it could go on from; see the warnings \
-                        before this, and bring a snapshot back from a copy"
-                .into());
-        }
+        restored.into_iter().for_each(|tick| frames.skip_to(tick));
         let (began, mut records) = (Instant::now(), 0);
+        let mut progress = Progress::begin(&frames);
         loop {
             let some = some_of(&mut frames).map_err(|error| error.to_string())?;
             if some.is_empty() {
@@ -47,7 +45,9 @@ impl Sequencer {
                 records += frame.records.len() as u64;
                 self.take_back_in(frame);
             }
+            progress.tell(&frames, records);
         }
+        progress.end(records);
         self.shared.read_back.store(records, Ordering::Relaxed);
         if records > 0 {
             tracing::info!(records, seconds = began.elapsed().as_secs_f64(), "the log was read back");
@@ -112,6 +112,43 @@ impl Sequencer {
             }
         }
         Ok(())
+    }
+}
+
+/// How far reading back has come, for whoever waits.
+struct Progress {
+    began: Instant,
+    told: Instant,
+    total_bytes: u64,
+}
+
+impl Progress {
+    fn begin(frames: &Frames) -> Progress {
+        let (now, total_bytes) = (Instant::now(), frames.left_bytes());
+        metrics::gauge!("etalage_read_back_bytes").set(total_bytes as f64);
+        Progress { began: now, told: now, total_bytes }
+    }
+
+    /// Says so now and then.
+    fn tell(&mut self, frames: &Frames, records: u64) {
+        if self.told.elapsed() < TELL_EVERY {
+            return;
+        }
+        self.told = Instant::now();
+        let left_bytes = frames.left_bytes();
+        let done_bytes = self.total_bytes.saturating_sub(left_bytes).max(1);
+        let left_s = self.began.elapsed().as_secs_f64() * left_bytes as f64 / done_bytes as f64;
+        self.note(records, left_bytes);
+        tracing::info!(records, done_bytes, total_bytes = self.total_bytes, left_s, "reading the log back");
+    }
+
+    fn end(&self, records: u64) {
+        self.note(records, 0);
+    }
+
+    fn note(&self, records: u64, left_bytes: u64) {
+        metrics::gauge!("etalage_read_back_records").set(records as f64);
+        metrics::gauge!("etalage_read_back_left_bytes").set(left_bytes as f64);
     }
 }
 

@@ -15,15 +15,12 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use etalage_model::{Binding, Group, Message, Micros, Outcome, Quarantined, Record, Rejected, Tick};
 use etalage_serve::NotStored;
-use etalage_store::{
-    Fate, Frames, Log, RESERVE_US, Receipt, Receipts, Reserved,
-    snapshot::{Manifest, Place as SnapshotPlace, State},
-};
+use etalage_store::{Fate, Frames, Log, Receipt, Receipts, Reserved, snapshot::Place as SnapshotPlace};
 use tokio::sync::oneshot;
 
 use super::{
     MAX_LAGGING_RECORDS, MAX_PENDING_RECORDS, ReadyAt, Signals, StoredFrame,
-    admission::{Admission, Decision, IDS, Moment, VERSIONS},
+    admission::{Admission, Decision, Moment},
     backlog::Most,
     building::Building,
     clock::{ClockMode, Reading},
@@ -32,7 +29,7 @@ use super::{
     erasure::EraseError,
     origin::{KeepRefused, Origin, RefusedMessage},
     quarantine::Item,
-    snapshot::{Generation, Outlet, Piece, SEQUENCER},
+    snapshot::{Begun, Generation, Outlet, Piece},
     worker::WorkerHandle,
 };
 
@@ -41,9 +38,6 @@ pub(super) const MAX_COMMIT_EVENTS: usize = 4_096;
 
 /// How long a sequencer that exports waits for input before it goes on exporting.
 const EXPORT_PATIENCE: Duration = Duration::from_micros(200);
-
-/// How many ids are exported between two commits.
-const EXPORT_SLICE_IDS: usize = 4_096;
 
 /// What the sequencer is asked to do.
 pub(super) enum Command {
@@ -61,10 +55,10 @@ pub(super) enum Command {
         id: String,
         reply: Sender<Result<Receipt, EraseError>>,
     },
-    /// Export everything as of a tick of its own; the answer is the manifest without its sections.
+    /// Export everything as of a tick of its own.
     Snapshot {
         pieces: Sender<Piece>,
-        reply: Sender<Result<Manifest, String>>,
+        reply: Sender<Result<Begun, String>>,
     },
     Stop,
 }
@@ -147,34 +141,6 @@ impl Sequencer {
             on_ready(ReadyAt { tick, knows_after: knows_before.then_some(self.restored_at) });
         }
         self.shared.set_ready();
-    }
-
-    /// Waits until pipeline time has passed every tick that the process before may have told. False where that is not
-    /// known, or too far ahead: the wall clock was set back since.
-    fn pass_told(&mut self) -> bool {
-        let Some(until) = self.told_before.take().filter(|_| self.is_by_wall()) else { return false };
-        let mut now = self.shared.clock.lock().read(Reading::now());
-        if until > now + 2 * RESERVE_US {
-            return false;
-        }
-        while now <= until {
-            std::thread::sleep(self.tick_idle);
-            now = self.shared.clock.lock().read(Reading::now());
-        }
-        true
-    }
-
-    fn is_by_wall(&self) -> bool {
-        self.shared.clock.lock().mode() == ClockMode::Wall
-    }
-
-    /// Reserves a tick before anybody is told of it. Ticks of replays and of demonstrations are not gone on from.
-    pub(super) fn reserve(&mut self, tick: Tick) {
-        if self.is_by_wall()
-            && let Err(error) = self.reserved.take(tick)
-        {
-            self.shared.set_failed(format!("the store failed: {error}"));
-        }
     }
 
     /// Lets the wall clock drive pipeline time, once and for all.
@@ -448,59 +414,6 @@ impl Sequencer {
         let most = Most { shop: MAX_PENDING_RECORDS, customer };
         self.shared.backlog.add(&self.groups, frame.records.len(), frame.tick, most, before_waiting, is_over);
         self.signal(Signal::Frame(frame));
-    }
-
-    /// Begins an export of everything as of a new tick. What it holds of the log is on the device then: a power loss
-    /// must not leave a snapshot that knows more than the log.
-    fn begin_snapshot(&mut self, pieces: Sender<Piece>) -> Result<Manifest, String> {
-        self.log.sync().map_err(|error| {
-            let reason = error.to_string();
-            self.shared.set_failed(format!("the store failed: {reason}"));
-            reason
-        })?;
-        let tick = {
-            let mut clock = self.shared.clock.lock();
-            let tick = clock.mint(Reading::now());
-            if clock.mode() == ClockMode::Replay {
-                // What comes after it must not be at its tick.
-                clock.restore(tick + 1);
-            }
-            tick
-        };
-        self.reserve(tick);
-        let mut outlet = Outlet::new(pieces.clone(), 0);
-        let versions = self.admission.export_versions().map_err(|error| error.to_string())?;
-        outlet.put_rows(SEQUENCER, VERSIONS, versions);
-        self.admission.begin_export();
-        self.exporting = Some(outlet);
-        self.signal(Signal::Export { tick, pieces });
-        let positions = self.shared.positions().into_iter().map(Into::into).collect();
-        Ok(Manifest {
-            tick,
-            epoch: self.log.epoch(),
-            created_at_us: Reading::now().wall_us,
-            written_by: env!("CARGO_PKG_VERSION").to_owned(),
-            options: self.options.clone(),
-            records: self.log.records(),
-            state: State { is_live: self.is_live, has_event: self.admission.has_event(), positions },
-            sections: Vec::new(),
-        })
-    }
-
-    /// Exports some ids, if a snapshot is under way and they are wanted now.
-    fn export_some(&mut self) {
-        let Some(outlet) = &mut self.exporting else { return };
-        if outlet.wants_more() {
-            let mut rows = Vec::new();
-            match self.admission.export_ids(EXPORT_SLICE_IDS, &mut rows) {
-                Ok(true) if rows.is_empty() => outlet.put_last(Piece::Done),
-                Ok(_) => outlet.put_rows(SEQUENCER, IDS, rows),
-                Err(error) => outlet.put_last(Piece::Failed(error.to_string())),
-            }
-        }
-        if outlet.is_over() {
-            self.exporting = None;
-        }
     }
 
     pub(super) fn signal(&self, signal: Signal) {

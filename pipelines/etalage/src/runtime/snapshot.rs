@@ -14,14 +14,18 @@
 //! A snapshot counts for the store it was made of (its epoch) and for the options that decide what state is kept.
 //! Where none can be used, everything is rebuilt from the log.
 
+mod exporting;
 mod restore;
 mod taker;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, TrySendError};
 use etalage_model::{Micros, hash::hash128};
-use etalage_store::snapshot::{Kept, Place, SectionName, SnapshotError, Written};
+use etalage_store::{
+    StoreError,
+    snapshot::{Kept, Manifest, Place, SectionName, SnapshotError, Written},
+};
 use etalage_views::ShopOptions;
 
 pub(super) use restore::newest;
@@ -30,6 +34,9 @@ pub(super) use taker::{Request, Taker};
 
 /// Pieces that may wait to be written; whoever exports goes on with other things meanwhile.
 pub(super) const MAX_WAITING_PIECES: usize = 64;
+
+/// Whoever has other things to do rests so many times as long as it has exported.
+const REST: u32 = 4;
 
 /// The part of a snapshot that the sequencer exports.
 pub(super) const SEQUENCER: &str = "sequencer";
@@ -74,6 +81,14 @@ pub enum NotTaken {
     /// A part of the pipeline has ended, or could not export.
     #[error("{0}")]
     Over(String),
+}
+
+/// A snapshot that was begun.
+pub(super) struct Begun {
+    /// Its manifest, without sections.
+    pub(super) head: Manifest,
+    /// Brings what it holds of the log to the device.
+    pub(super) sync_log: Box<dyn FnOnce() -> Result<(), StoreError> + Send>,
 }
 
 /// What the taker is sent.
@@ -133,6 +148,32 @@ impl Outlet {
     pub(super) fn put_rows(&mut self, part: &str, name: &str, rows: Vec<u8>) {
         let section = SectionName { part: part.to_owned(), name: name.to_owned() };
         self.put(Piece::Rows { section, from: self.from, rows });
+    }
+}
+
+/// When a thread that has other things to do exports: whenever it has nothing else to do, and otherwise for a part of
+/// its time.
+#[derive(Default)]
+pub(super) struct Turns {
+    /// When the next turn may begin; absent where nothing is exported.
+    next: Option<Instant>,
+}
+
+impl Turns {
+    /// There is something to export.
+    pub(super) fn exports(&mut self) {
+        self.next = Some(Instant::now());
+    }
+
+    /// Begins a turn, if there is something to export and it is time.
+    pub(super) fn begin(&self, is_idle: bool) -> Option<Instant> {
+        let now = Instant::now();
+        self.next.filter(|next| is_idle || *next <= now).map(|_| now)
+    }
+
+    /// Ends a turn; there is more to export, or not.
+    pub(super) fn end(&mut self, began: Instant, is_exporting: bool) {
+        self.next = is_exporting.then(|| Instant::now() + began.elapsed() * REST);
     }
 }
 

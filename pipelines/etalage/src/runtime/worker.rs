@@ -12,7 +12,7 @@ use super::{
     Options, Signals, StartError, Vital,
     conductor::Signal,
     options::is_mutant,
-    snapshot::{Outlet, Piece},
+    snapshot::{Outlet, Piece, Turns},
 };
 
 /// How long a worker parks when it has nothing to do; it is woken for a round.
@@ -150,6 +150,7 @@ impl AtPace {
 fn run(worker: &mut Worker, mut groups: Vec<AtPace>, inbox: &Receiver<Order>, conductor: &Signals) {
     let is_broken = is_mutant("broken-worker");
     let (holds, mut is_held) = (is_mutant("held-customer"), false);
+    let mut turns = Turns::default();
     loop {
         for order in inbox.try_iter() {
             match order {
@@ -172,18 +173,19 @@ fn run(worker: &mut Worker, mut groups: Vec<AtPace>, inbox: &Receiver<Order>, co
                     let Some(at) = groups.iter_mut().find(|at| at.group == group) else { continue };
                     at.dataflow.begin_export(tick);
                     at.exporting = Some(Outlet::new(pieces, worker.index()));
+                    turns.exports();
                 }
                 Order::Stop => return,
             }
         }
         let is_idle = groups.iter().all(|at| at.uppers.is_empty());
-        groups.iter_mut().for_each(AtPace::export_some);
-        let is_exporting = groups.iter().any(|at| at.exporting.is_some());
-        worker.step_or_park(Some(match (is_exporting, is_idle) {
-            (true, _) => PARK_IN_EXPORT,
-            (false, false) => PARK_IN_ROUND,
-            (false, true) => PARK,
-        }));
+        if let Some(turn) = turns.begin(is_idle) {
+            groups.iter_mut().for_each(AtPace::export_some);
+            worker.step_or_park(Some(PARK_IN_EXPORT));
+            turns.end(turn, groups.iter().any(|at| at.exporting.is_some()));
+        } else {
+            worker.step_or_park(Some(if is_idle { PARK } else { PARK_IN_ROUND }));
+        }
         for AtPace { group, dataflow, uppers, .. } in &mut groups {
             while let Some(upper) = uppers.pop_front_if(|upper| dataflow.has_passed(*upper)) {
                 let part = Signal::Part { group: *group, worker: worker.index(), upper, batches: dataflow.cut(upper) };

@@ -30,7 +30,9 @@ pub enum SnapshotError {
         what: String,
     },
     /// The snapshot was written by a later version.
-    #[error("{path} has format version {found}, and this build reads up to version {known}: start it with a newer etalage")]
+    #[error(
+        "{path} has format version {found}, and this build reads up to version {known}: start it with a newer etalage"
+    )]
     Newer {
         /// The manifest.
         path: String,

@@ -94,9 +94,9 @@ impl Place {
 
     /// A file's name as people know it.
     pub(crate) fn shown(&self, path: &Path) -> String {
-        let under = path.prefix_match(&self.base).map(|parts| {
-            parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/")
-        });
+        let under = path
+            .prefix_match(&self.base)
+            .map(|parts| parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"));
         format!("{}/{}", self.shown.trim_end_matches('/'), under.unwrap_or_else(|| path.to_string()))
     }
 

@@ -76,12 +76,7 @@ pub fn remove_all(place: &Place) -> Result<Pruned, SnapshotError> {
 }
 
 /// Manifests first: one that is there has all its chunks.
-fn remove(
-    place: &Place,
-    listed: &[Listed],
-    stays: &[Tick],
-    chunks: &HashSet<String>,
-) -> Result<Pruned, SnapshotError> {
+fn remove(place: &Place, listed: &[Listed], stays: &[Tick], chunks: &HashSet<String>) -> Result<Pruned, SnapshotError> {
     let mut pruned = Pruned { oldest: stays.iter().min().copied(), ..Pruned::default() };
     for Listed { tick, .. } in listed.iter().filter(|listed| !stays.contains(&listed.tick)) {
         place.remove(&place.manifest(*tick))?;

@@ -55,8 +55,8 @@ fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {
         Told::Bought(cell, buyer, at) => Some(((cell, buyer), at)),
         _ => None,
     });
-    let by_scope =
-        totals::scoped(parts, bought, || parts.wiring("Bought by scope")).map(|(scope, buyer, _item, at)| ((scope, buyer), at));
+    let by_scope = totals::scoped(parts, bought, || parts.wiring("Bought by scope"))
+        .map(|(scope, buyer, _item, at)| ((scope, buyer), at));
     let latest = by_scope.latest(windows.horizon_us(), parts.wiring("Buyers by scope"), |(_, buyer)| *buyer);
     let rows =
         latest

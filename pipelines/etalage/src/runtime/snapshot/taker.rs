@@ -9,10 +9,10 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use etalage_store::snapshot::{Manifest, Place, Writer, Written, prune, remove_all};
+use etalage_store::snapshot::{Place, Writer, Written, prune, remove_all};
 use parking_lot::Mutex;
 
-use super::{MAX_WAITING_PIECES, NotTaken, Piece, Snapshots, summary};
+use super::{Begun, MAX_WAITING_PIECES, NotTaken, Piece, Snapshots, summary};
 use crate::runtime::{door::Shared, sequencer::Command};
 
 /// How often the taker looks whether it is time.
@@ -121,7 +121,7 @@ impl Taker {
         let (pieces, arriving) = bounded(MAX_WAITING_PIECES);
         let (reply, head) = bounded(1);
         self.shared.command(Command::Snapshot { pieces, reply }).map_err(NotTaken::Over)?;
-        let head: Manifest = self.wait(&head, of)?.map_err(NotTaken::Over)?;
+        let Begun { head, sync_log } = self.wait(&head, of)?.map_err(NotTaken::Over)?;
         let mut exporting = self.exporters;
         while exporting > 0 {
             match self.wait(&arriving, of)? {
@@ -131,6 +131,12 @@ impl Taker {
             }
         }
         let tick = head.tick;
+        // A power loss must not leave a snapshot that knows more than the log.
+        sync_log().map_err(|error| {
+            let reason = format!("the store failed: {error}");
+            self.shared.set_failed(reason.clone());
+            NotTaken::Over(reason)
+        })?;
         let written = writer.finish(head)?;
         let pruned = prune(&self.snapshots.place, self.snapshots.kept, tick)?;
         tracing::debug!(?pruned, "old snapshots were removed");

@@ -1,0 +1,65 @@
+//! The sequencer's part of a snapshot: its tick, and what is admitted next.
+
+use crossbeam_channel::Sender;
+use etalage_store::snapshot::{Manifest, State};
+
+use super::{Begun, Outlet, Piece, SEQUENCER};
+use crate::runtime::{
+    admission::{IDS, VERSIONS},
+    clock::{ClockMode, Reading},
+    conductor::Signal,
+    sequencer::Sequencer,
+};
+
+/// How many ids are exported between two commits.
+const EXPORT_SLICE_IDS: usize = 1_024;
+
+impl Sequencer {
+    /// Begins an export of everything as of a new tick.
+    pub(in crate::runtime) fn begin_snapshot(&mut self, pieces: Sender<Piece>) -> Result<Begun, String> {
+        let tick = {
+            let mut clock = self.shared.clock.lock();
+            let tick = clock.mint(Reading::now());
+            if clock.mode() == ClockMode::Replay {
+                // What comes after it must not be at its tick.
+                clock.restore(tick + 1);
+            }
+            tick
+        };
+        self.reserve(tick);
+        let mut outlet = Outlet::new(pieces.clone(), 0);
+        let versions = self.admission.export_versions().map_err(|error| error.to_string())?;
+        outlet.put_rows(SEQUENCER, VERSIONS, versions);
+        self.admission.begin_export();
+        self.exporting = Some(outlet);
+        self.signal(Signal::Export { tick, pieces });
+        let positions = self.shared.positions().into_iter().map(Into::into).collect();
+        let head = Manifest {
+            tick,
+            epoch: self.log.epoch(),
+            created_at_us: Reading::now().wall_us,
+            written_by: env!("CARGO_PKG_VERSION").to_owned(),
+            options: self.options.clone(),
+            records: self.log.records(),
+            state: State { is_live: self.is_live, has_event: self.admission.has_event(), positions },
+            sections: Vec::new(),
+        };
+        Ok(Begun { head, sync_log: Box::new(self.log.syncing()) })
+    }
+
+    /// Exports some ids, if a snapshot is under way and they are wanted now.
+    pub(in crate::runtime) fn export_some(&mut self) {
+        let Some(outlet) = &mut self.exporting else { return };
+        if outlet.wants_more() {
+            let mut rows = Vec::new();
+            match self.admission.export_ids(EXPORT_SLICE_IDS, &mut rows) {
+                Ok(true) if rows.is_empty() => outlet.put_last(Piece::Done),
+                Ok(_) => outlet.put_rows(SEQUENCER, IDS, rows),
+                Err(error) => outlet.put_last(Piece::Failed(error.to_string())),
+            }
+        }
+        if outlet.is_over() {
+            self.exporting = None;
+        }
+    }
+}
