@@ -7,7 +7,7 @@
 //!
 //! A *place* is a folder, or anything that `object_store` reaches by a URL. A snapshot counts once its manifest is
 //! there, which is written last. **Chunks are named by what is in them** and shared between snapshots: what has not
-//! changed since the one before is not written again. Where a chunk ends is decided by its rows ([`chunk`]), so
+//! changed since the one before is not written again. Where a chunk ends is decided by its rows (`chunk.rs`), so
 //! that a change moves the ends near it and no others; rows of a closed bucket are written once.
 //!
 //! What holds:
