@@ -195,11 +195,12 @@ impl<Row> Exports<Row> {
     }
 
     /// Asks for the rows exactly as of `tick`, which the operator must not have passed yet. One
-    /// export at a time: rows of an earlier one that were not taken are dropped.
+    /// export at a time: an earlier one ends, and rows of it that were not taken are dropped.
     pub fn request(&self, tick: Tick) {
         let mut state = self.0.borrow_mut();
         state.wanted = Some(tick);
-        state.done = false;
+        (state.running, state.done) = (false, false);
+        state.rows.clear();
         state.activator.as_ref().expect("an operator was wired to this").activate();
     }
 

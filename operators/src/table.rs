@@ -218,15 +218,17 @@ impl<K: Hash + Eq + Clone, S: Clone> Table<K, S> {
     /// state, if any; true when there are no more.
     pub fn export_slice<R>(&mut self, max_rows: usize, out: &mut Vec<R>, row: impl Fn(K, S) -> Option<R>) -> bool {
         let Some(walk) = &mut self.walk else { return true };
-        out.extend(walk.rows.drain(..).filter_map(|(key, state)| row(key, state)));
-        let until = walk.end.min(walk.cursor + max_rows);
+        // The last copied first: it matters to nobody.
+        let copied = walk.rows.len().min(max_rows);
+        out.extend(walk.rows.drain(walk.rows.len() - copied..).filter_map(|(key, state)| row(key, state)));
+        let until = walk.end.min(walk.cursor + max_rows - copied);
         for at in walk.cursor..until {
             if let (false, Some((key, state))) = (walk.copied[at], &self.slots[at]) {
                 out.extend(row(key.clone(), state.clone()));
             }
         }
         walk.cursor = until;
-        let done = walk.cursor == walk.end;
+        let done = walk.cursor == walk.end && walk.rows.is_empty();
         if done {
             self.walk = None;
         }

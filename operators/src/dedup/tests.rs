@@ -278,7 +278,7 @@ fn an_export_in_many_slices_is_of_one_tick() {
     let mut dice = Dice::new("many slices");
     let mut input: Updates<Arrival> = Vec::new();
     for place in 0..20 * EXPORT_SLICE_ROWS as u64 {
-        input.push(((dice.below(8 * EXPORT_SLICE_ROWS as u64), dice.below(2), place), place / 40, 1));
+        input.push(((dice.below(8 * EXPORT_SLICE_ROWS as u64), dice.below(2), place), place / 10, 1));
     }
     for workers in WORKERS {
         let trip = RoundTrip { at: 300, slice_rows: EXPORT_SLICE_ROWS, workers: (workers, 5 - workers.min(3)) };

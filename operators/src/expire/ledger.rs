@@ -194,7 +194,8 @@ impl<K, R: Abelian> Ledger<K, R> {
         out: &mut Vec<(K, BucketRow<R>)>,
     ) -> bool {
         let full = out.len() + max_rows;
-        out.append(&mut self.walk.copied);
+        let copied = self.walk.copied.len().min(max_rows);
+        out.extend(self.walk.copied.drain(self.walk.copied.len() - copied..));
         while let (Some((level, end)), true) = (self.walk.buckets.last().copied(), out.len() < full) {
             let rows = self.levels[usize::from(level)].buckets.next_awaited(end, full - out.len());
             out.extend(rows.iter().map(|row| told(of, level, end, row)));
@@ -202,6 +203,6 @@ impl<K, R: Abelian> Ledger<K, R> {
                 self.walk.buckets.pop();
             }
         }
-        self.walk.buckets.is_empty()
+        self.walk.buckets.is_empty() && self.walk.copied.is_empty()
     }
 }

@@ -80,7 +80,11 @@ struct Rig {
 }
 
 fn rig(worker: &mut Worker, slice_rows: usize) -> Rig {
-    let (out, log, exports) = (Rc::default(), Log::default(), Exports::in_slices_of(slice_rows));
+    rig_with(worker, Exports::in_slices_of(slice_rows))
+}
+
+fn rig_with(worker: &mut Worker, exports: Exports<u64>) -> Rig {
+    let (out, log) = (Rc::default(), Log::default());
     let steps = Steps::default();
     worker.dataflow::<Tick, _, _>(|scope| {
         let (data, input): (_, VecCollection<'_, Tick, u64, isize>) = scope.new_collection();
@@ -315,5 +319,38 @@ fn an_export_of_a_tick_that_has_passed_is_refused() {
         rig.advance(worker, 5);
         rig.exports.request(3);
         (0..10).for_each(|_| _ = worker.step());
+    });
+}
+
+/// An export that is asked for before the one before it has ended gives its own rows and no others.
+#[test]
+fn an_export_ends_the_one_before_it() {
+    timely::execute_directly(|worker| {
+        let pace = ExportPace::default();
+        let mut rig = rig_with(worker, Exports::at_pace(&pace));
+        (1..=5).for_each(|row| rig.data.insert(row));
+        rig.advance(worker, 1);
+        rig.exports.request(1);
+        rig.advance(worker, 2);
+        pace.set_rows(2);
+        assert_eq!(rig.exports.take(), (vec![], false));
+        rig.advance(worker, 3);
+        assert_eq!(rig.exports.take(), (vec![1, 2], false), "as many as are allowed");
+        pace.set_rows(2);
+        rig.advance(worker, 4);
+        rig.data.insert(6);
+        rig.exports.request(6);
+        assert_eq!(rig.exports.take(), (vec![], false), "rows of the earlier one are dropped");
+        rig.advance(worker, 6);
+        assert_eq!(rig.exports.take(), (vec![], false), "its tick has not passed");
+        rig.data.insert(7);
+        rig.exports.request(6);
+        rig.advance(worker, 7);
+        pace.set_rows(100);
+        let mut rows = rig.exports.take().0;
+        rig.advance(worker, 8);
+        rows.extend(rig.exports.take().0);
+        assert_eq!(rows, [1, 2, 3, 4, 5, 6, 7]);
+        assert!(rig.exports.take().1, "they are all");
     });
 }

@@ -5,7 +5,7 @@
 //! only; values of bundles are made, JSON is written and old values are freed outside.
 //!
 //! **Reading back.** Ticks that are published before [`ReadStore::begin`] rebuild the state from
-//! the log; nothing is served until then.
+//! the log; nothing is served until then, and a stream cannot be resumed from before it.
 //!
 //! **Bound.** Live keys are bounded by the dataflow; tombstones by [`StoreOptions`].
 
@@ -153,19 +153,15 @@ impl ReadStore {
     /// Says that the state is complete: everything published so far came from reading the log
     /// back, and ticks from `tick` on are new. From now on reads are answered.
     ///
-    /// Until the first new tick the values hold as of the one before `tick`. A stream may go on from a tick at or
-    /// after `knows_after`, also where an earlier process told it; where that is absent, from no tick before the one
-    /// before `tick`.
-    ///
-    /// What a read-back publishes may have other ticks than what the earlier process published: rounds are larger. A
-    /// change that came after a tick which that process told still has a tick after it, since the values hold as of
-    /// each tick, whatever the rounds: so whoever goes on misses nothing, and may be told again what it has.
-    pub fn begin(&self, tick: Tick, knows_after: Option<Tick>) {
+    /// Until the first new tick the values hold as of the one before `tick`, and a stream that
+    /// asks to go on from earlier is reset. So that none goes on from a tick of an earlier
+    /// process, whose idle ticks are not in the log, `tick` is one that this process has minted.
+    pub fn begin(&self, tick: Tick) {
         for group in &self.0.groups {
             let mut rows = group.write();
             rows.upper = rows.upper.max(tick);
             let as_of = rows.as_of();
-            rows.views.iter_mut().for_each(|view| view.raise_floor(knows_after.unwrap_or(as_of)));
+            rows.views.iter_mut().for_each(|view| view.raise_floor(as_of));
             rows.begun = Some(as_of);
         }
     }

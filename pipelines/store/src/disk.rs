@@ -35,11 +35,6 @@ pub trait Disk: Send + Sync {
     /// After an error any part of them may have been written.
     fn overwrite_start(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
-    /// As [`Disk::overwrite_start`], for what need not survive a power loss; an empty or shorter file grows.
-    fn write_start(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.overwrite_start(path, bytes)
-    }
-
     /// Gives the file `from` the name `to`, in one step.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
@@ -130,10 +125,6 @@ impl Disk for RealDisk {
         let file = OpenOptions::new().write(true).open(path)?;
         file.write_all_at(bytes, 0)?;
         file.sync_data()
-    }
-
-    fn write_start(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        OpenOptions::new().write(true).open(path)?.write_all_at(bytes, 0)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -43,7 +43,7 @@ pub fn frames_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Frames, StoreError> 
     let waiting: VecDeque<Segment> = segments(&*disk, dir)?.into();
     let Some(first) = waiting.front() else { return Err(StoreError::NoStore { path: dir.to_path_buf() }) };
     let epoch = first.head.epoch;
-    Ok(Frames { disk, epoch, waiting, reader: None, torn_bytes: 0 })
+    Ok(Frames { disk, epoch, waiting, reader: None, torn_bytes: 0, first: 0 })
 }
 
 /// What the payload of a frame with `count` records holds; otherwise what is wrong with it.
@@ -66,6 +66,8 @@ pub struct Frames {
     waiting: VecDeque<Segment>,
     reader: Option<SegmentReader>,
     torn_bytes: u64,
+    /// Frames before this one are left out.
+    first: u64,
 }
 
 impl Frames {
@@ -79,10 +81,15 @@ impl Frames {
         self.torn_bytes
     }
 
-    /// Leaves out segments that have nothing after `tick`; before the first frame is read.
-    pub fn skip_to(&mut self, tick: Tick) {
-        // The next one says what the last tick of a segment is.
-        while self.waiting.get(1).is_some_and(|next| next.head.tick_before <= tick) {
+    /// First frame and salt of each segment that is still to be read.
+    pub fn segments(&self) -> Vec<(u64, u32)> {
+        self.waiting.iter().map(|segment| (segment.head.first_seq, segment.head.salt)).collect()
+    }
+
+    /// Leaves out the frames before number `first`.
+    pub fn skip_to(&mut self, first: u64) {
+        self.first = first;
+        while self.waiting.get(1).is_some_and(|next| next.head.first_seq <= first) {
             self.waiting.pop_front();
         }
     }
@@ -102,6 +109,7 @@ impl Frames {
             };
             let (begins_at, version) = (reader.at(), reader.version());
             let ended = match reader.step()? {
+                Step::Frame(head, _) if head.seq < self.first => continue,
                 Step::Frame(head, payload) => {
                     let decoded = decode_payload(version, head.count, payload);
                     return match decoded {

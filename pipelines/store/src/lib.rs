@@ -29,7 +29,6 @@ mod log;
 mod manifest;
 mod quarantine;
 mod receipts;
-mod reserve;
 mod segment;
 pub mod snapshot;
 
@@ -44,4 +43,3 @@ pub use quarantine::{
     DEFAULT_MAX_RAW_BYTES, DEFAULT_MAX_RECORDS, MAX_LIST, QUARANTINE_FILE, Quarantine, QuarantineOptions,
 };
 pub use receipts::{MAX_RECEIPTS, RECEIPTS_FILE, RECEIPTS_KEY_FILE, Receipt, Receipts};
-pub use reserve::{RESERVE_US, RESERVED_FILE, Reserved};

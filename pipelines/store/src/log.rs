@@ -254,6 +254,11 @@ impl Log {
         self.records
     }
 
+    /// The number of the next frame.
+    pub fn next_frame(&self) -> u64 {
+        self.seq
+    }
+
     /// Why writes are refused, where they are.
     pub fn poison(&self) -> Option<&str> {
         self.poison.as_deref()

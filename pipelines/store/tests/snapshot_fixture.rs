@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use etalage_model::{Position, codec};
-use etalage_store::snapshot::{Manifest, Place, SectionName, State, Writer, list, load};
+use etalage_store::snapshot::{Checked, LogPart, Manifest, Place, SectionName, State, Writer, list, load};
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/snapshot-v1")
@@ -18,6 +18,7 @@ fn head() -> Manifest {
         written_by: "0.1.0".into(),
         options: "1-00".into(),
         records: 10,
+        log: LogPart { next_frame: 4, segments: vec![(0, 77), (3, 78)] },
         state: State { is_live: true, has_event: true, positions: vec![position.into()] },
         sections: Vec::new(),
     }
@@ -60,7 +61,7 @@ fn this_build_writes_version_1() {
     let temporary = tempfile::tempdir().unwrap();
     let dir = std::env::var_os("ETALAGE_FIXTURE_DIR").map_or(temporary.path().join("snapshots"), PathBuf::from);
     let place = Place::folder(&dir).unwrap();
-    let mut writer = Writer::begin(&place).unwrap();
+    let mut writer = Writer::begin(&place, &Checked::default()).unwrap();
     for section in sections() {
         writer.add(&section, 0, &rows(&section.name)).unwrap();
     }

@@ -118,7 +118,7 @@ impl CliError {
             CliError::ReaderGone => 0,
             CliError::Config(_) | CliError::Usage(_) => 2,
             CliError::Store(_) | CliError::Snapshot(_) | CliError::Damaged(_) => 3,
-            CliError::Start(StartError::ReadBack(_)) => 3,
+            CliError::Start(StartError::ReadBack(_) | StartError::Snapshots(_)) => 3,
             CliError::Different(_) => 4,
             _ => 1,
         }

@@ -87,10 +87,10 @@ fn in_folder(config: &Config, id: &str) -> Result<Value, CliError> {
     let options = PipelineOptions {
         clock: ClockMode::Wall,
         readers: vec![Box::new(store)],
-        on_ready: Box::new(move |ready_at| ready.begin(ready_at.tick, None)),
+        on_ready: Box::new(move |tick| ready.begin(tick)),
         refused: None,
         identify,
-        snapshots: snapshots::of(config, Taking::NEVER)?,
+        snapshots: snapshots::of(config, Taking::NEVER),
     };
     let pipeline = Pipeline::start(config, dir, options)?;
     let receipt = pipeline.ready().map_err(CliError::from).and_then(|()| Ok(pipeline.door().erase(id)?));

@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub(super) fn run(config: &Config, args: &RunArgs) -> Result<(), CliError> {
     let interrupted = interrupts()?;
     let (mut connected, beside, clock) = Connected::start(config, args.no_wait, &interrupted)?;
-    let beside = Beside { snapshots: snapshots::of(config, snapshots::taking(config))?, ..beside };
+    let beside = Beside { snapshots: snapshots::of(config, snapshots::taking(config)), ..beside };
     let serving = Serving::start(config, &config.store.dir, clock, "run", beside)?;
     eprintln!("etalage listens on http://{} (data in {})", serving.address, config.store.dir.display());
     let begun = serving.pipeline.ready().map_err(CliError::from);

@@ -75,8 +75,8 @@ impl Serving {
         let options = PipelineOptions {
             clock,
             readers,
-            on_ready: Box::new(move |ready_at| {
-                ready.begin(ready_at.tick, ready_at.knows_after);
+            on_ready: Box::new(move |tick| {
+                ready.begin(tick);
                 begin.into_iter().for_each(|begin| begin());
             }),
             refused: beside.refused,

@@ -58,17 +58,17 @@ pub(super) fn run(common: &Common, config: &Config, command: &SnapshotCommand) -
     let mut out = Out::new();
     match command {
         SnapshotCommand::Now => now(common, config, &mut out)?,
-        SnapshotCommand::List => listed(common, &list(&place(config)?)?, &mut out)?,
-        SnapshotCommand::Inspect { tick } => inspect(common, &list(&place(config)?)?, *tick, &mut out)?,
-        SnapshotCommand::Verify { tick } => verify(common, &place(config)?, *tick, &mut out)?,
+        SnapshotCommand::List => listed(common, &list(&place_to_read(config)?)?, &mut out)?,
+        SnapshotCommand::Inspect { tick } => inspect(common, &list(&place_to_read(config)?)?, *tick, &mut out)?,
+        SnapshotCommand::Verify { tick } => verify(common, &place_to_read(config)?, *tick, &mut out)?,
     }
     out.flush()
 }
 
 /// The snapshots that a pipeline starts from and takes, if they are switched on.
-pub(super) fn of(config: &Config, taking: Taking) -> Result<Option<Snapshots>, CliError> {
-    let snapshots = |place| Snapshots { place, taking, kept: config.snapshots.kept };
-    Ok(config.snapshots.on.then(|| place(config)).transpose()?.map(snapshots))
+pub(super) fn of(config: &Config, taking: Taking) -> Option<Snapshots> {
+    let url = config.snapshots.place(&config.store.dir);
+    config.snapshots.on.then(|| Snapshots { url, taking, kept: config.snapshots.kept })
 }
 
 /// When a service takes one without being asked.
@@ -77,8 +77,13 @@ pub(super) fn taking(config: &Config) -> Taking {
     Taking { every, after_records: config.snapshots.after_records }
 }
 
-fn place(config: &Config) -> Result<Place, CliError> {
-    Ok(Place::open(&config.snapshots.place(&config.store.dir))?)
+/// Where they are, if it is there: looking must not make a folder.
+fn place_to_read(config: &Config) -> Result<Place, CliError> {
+    let url = config.snapshots.place(&config.store.dir);
+    if !url.contains("://") && !std::path::Path::new(&url).is_dir() {
+        return Err(CliError::NotFound(format!("there are no snapshots in {url}")));
+    }
+    Ok(Place::open(&url)?)
 }
 
 fn now(common: &Common, config: &Config, out: &mut Out) -> Result<(), CliError> {
@@ -113,7 +118,7 @@ fn in_folder(config: &Config) -> Result<Value, CliError> {
         on_ready: Box::new(|_| {}),
         refused: None,
         identify: None,
-        snapshots: of(config, Taking::NEVER)?,
+        snapshots: of(config, Taking::NEVER),
     };
     let pipeline = Pipeline::start(config, dir, options)?;
     let taken = pipeline.ready().map(|()| pipeline.door().snapshot());

@@ -28,7 +28,7 @@ pub(super) fn run(common: &Common, config: &Config) -> Result<(), CliError> {
     let collector = Collector::of(views.iter().map(|view| view.name.to_owned()));
     let readers: Vec<Box<dyn etalage_model::Changes>> = vec![Box::new(collector.clone())];
     let on_ready = Box::new(|_| {});
-    let snapshots = snapshots::of(config, Taking::NEVER)?;
+    let snapshots = snapshots::of(config, Taking::NEVER);
     let pipeline = Pipeline::start(
         config,
         dir,

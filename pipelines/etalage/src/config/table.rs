@@ -247,7 +247,7 @@ pub const TABLE: &[Entry] = &[
         Kind::Text,
         r#""snapshots""#,
         "Where they are: a folder (one that is relative lies in `store.dir`), or a URL such as \
-         `file:///var/backups/etalage`.",
+         `file:///var/backups/etalage`. One store has it for itself.",
     ),
     entry(
         "snapshots.every",

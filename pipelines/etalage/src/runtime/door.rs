@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TrySendError};
 use etalage_model::{
     Binding, InputKind, KeyFields, Micros, Outcome, Position, Quarantined, Record, Rejected,
     decode::json::{self, BodyError},
@@ -283,7 +283,10 @@ impl Door {
         let requests = self.shared.snapshots.as_ref().ok_or(NotTaken::Off)?;
         let (reply, answer) = crossbeam_channel::bounded(1);
         let over = || NotTaken::Over(self.shared.why_over());
-        requests.send(snapshot::Request { reply }).map_err(|_| over())?;
+        requests.try_send(snapshot::Request { reply }).map_err(|error| match error {
+            TrySendError::Full(_) => NotTaken::Busy,
+            TrySendError::Disconnected(_) => over(),
+        })?;
         answer.recv().map_err(|_| over())?
     }
 

@@ -145,11 +145,11 @@ impl Sequencer {
         // Who belongs together is known of what is published.
         self.seal_all(None);
         let erasure = Arc::new(Mutex::new(Erasure::of(identify(id))));
-        let quarantined = self.erase_refused(&erasure)?;
         // A snapshot holds what is erased: without any, a restart reads the log, which then never held it.
         if let Some(place) = &self.place {
             self.generation.end(place)?;
         }
+        let quarantined = self.erase_refused(&erasure)?;
         let rewritten = self.log.rewrite(&mut |record| erasure.lock().edit(record));
         if let Err(error) = rewritten {
             if !error.is_retryable() {
@@ -162,7 +162,6 @@ impl Sequencer {
             (std::mem::take(&mut erasure.gone), std::mem::take(&mut erasure.instead))
         };
         let tick = self.shared.clock.lock().mint(Reading::now());
-        self.reserve(tick);
         for (records, diff) in [(gone, -1), (instead, 1)] {
             if !records.is_empty() {
                 self.pass_on(StoredFrame { records, diff, ..StoredFrame::empty(tick) });

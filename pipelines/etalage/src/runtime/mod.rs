@@ -28,7 +28,6 @@ mod quarantine;
 mod read_back;
 mod sequencer;
 pub mod snapshot;
-mod told;
 mod worker;
 
 use std::{
@@ -40,7 +39,10 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use etalage_model::{Binding, Changes, Group, Record, Tick};
 use etalage_serve::Vital;
-use etalage_store::{Log, LogOptions, Quarantine, Reserved, StoreError, disk::RealDisk};
+use etalage_store::{
+    Log, LogOptions, Quarantine, StoreError,
+    snapshot::{Place, SnapshotError},
+};
 use etalage_views::{ShopOptions, VIEWS, audit::StockAudit};
 use parking_lot::Mutex;
 
@@ -57,7 +59,7 @@ use admission::Admission;
 use conductor::{Conductor, Signal};
 use door::{About, Shared};
 use sequencer::{Command, Sequencer};
-use snapshot::{Generation, Snapshots, Taker};
+use snapshot::{Generation, MAX_WAITING_REQUESTS, Snapshots, Taker};
 
 /// How a pipeline is started.
 pub struct PipelineOptions {
@@ -65,8 +67,8 @@ pub struct PipelineOptions {
     pub clock: ClockMode,
     /// Who gets the sealed ticks, in this order.
     pub readers: Vec<Box<dyn Changes>>,
-    /// Called once the log is read back, when readers may count on complete state.
-    pub on_ready: Box<dyn FnOnce(ReadyAt) + Send>,
+    /// The tick from which readers may count on complete state, called once the log is read back.
+    pub on_ready: Box<dyn FnOnce(Tick) + Send>,
     /// Keeps what is refused of topics. Where there is one, the pipeline is fed by topics: it first
     /// catches up with what they hold, in the time of a replay, until [`Door::go_live`] is called.
     pub refused: Option<Box<dyn KeepRefused>>,
@@ -76,23 +78,15 @@ pub struct PipelineOptions {
     pub snapshots: Option<Snapshots>,
 }
 
-/// That state is complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReadyAt {
-    /// The tick as of which it was sealed.
-    pub tick: Tick,
-    /// Everything that has changed after this tick was published since the process started, and every tick that an
-    /// earlier process may have told lies below `tick`: whoever has one may go on from it. Absent where that is not
-    /// known.
-    pub knows_after: Option<Tick>,
-}
-
 /// Why a pipeline could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The folder, the log or the quarantine.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The place of the snapshots.
+    #[error(transparent)]
+    Snapshots(#[from] SnapshotError),
     /// The operating system gave no thread.
     #[error("no thread could be started: {0}")]
     Thread(#[from] std::io::Error),
@@ -131,6 +125,7 @@ impl Pipeline {
             ..LogOptions::default()
         };
         let (log, opened) = Log::open(dir, log_options)?;
+        let place = options.snapshots.as_ref().map(|snapshots| Place::open(&snapshots.url)).transpose()?;
         if opened.cut_bytes > 0 {
             tracing::warn!(
                 bytes = opened.cut_bytes,
@@ -139,12 +134,11 @@ impl Pipeline {
         }
         let quarantine = quarantine::Writer::start(Quarantine::open(dir, config.quarantine_options())?)?;
         let frames = etalage_store::frames(dir)?;
-        let (reserved, told_before) = Reserved::open(Arc::new(RealDisk), dir, &boot())?;
 
         let clock = Clock::start(options.clock, config.time.max_clock_step_us, opened.last_tick);
         let (to_sequencer, commands) = crossbeam_channel::unbounded();
         let about = About { dir: dir.to_path_buf(), identify: options.identify, explaining: Default::default() };
-        let (to_taker, requests) = options.snapshots.is_some().then(crossbeam_channel::unbounded).unzip();
+        let (to_taker, requests) = options.snapshots.is_some().then(|| bounded(MAX_WAITING_REQUESTS)).unzip();
         let shared = Arc::new(Shared::new(config, clock, to_sequencer, quarantine.reader(), about, to_taker));
         let (signals, inbox) = crossbeam_channel::unbounded();
         let groups = groups(&shop_options(config));
@@ -153,11 +147,13 @@ impl Pipeline {
         let conductor = Conductor::new(workers.handles(), &groups, options.readers, backlog, audit(config));
         let conductor = spawn("conductor", move || conductor.run(inbox))?;
         let generation = Generation::default();
-        let taker = options.snapshots.clone().zip(requests).map(|(snapshots, requests)| Taker {
+        let taker = place.clone().zip(options.snapshots).zip(requests).map(|((place, snapshots), requests)| Taker {
+            place,
             snapshots,
             shared: Arc::clone(&shared),
             requests,
             generation: generation.clone(),
+            checked: Default::default(),
             exporters: groups.len() * config.workers + 1,
         });
         let sequencer = Sequencer {
@@ -172,15 +168,12 @@ impl Pipeline {
             broken_session: None,
             receipts: None,
             dir: dir.to_path_buf(),
-            place: options.snapshots.map(|snapshots| snapshots.place),
+            place,
             generation,
             options: snapshot::fingerprint(&shop_options(config)),
             workers: workers.handles(),
             is_live: false,
             exporting: None,
-            restored_at: 0,
-            reserved,
-            told_before,
             on_ready: Some(options.on_ready),
         };
         let epoch = opened.epoch;
@@ -266,11 +259,6 @@ fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> std::io::R
         let _vital = Vital(name);
         body();
     })
-}
-
-/// Names the run of the machine; empty where the system does not tell.
-fn boot() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
 /// The groups of which any view is switched on.

@@ -11,6 +11,7 @@ use etalage_store::{Frame, Frames, StoreError, snapshot::Snapshot};
 
 use super::{
     StoredFrame,
+    clock::ClockMode,
     conductor::Signal,
     sequencer::{MAX_COMMIT_EVENTS, Sequencer},
     snapshot::{self, SEQUENCER},
@@ -27,8 +28,7 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 impl Sequencer {
     /// Reads everything back. True where it has gone live.
     pub(super) fn read_back(&mut self, mut frames: Frames) -> Result<bool, String> {
-        let restored = self.restore(frames.epoch())?;
-        restored.into_iter().for_each(|tick| frames.skip_to(tick));
+        let restored = self.restore(&mut frames)?;
         let (began, mut records) = (Instant::now(), 0);
         let mut progress = Progress::begin(&frames);
         loop {
@@ -40,8 +40,14 @@ impl Sequencer {
                 return Err("stopped while the log was being read back".into());
             }
             self.admission.look_ahead(some.iter().flat_map(|frame| &frame.records));
-            // What a snapshot holds stands in the frames up to its tick.
-            for frame in some.into_iter().filter(|frame| restored.is_none_or(|tick| frame.tick > tick)) {
+            for frame in some {
+                if let Some(tick) = restored.filter(|tick| frame.tick <= *tick) {
+                    return Err(format!(
+                        "the log goes on at tick {}, and the snapshot that the start began with is of tick {tick}: a \
+                         process that did not know of it wrote on; remove that snapshot, and start again",
+                        frame.tick
+                    ));
+                }
                 records += frame.records.len() as u64;
                 self.take_back_in(frame);
             }
@@ -72,13 +78,15 @@ impl Sequencer {
         }
     }
 
-    /// Starts from the newest snapshot that can be used; its tick.
-    fn restore(&mut self, epoch: u64) -> Result<Option<Tick>, String> {
+    /// Starts from the newest snapshot that can be used, and leaves the frames that it holds out; its tick.
+    fn restore(&mut self, frames: &mut Frames) -> Result<Option<Tick>, String> {
         let Some(place) = &self.place else { return Ok(None) };
         let began = Instant::now();
-        let newest = snapshot::newest(place, epoch, &self.options).map_err(|error| error.to_string())?;
+        let newest = snapshot::newest(place, frames.epoch(), &self.options, &frames.segments());
+        let newest = newest.map_err(|error| error.to_string())?;
         let Some(snapshot) = newest.map(Arc::new) else { return Ok(None) };
         let tick = snapshot.manifest.tick;
+        frames.skip_to(snapshot.manifest.log.next_frame);
         let (reply, restored) = crossbeam_channel::bounded(self.workers.len());
         for worker in &self.workers {
             worker.send(Order::Restore { snapshot: Arc::clone(&snapshot), reply: reply.clone() });
@@ -92,7 +100,6 @@ impl Sequencer {
         self.signal(Signal::Seal { below: tick + 1, reply });
         sealed.recv().map_err(|_| "the dataflow has ended".to_owned())?;
         let seconds = began.elapsed().as_secs_f64();
-        self.restored_at = tick;
         tracing::info!(tick, rows = snapshot.manifest.rows(), seconds, "started from a snapshot");
         Ok(Some(tick))
     }
@@ -102,7 +109,12 @@ impl Sequencer {
         let state = &snapshot.manifest.state;
         self.is_live = state.is_live;
         self.admission.restore_has_event(state.has_event);
-        self.shared.clock.lock().restore(snapshot.manifest.tick);
+        {
+            let mut clock = self.shared.clock.lock();
+            // What comes next in a replay must not be at the tick that is sealed.
+            let above = u64::from(clock.mode() == ClockMode::Replay);
+            clock.restore(snapshot.manifest.tick + above);
+        }
         let positions: Vec<Position> = state.positions.iter().cloned().map(Position::from).collect();
         self.shared.has_read(&etalage_model::Binding { positions, goes_live: false });
         for section in snapshot.manifest.sections.iter().filter(|section| section.part == SEQUENCER) {

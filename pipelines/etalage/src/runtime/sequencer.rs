@@ -15,11 +15,11 @@ use std::{
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use etalage_model::{Binding, Group, Message, Micros, Outcome, Quarantined, Record, Rejected, Tick};
 use etalage_serve::NotStored;
-use etalage_store::{Fate, Frames, Log, Receipt, Receipts, Reserved, snapshot::Place as SnapshotPlace};
+use etalage_store::{Fate, Frames, Log, Receipt, Receipts, snapshot::Place as SnapshotPlace};
 use tokio::sync::oneshot;
 
 use super::{
-    MAX_LAGGING_RECORDS, MAX_PENDING_RECORDS, ReadyAt, Signals, StoredFrame,
+    MAX_LAGGING_RECORDS, MAX_PENDING_RECORDS, Signals, StoredFrame,
     admission::{Admission, Decision, Moment},
     backlog::Most,
     building::Building,
@@ -99,13 +99,8 @@ pub(super) struct Sequencer {
     pub(super) is_live: bool,
     /// The way of the ids that are being exported.
     pub(super) exporting: Option<Outlet>,
-    /// The tick of the snapshot that it started from; 0 where that was the beginning of the log.
-    pub(super) restored_at: Tick,
-    pub(super) reserved: Reserved,
-    /// All ticks that the process before has told lie below this one, if that is known.
-    pub(super) told_before: Option<Tick>,
     /// What to call when readers may count on complete state.
-    pub(super) on_ready: Option<Box<dyn FnOnce(ReadyAt) + Send>>,
+    pub(super) on_ready: Option<Box<dyn FnOnce(Tick) + Send>>,
 }
 
 /// A submission whose outcomes are decided but not yet stored.
@@ -135,10 +130,9 @@ impl Sequencer {
     }
 
     fn get_ready(&mut self) {
-        let knows_before = self.pass_told();
-        let tick = self.seal_all(None);
+        let ready_at = self.seal_all(None);
         if let Some(on_ready) = self.on_ready.take() {
-            on_ready(ReadyAt { tick, knows_after: knows_before.then_some(self.restored_at) });
+            on_ready(ready_at);
         }
         self.shared.set_ready();
     }
@@ -161,6 +155,7 @@ impl Sequencer {
     }
 
     fn serve(&mut self, commands: &Receiver<Command>) {
+        let mut idle = Instant::now();
         loop {
             let patience = if self.exporting.is_some() { EXPORT_PATIENCE } else { self.tick_idle };
             let received = commands.recv_timeout(patience);
@@ -168,7 +163,11 @@ impl Sequencer {
             let first = match received {
                 Ok(command) => command,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.idle();
+                    // A thread that exports looks more often than time need pass.
+                    if idle.elapsed() >= self.tick_idle || patience == self.tick_idle {
+                        self.idle();
+                        idle = Instant::now();
+                    }
                     continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -211,7 +210,6 @@ impl Sequencer {
         if clock.mode() != ClockMode::Replay {
             let tick = clock.mint(Reading::now());
             drop(clock);
-            self.reserve(tick);
             self.signal(Signal::Complete { below: tick + 1 });
         }
     }
@@ -224,7 +222,6 @@ impl Sequencer {
             let mut clock = self.shared.clock.lock();
             Moment { tick: clock.mint(reading), wall_us: reading.wall_us, mode: clock.mode() }
         };
-        self.reserve(moment.tick);
         self.admission.look_ahead(submissions.iter().flat_map(|submission| submission.batch.iter().flatten()));
         let mut session = None;
         for Submission { origin, batch, arrived_us, reply } in submissions {
@@ -388,7 +385,6 @@ impl Sequencer {
             until.into_iter().for_each(|until| clock.accept(until));
             clock.mint(Reading::now())
         };
-        self.reserve(tick);
         let (reply, sealed) = crossbeam_channel::bounded(1);
         self.signal(Signal::Seal { below: tick + 1, reply });
         // An error means that the conductor has ended, which fails everything that follows.

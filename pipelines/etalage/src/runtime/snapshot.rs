@@ -24,7 +24,7 @@ use crossbeam_channel::{Sender, TrySendError};
 use etalage_model::{Micros, hash::hash128};
 use etalage_store::{
     StoreError,
-    snapshot::{Kept, Manifest, Place, SectionName, SnapshotError, Written},
+    snapshot::{Kept, Manifest, SectionName, SnapshotError, Written},
 };
 use etalage_views::ShopOptions;
 
@@ -38,14 +38,17 @@ pub(super) const MAX_WAITING_PIECES: usize = 64;
 /// Whoever has other things to do rests so many times as long as it has exported.
 const REST: u32 = 4;
 
+/// How many requests for a snapshot may wait: whoever comes after them is told to come later.
+pub(super) const MAX_WAITING_REQUESTS: usize = 16;
+
 /// The part of a snapshot that the sequencer exports.
 pub(super) const SEQUENCER: &str = "sequencer";
 
 /// How snapshots are kept.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
-    /// Where.
-    pub place: Place,
+    /// Where: a folder, or a URL.
+    pub url: String,
     /// When one is taken without being asked for.
     pub taking: Taking,
     /// Which stay.
@@ -75,6 +78,12 @@ pub enum NotTaken {
     /// It could not be written.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// The log could not be looked at.
+    #[error(transparent)]
+    Log(#[from] StoreError),
+    /// Others wait for one already.
+    #[error("{MAX_WAITING_REQUESTS} requests wait for a snapshot already; ask again later")]
+    Busy,
     /// Something was erased meanwhile: what was exported must not be kept.
     #[error("somebody was erased while the snapshot was taken; it was not kept")]
     Outdated,

@@ -180,7 +180,7 @@ fn nothing_is_served_until_the_log_is_read_back() {
     }
     assert_eq!(shop.get("/healthz").status, 200);
     assert_eq!(shop.get("/v1/status").json()["ready"], false);
-    shop.store.begin(BEGIN + 2, None);
+    shop.store.begin(BEGIN + 2);
     assert_eq!(shop.get("/v1/views/item.sellable").entries(), ["a=1"]);
     assert_eq!(shop.get("/readyz").status, 200);
     *shop.door.not_ready.lock() = Some("the disk is full".into());

@@ -166,7 +166,7 @@ impl Shop {
 
     pub(crate) fn with(options: ServeOptions, store: StoreOptions) -> Shop {
         let shop = Shop::reading_back(options, store);
-        shop.store.begin(BEGIN, None);
+        shop.store.begin(BEGIN);
         shop
     }
 

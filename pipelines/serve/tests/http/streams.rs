@@ -121,7 +121,7 @@ fn ids_from_before_this_process_are_reset() {
     let shop = Shop::reading_back(ServeOptions::default(), StoreOptions::default());
     let old = shop.tick(&[("item.sellable:a", Some(1))]);
     let last = shop.tick(&[("item.sellable:a", Some(2))]);
-    shop.store.begin(last + 1, None);
+    shop.store.begin(last + 1);
     let mut stream = shop.stream(&format!("/v1/stream/item.sellable?after=beef-{old}"));
     assert_eq!(stream.next().event, "reset");
     let mut stream = shop.stream(&format!("/v1/stream/item.sellable?after=beef-{last}"));

@@ -30,10 +30,28 @@ pub struct Manifest {
     pub options: String,
     /// How many records of the log are in it.
     pub records: u64,
+    /// Which part of the log that is.
+    pub log: LogPart,
     /// What the sequencer remembers beside its sections.
     pub state: State,
     /// All rows.
     pub sections: Vec<Section>,
+}
+
+/// The beginning of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPart {
+    /// The number of the first frame that is not in it.
+    pub next_frame: u64,
+    /// First frame and salt of its segments: a segment that was rewritten, since somebody was erased, has another.
+    pub segments: Vec<(u64, u32)>,
+}
+
+impl LogPart {
+    /// Whether it is a part of a log with these segments, as they are now.
+    pub fn is_of(&self, segments: &[(u64, u32)]) -> bool {
+        self.segments.iter().all(|segment| segments.contains(segment))
+    }
 }
 
 /// What decides how a stream of input goes on.

@@ -1,6 +1,10 @@
 //! Where snapshots are: a folder, or whatever `object_store` reaches, behind calls that wait.
 
-use std::{fmt, path::Path as FilePath, sync::Arc};
+use std::{
+    fmt, io,
+    path::{Path as FilePath, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use etalage_model::Tick;
@@ -23,6 +27,8 @@ pub struct Place {
     base: Path,
     shown: String,
     runtime: Arc<Runtime>,
+    /// Where it is a folder.
+    folder: Option<PathBuf>,
 }
 
 impl fmt::Debug for Place {
@@ -71,7 +77,8 @@ impl Place {
         };
         std::fs::create_dir_all(dir).map_err(io)?;
         let store = LocalFileSystem::new_with_prefix(dir).map_err(SnapshotError::io("open", &shown))?;
-        Place::of(Arc::new(store.with_fsync(true)), Path::default(), &shown)
+        let place = Place::of(Arc::new(store.with_fsync(true)), Path::default(), &shown)?;
+        Ok(Place { folder: Some(dir.to_path_buf()), ..place })
     }
 
     /// A place in memory, for tests.
@@ -89,7 +96,7 @@ impl Place {
             path: shown.to_owned(),
             error: error.into(),
         })?;
-        Ok(Place { store, base, shown: shown.to_owned(), runtime: Arc::new(runtime) })
+        Ok(Place { store, base, shown: shown.to_owned(), runtime: Arc::new(runtime), folder: None })
     }
 
     /// A file's name as people know it.
@@ -148,6 +155,34 @@ impl Place {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(SnapshotError::io("read", &self.shown(path))(error)),
         }
+    }
+
+    /// Removes what a process that was killed has left of files that it was writing, which a list does not show: in a
+    /// folder they stand beside the file, as `name#1`. For whoever writes there, and does not at this moment.
+    pub(crate) fn sweep(&self) -> Result<(), SnapshotError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        for name in [MANIFESTS, CHUNKS] {
+            let dir = folder.join(name);
+            let failed = |error: io::Error| SnapshotError::Io {
+                action: "clear",
+                path: dir.display().to_string(),
+                error: error.into(),
+            };
+            let entries = match std::fs::read_dir(&dir) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(failed)?,
+            };
+            for entry in entries {
+                let path = entry.map_err(failed)?.path();
+                let is_staged = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.contains('#'));
+                if is_staged {
+                    std::fs::remove_file(&path).map_err(failed)?;
+                }
+            }
+            // What was removed must not come back after a power loss.
+            std::fs::File::open(&dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Removes a file; nothing to do where there is none.

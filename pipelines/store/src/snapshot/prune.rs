@@ -90,5 +90,6 @@ fn remove(place: &Place, listed: &[Listed], stays: &[Tick], chunks: &HashSet<Str
             pruned.chunks += 1;
         }
     }
+    place.sweep()?;
     Ok(pruned)
 }

@@ -14,6 +14,7 @@ fn head(tick: u64) -> Manifest {
         written_by: "test".into(),
         options: "o".into(),
         records: tick * 10,
+        log: LogPart { next_frame: tick, segments: vec![(0, 7)] },
         state: State::default(),
         sections: Vec::new(),
     }
@@ -36,7 +37,7 @@ fn rows(from: u64, count: u64) -> Vec<u8> {
 }
 
 fn write(place: &Place, tick: u64, sections: &[(&str, usize, &[u8])]) -> Written {
-    let mut writer = Writer::begin(place).unwrap();
+    let mut writer = Writer::begin(place, &Checked::default()).unwrap();
     for (name, from, rows) in sections {
         writer.add(&section(name), *from, rows).unwrap();
     }

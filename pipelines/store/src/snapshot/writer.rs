@@ -2,13 +2,17 @@
 //!
 //! **Bound**: of each section and source of rows at most one chunk waits for its end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use etalage_model::codec;
+use parking_lot::Mutex;
 
 use super::{
     SnapshotError,
-    chunk::{Cut, Cutter, DEFAULT_CHUNK_BYTES, MAX_ROW_BYTES, name_of, pack},
+    chunk::{Cut, Cutter, DEFAULT_CHUNK_BYTES, MAX_ROW_BYTES, check, name_of, pack},
     manifest::{Chunk, Manifest, Section},
     place::Place,
 };
@@ -22,12 +26,18 @@ pub struct SectionName {
     pub name: String,
 }
 
+/// Chunks that were written or read by this process and were whole: they are not read again before they are used by
+/// one more snapshot. Clones share it.
+#[derive(Clone, Default)]
+pub struct Checked(Arc<Mutex<HashSet<String>>>);
+
 /// A snapshot in the making. Dropped before [`Writer::finish`], it leaves chunks that the next one uses or that
 /// [`super::prune`] removes.
 pub struct Writer {
     place: Place,
     /// Chunks that are there, by name.
     known: HashMap<String, u64>,
+    checked: Checked,
     sections: BTreeMap<SectionName, Vec<Chunk>>,
     /// By section, and by who exports rows of it.
     open: BTreeMap<(SectionName, usize), Cutter>,
@@ -51,10 +61,11 @@ impl Writer {
     ///
     /// # Errors
     /// Where the place cannot be listed.
-    pub fn begin(place: &Place) -> Result<Writer, SnapshotError> {
+    pub fn begin(place: &Place, checked: &Checked) -> Result<Writer, SnapshotError> {
         let known = place.chunks()?.into_iter().map(|file| (file.name, file.bytes)).collect();
+        let (place, checked) = (place.clone(), checked.clone());
         let (sections, open) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Writer { place: place.clone(), known, sections, open, new_chunks: 0, new_bytes: 0 })
+        Ok(Writer { place, known, checked, sections, open, new_chunks: 0, new_bytes: 0 })
     }
 
     /// Takes rows of a section from one of those who export it, each behind its length.
@@ -77,8 +88,8 @@ impl Writer {
 
     fn write(&mut self, section: &SectionName, Cut { rows, bytes }: Cut) -> Result<(), SnapshotError> {
         let name = name_of(&bytes);
-        let stored_bytes = match self.known.get(&name) {
-            Some(stored_bytes) => *stored_bytes,
+        let stored_bytes = match self.whole(&name)? {
+            Some(stored_bytes) => stored_bytes,
             None => {
                 let path = self.place.chunk(&name);
                 let file = pack(&bytes).map_err(|error| SnapshotError::Io {
@@ -90,12 +101,27 @@ impl Writer {
                 self.place.put(&path, file)?;
                 (self.new_chunks, self.new_bytes) = (self.new_chunks + 1, self.new_bytes + stored_bytes);
                 self.known.insert(name.clone(), stored_bytes);
+                self.checked.0.lock().insert(name.clone());
                 stored_bytes
             }
         };
         let chunk = Chunk { name, rows, bytes: bytes.len() as u64, stored_bytes };
         self.sections.entry(section.clone()).or_default().push(chunk);
         Ok(())
+    }
+
+    /// The length of a chunk that is there and whole. One that is damaged is written again.
+    fn whole(&self, name: &str) -> Result<Option<u64>, SnapshotError> {
+        let Some(stored_bytes) = self.known.get(name).copied() else { return Ok(None) };
+        if self.checked.0.lock().contains(name) {
+            return Ok(Some(stored_bytes));
+        }
+        let file = self.place.get(&self.place.chunk(name))?;
+        let is_whole = file.is_some_and(|file| check(&file).is_ok());
+        if is_whole {
+            self.checked.0.lock().insert(name.to_owned());
+        }
+        Ok(is_whole.then_some(stored_bytes))
     }
 
     /// Writes what is left, and the manifest, which makes it count; `head` has everything but the sections.

@@ -1,7 +1,7 @@
 //! The sequencer's part of a snapshot: its tick, and what is admitted next.
 
 use crossbeam_channel::Sender;
-use etalage_store::snapshot::{Manifest, State};
+use etalage_store::snapshot::{LogPart, Manifest, State};
 
 use super::{Begun, Outlet, Piece, SEQUENCER};
 use crate::runtime::{
@@ -17,6 +17,9 @@ const EXPORT_SLICE_IDS: usize = 1_024;
 impl Sequencer {
     /// Begins an export of everything as of a new tick.
     pub(in crate::runtime) fn begin_snapshot(&mut self, pieces: Sender<Piece>) -> Result<Begun, String> {
+        if !self.is_live && !self.shared.positions().is_empty() {
+            return Err("what topics held at the start is not caught up with yet".into());
+        }
         let tick = {
             let mut clock = self.shared.clock.lock();
             let tick = clock.mint(Reading::now());
@@ -26,7 +29,6 @@ impl Sequencer {
             }
             tick
         };
-        self.reserve(tick);
         let mut outlet = Outlet::new(pieces.clone(), 0);
         let versions = self.admission.export_versions().map_err(|error| error.to_string())?;
         outlet.put_rows(SEQUENCER, VERSIONS, versions);
@@ -41,6 +43,7 @@ impl Sequencer {
             written_by: env!("CARGO_PKG_VERSION").to_owned(),
             options: self.options.clone(),
             records: self.log.records(),
+            log: LogPart { next_frame: self.log.next_frame(), segments: Vec::new() },
             state: State { is_live: self.is_live, has_event: self.admission.has_event(), positions },
             sections: Vec::new(),
         };

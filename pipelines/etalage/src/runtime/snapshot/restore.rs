@@ -2,12 +2,17 @@
 
 use etalage_store::snapshot::{Listed, Place, Snapshot, SnapshotError, list, load};
 
-/// The newest snapshot of this store and these options that is whole. One that is damaged is passed over, with a
+/// The newest snapshot of this store and these options that is whole, of the beginning of a log with these `segments`. One that is damaged is passed over, with a
 /// warning: the one before it takes its place, and more of the log is read.
 ///
 /// # Errors
 /// Where the place cannot be read.
-pub(crate) fn newest(place: &Place, epoch: u64, options: &str) -> Result<Option<Snapshot>, SnapshotError> {
+pub(crate) fn newest(
+    place: &Place,
+    epoch: u64,
+    options: &str,
+    segments: &[(u64, u32)],
+) -> Result<Option<Snapshot>, SnapshotError> {
     for Listed { tick, manifest } in list(place)?.into_iter().rev() {
         let usable = manifest.and_then(|manifest| match () {
             () if manifest.epoch != epoch => {
@@ -16,6 +21,10 @@ pub(crate) fn newest(place: &Place, epoch: u64, options: &str) -> Result<Option<
             }
             () if manifest.options != options => {
                 tracing::warn!(tick, "a snapshot was taken with other options or by another version; it is not used");
+                Ok(None)
+            }
+            () if !manifest.log.is_of(segments) => {
+                tracing::warn!(tick, "a snapshot was taken before somebody was erased from the log; it is not used");
                 Ok(None)
             }
             () => load(place, tick).map(Some),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use etalage_store::snapshot::{Place, Writer, Written, prune, remove_all};
+use etalage_store::snapshot::{Checked, LogPart, Manifest, Place, Writer, Written, prune, remove_all};
 use parking_lot::Mutex;
 
 use super::{Begun, MAX_WAITING_PIECES, NotTaken, Piece, Snapshots, summary};
@@ -23,12 +23,13 @@ pub(in crate::runtime) struct Request {
     pub(in crate::runtime) reply: Sender<Result<Written, NotTaken>>,
 }
 
-/// Counts erasures: what was exported before one must not be kept after it.
+/// Tells snapshots and erasures apart: what was exported before one must not be kept after it.
 #[derive(Clone, Default)]
 pub struct Generation(Arc<Erasures>);
 
 #[derive(Default)]
 struct Erasures {
+    /// Odd while snapshots are being removed.
     count: AtomicU64,
     /// Held while a snapshot is taken.
     taking: Mutex<()>,
@@ -37,23 +38,32 @@ struct Erasures {
 impl Generation {
     /// Ends a snapshot that is under way, and removes all there are.
     pub(in crate::runtime) fn end(&self, place: &Place) -> Result<(), NotTaken> {
+        // Before the lock: whoever takes it first must see that nothing is to be taken now.
         self.0.count.fetch_add(1, Ordering::SeqCst);
-        let _taking = self.0.taking.lock();
-        remove_all(place)?;
+        let taking = self.0.taking.lock();
+        let removed = remove_all(place);
+        self.0.count.fetch_add(1, Ordering::SeqCst);
+        drop(taking);
+        removed?;
         Ok(())
     }
 
-    fn count(&self) -> u64 {
-        self.0.count.load(Ordering::SeqCst)
+    /// The number of this generation, unless it is ending.
+    fn number(&self) -> Result<u64, NotTaken> {
+        let count = self.0.count.load(Ordering::SeqCst);
+        if count.is_multiple_of(2) { Ok(count) } else { Err(NotTaken::Outdated) }
     }
 }
 
 /// Takes snapshots.
 pub(in crate::runtime) struct Taker {
+    pub(in crate::runtime) place: Place,
     pub(in crate::runtime) snapshots: Snapshots,
     pub(in crate::runtime) shared: Arc<Shared>,
     pub(in crate::runtime) requests: Receiver<Request>,
     pub(in crate::runtime) generation: Generation,
+    /// Chunks that need not be looked at again.
+    pub(in crate::runtime) checked: Checked,
     /// How many parts export: each worker in each group, and the sequencer.
     pub(in crate::runtime) exporters: usize,
 }
@@ -90,9 +100,11 @@ impl Taker {
                     tracing::error!(%error, "no snapshot could be taken; the log keeps everything");
                 }
             }
-            if let Some(request) = request {
+            // One snapshot is as good as another for those who came meanwhile.
+            for waiting in request.into_iter().chain(self.requests.try_iter()) {
+                let answer = taken.as_ref().map(Written::clone).map_err(|error| NotTaken::Over(error.to_string()));
                 // Whoever asked may have gone.
-                let _ = request.reply.send(taken);
+                let _ = waiting.reply.send(answer);
             }
         }
     }
@@ -116,8 +128,8 @@ impl Taker {
 
     fn take(&self) -> Result<Written, NotTaken> {
         let _taking = self.generation.0.taking.lock();
-        let of = self.generation.count();
-        let mut writer = Writer::begin(&self.snapshots.place)?;
+        let of = self.generation.number()?;
+        let mut writer = Writer::begin(&self.place, &self.checked)?;
         let (pieces, arriving) = bounded(MAX_WAITING_PIECES);
         let (reply, head) = bounded(1);
         self.shared.command(Command::Snapshot { pieces, reply }).map_err(NotTaken::Over)?;
@@ -131,6 +143,10 @@ impl Taker {
             }
         }
         let tick = head.tick;
+        let segments = etalage_store::frames(&self.shared.about.dir)?.segments();
+        let next_frame = head.log.next_frame;
+        let segments = segments.into_iter().filter(|(first, _)| *first < next_frame).collect();
+        let head = Manifest { log: LogPart { next_frame, segments }, ..head };
         // A power loss must not leave a snapshot that knows more than the log.
         sync_log().map_err(|error| {
             let reason = format!("the store failed: {error}");
@@ -138,8 +154,10 @@ impl Taker {
             NotTaken::Over(reason)
         })?;
         let written = writer.finish(head)?;
-        let pruned = prune(&self.snapshots.place, self.snapshots.kept, tick)?;
-        tracing::debug!(?pruned, "old snapshots were removed");
+        match prune(&self.place, self.snapshots.kept, tick) {
+            Ok(pruned) => tracing::debug!(?pruned, "old snapshots were removed"),
+            Err(error) => tracing::warn!(%error, "old snapshots could not be removed; the next one tries again"),
+        }
         Ok(written)
     }
 
@@ -147,7 +165,7 @@ impl Taker {
     fn wait<T>(&self, from: &Receiver<T>, of: u64) -> Result<T, NotTaken> {
         loop {
             let received = from.recv_timeout(SNAPSHOT_LOOK_EVERY);
-            if self.generation.count() != of {
+            if self.generation.number()? != of {
                 return Err(NotTaken::Outdated);
             }
             match received {
