@@ -156,13 +156,8 @@ where
     let (mut input, mut rows, probe) = worker.dataflow::<Tick, _, _>(|scope| {
         let (input, data) = scope.new_collection::<D, R>();
         let (rows, imports) = scope.new_collection::<Row, isize>();
-        let wiring = Wiring {
-            name: "Tested",
-            imports: imports.inner,
-            exports: exports.clone(),
-            steps: steps.clone(),
-            restored: Restored::default(),
-        };
+        let (exports, steps, restored) = (exports.clone(), steps.clone(), Restored::default());
+        let wiring = Wiring { name: "Tested", imports: imports.inner, exports, steps, restored };
         let sink = Rc::clone(&out);
         let seen = build(data, wiring).inspect(move |update| sink.borrow_mut().push(update.clone()));
         (input, rows, seen.probe().0)
