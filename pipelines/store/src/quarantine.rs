@@ -75,7 +75,8 @@ impl Quarantine {
     /// [`StoreError::Quarantine`] where the file is damaged or is something else.
     pub fn open(dir: &Path, options: QuarantineOptions) -> Result<Quarantine, StoreError> {
         let path = dir.join(QUARANTINE_FILE);
-        let database = match create(&path) {
+        let opened = if path.exists() { create(&path) } else { rewrite::begin(&path) };
+        let database = match opened {
             Ok(database) => database,
             Err(DatabaseError::DatabaseAlreadyOpen) => return Err(StoreError::Locked { path: dir.to_path_buf() }),
             Err(error) => return Err(broken(&path, error)),

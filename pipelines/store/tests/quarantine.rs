@@ -180,3 +180,15 @@ fn a_later_format_is_refused_by_its_number() {
     let error = Quarantine::open(dir.path(), QuarantineOptions::default()).err().unwrap();
     assert!(matches!(error, StoreError::NewerFormat { found: 2, known: 1, .. }), "{error}");
 }
+
+/// A process that was killed while it made the file has left a part of it beside its place.
+#[test]
+fn a_first_file_that_was_never_finished_is_made_again() {
+    for left in [&b""[..], b"\0\0\0\0", b"half a file"] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("quarantine.redb.new"), left).unwrap();
+        open(dir.path()).add(vec![refused(1)]).unwrap();
+        assert_eq!(numbers(&open(dir.path()).list(0, 10).unwrap()), [1]);
+        assert!(!dir.path().join("quarantine.redb.new").exists());
+    }
+}

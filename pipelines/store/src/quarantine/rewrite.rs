@@ -14,7 +14,7 @@ use etalage_model::{
     codec::{self, CodecError},
 };
 use parking_lot::RwLockUpgradableReadGuard;
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError};
 
 use super::{COUNTERS, Quarantine, RECORDS, broken, create};
 use crate::{
@@ -48,6 +48,24 @@ impl Quarantine {
         RealDisk.sync_folder(folder).map_err(|error| broken(&self.path, redb::Error::Io(error)))?;
         Ok(dropped)
     }
+}
+
+/// The first file: made beside its place, which it takes in one step, so that a process that is killed meanwhile
+/// leaves nothing there.
+pub(super) fn begin(path: &Path) -> Result<Database, DatabaseError> {
+    let beside = beside(path);
+    let database = match create(&beside) {
+        // Somebody else begins it.
+        Err(error @ DatabaseError::DatabaseAlreadyOpen) => return Err(error),
+        Err(_) if beside.exists() => {
+            fs::remove_file(&beside).map_err(StorageError::Io)?;
+            create(&beside)?
+        }
+        created => created?,
+    };
+    fs::rename(&beside, path).map_err(StorageError::Io)?;
+    RealDisk.sync_folder(path.parent().unwrap_or(Path::new("."))).map_err(StorageError::Io)?;
+    Ok(database)
 }
 
 /// A new file beside that of `old`, with what is kept, durable; and how many records are not.
