@@ -4,7 +4,10 @@
 //! Order of the checks: the date, the use of versions, then the id. A message that is refused is
 //! not remembered as seen.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::{
+    HashMap,
+    hash_map::{Entry, IntoIter},
+};
 
 use etalage_model::{
     Message, Micros, Record, Refusal, Sym, Tick,
@@ -21,6 +24,9 @@ pub const IDS: &str = "Ids";
 
 /// The section that holds who uses versions.
 pub const VERSIONS: &str = "Versions";
+
+/// How many rows are exported between two commits.
+const EXPORT_SLICE_ROWS: usize = 1_024;
 
 /// An (item, location), whether its messages carry versions, and how many there are.
 type VersionsRow = ((Sym, Option<Sym>), bool, u64);
@@ -48,6 +54,8 @@ pub struct Admission {
     dedup: DedupCore,
     /// Whether the messages of an (item, location) carry versions, and how many there are.
     versions: HashMap<(Sym, Option<Sym>), (bool, u64)>,
+    /// What of them is still to be exported, as it was when the export began.
+    exporting: IntoIter<(Sym, Option<Sym>), (bool, u64)>,
     /// Whether an event was admitted.
     has_event: bool,
 }
@@ -84,6 +92,7 @@ impl Admission {
             longest_window_us: config.windows.names.iter().map(|window| window.length_us).max().unwrap_or(0),
             dedup: DedupCore::new(limits),
             versions: HashMap::new(),
+            exporting: HashMap::new().into_iter(),
             has_event: false,
         }
     }
@@ -130,33 +139,30 @@ impl Admission {
         self.note(&record.message);
     }
 
-    /// Begins an export of the ids that are known now.
+    /// Begins an export of what is known now.
     pub fn begin_export(&mut self) {
+        self.exporting = self.versions.clone().into_iter();
         self.dedup.begin_export();
     }
 
-    /// Appends the next ids, about `max_ids`; true when there are no more.
+    /// The next rows of the export, and their section; `None` when there are no more.
     ///
     /// # Errors
     /// Where one cannot be encoded.
-    pub fn export_ids(&mut self, max_ids: usize, rows: &mut Vec<u8>) -> Result<bool, CodecError> {
-        let mut ids: Vec<(u128, Known)> = Vec::new();
-        let is_all = self.dedup.export_slice(max_ids, &mut ids);
-        ids.iter().try_for_each(|id| codec::frame_into(id, rows))?;
-        Ok(is_all)
-    }
-
-    /// Who uses versions, now.
-    ///
-    /// # Errors
-    /// Where it cannot be encoded.
-    pub fn export_versions(&self) -> Result<Vec<u8>, CodecError> {
+    pub fn export_some(&mut self) -> Result<Option<(&'static str, Vec<u8>)>, CodecError> {
         let mut rows = Vec::new();
-        for (place, (used, count)) in &self.versions {
-            let row: VersionsRow = (*place, *used, *count);
+        for (place, (used, count)) in self.exporting.by_ref().take(EXPORT_SLICE_ROWS) {
+            let row: VersionsRow = (place, used, count);
             codec::frame_into(&row, &mut rows)?;
         }
-        Ok(rows)
+        if !rows.is_empty() {
+            return Ok(Some((VERSIONS, rows)));
+        }
+        let mut ids: Vec<(u128, Known)> = Vec::new();
+        // The last slice may be an empty one, and others may be.
+        while ids.is_empty() && !self.dedup.export_slice(EXPORT_SLICE_ROWS, &mut ids) {}
+        ids.iter().try_for_each(|id| codec::frame_into(id, &mut rows))?;
+        Ok((!rows.is_empty()).then_some((IDS, rows)))
     }
 
     /// Takes back rows of the section called `name`.

@@ -5,14 +5,10 @@ use etalage_store::snapshot::{LogPart, Manifest, State};
 
 use super::{Begun, Outlet, Piece, SEQUENCER};
 use crate::runtime::{
-    admission::{IDS, VERSIONS},
     clock::{ClockMode, Reading},
     conductor::Signal,
     sequencer::Sequencer,
 };
-
-/// How many ids are exported between two commits.
-const EXPORT_SLICE_IDS: usize = 1_024;
 
 impl Sequencer {
     /// Begins an export of everything as of a new tick.
@@ -29,11 +25,8 @@ impl Sequencer {
             }
             tick
         };
-        let mut outlet = Outlet::new(pieces.clone(), 0);
-        let versions = self.admission.export_versions().map_err(|error| error.to_string())?;
-        outlet.put_rows(SEQUENCER, VERSIONS, versions);
         self.admission.begin_export();
-        self.exporting = Some(outlet);
+        self.exporting = Some(Outlet::new(pieces.clone(), 0));
         self.signal(Signal::Export { tick, pieces });
         let positions = self.shared.positions().into_iter().map(Into::into).collect();
         let head = Manifest {
@@ -50,14 +43,13 @@ impl Sequencer {
         Ok(Begun { head, sync_log: Box::new(self.log.syncing()) })
     }
 
-    /// Exports some ids, if a snapshot is under way and they are wanted now.
+    /// Exports some of what is admitted next, if a snapshot is under way and it is wanted now.
     pub(in crate::runtime) fn export_some(&mut self) {
         let Some(outlet) = &mut self.exporting else { return };
         if outlet.wants_more() {
-            let mut rows = Vec::new();
-            match self.admission.export_ids(EXPORT_SLICE_IDS, &mut rows) {
-                Ok(true) if rows.is_empty() => outlet.put_last(Piece::Done),
-                Ok(_) => outlet.put_rows(SEQUENCER, IDS, rows),
+            match self.admission.export_some() {
+                Ok(Some((section, rows))) => outlet.put_rows(SEQUENCER, section, rows),
+                Ok(None) => outlet.put_last(Piece::Done),
                 Err(error) => outlet.put_last(Piece::Failed(error.to_string())),
             }
         }
