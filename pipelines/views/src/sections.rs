@@ -8,7 +8,7 @@
 //! **Encoding**: rows as [`codec::frame_into`] writes them, keyed by data and not by worker, so that any number of
 //! workers can take them.
 //! **Bound**: what waits to be taken is at most [`EXPORT_SLICE_ROWS`](etalage_operators::shell::EXPORT_SLICE_ROWS)
-//! rows a step of the worker.
+//! rows a section. What changes before its section has its turn is copied and waits too: at most all that there was.
 
 use differential_dataflow::ExchangeData;
 use etalage_model::{

@@ -1,17 +1,18 @@
 //! Snapshots of a running pipeline: taken while it goes on, and what a restart begins with.
 //!
 //! ```text
-//!  taker ──"now"──> sequencer: mints tick t, syncs the log ──> conductor: every group is cut at t
-//!    ^                  │ ids, a slice at a time                   │
-//!    │                  v                                          v
-//!    └──── pieces <─────┴────────── rows as of t, a slice a step <─ workers
-//!    └──> chunks, then the manifest (etalage_store::snapshot)
+//!  taker ──"now"──> sequencer: mints tick t ──> conductor: every group is cut at t
+//!    ^                  │ ids, a slice at a time    │
+//!    │                  v                           v
+//!    └──── pieces <─────┴─── rows as of t, a slice a step <─ workers
+//!    └──> chunks, then syncs the log, then the manifest (etalage_store::snapshot)
 //! ```
 //!
 //! Nothing stops for it: operators copy what is about to change before the export has come to it, and a worker
 //! writes one slice a step. A snapshot holds *state*; what it makes (joins, lists, sealed values) is made again.
 //!
-//! A snapshot counts for the store it was made of (its epoch) and for the options that decide what state is kept.
+//! A snapshot counts for the store it was made of (its epoch, and the segments of its log: none of them was rewritten
+//! since) and for the options that decide what state is kept.
 //! Where none can be used, everything is rebuilt from the log.
 
 mod exporting;
