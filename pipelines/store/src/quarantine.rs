@@ -13,7 +13,10 @@ use std::{
 
 use etalage_model::{Quarantined, codec};
 use parking_lot::RwLock;
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    backends::InMemoryBackend,
+};
 
 use crate::StoreError;
 
@@ -90,6 +93,19 @@ impl Quarantine {
             let found = u8::try_from(found).unwrap_or(u8::MAX);
             return Err(StoreError::NewerFormat { path: quarantine.path, found, known: FORMAT_VERSION });
         }
+        Ok(quarantine)
+    }
+
+    /// A quarantine that is gone with the process, for tests.
+    ///
+    /// # Errors
+    /// As [`Quarantine::open`].
+    pub fn in_memory(options: QuarantineOptions) -> Result<Quarantine, StoreError> {
+        let path = PathBuf::from("memory");
+        let database = Builder::new().create_with_backend(InMemoryBackend::new());
+        let database = RwLock::new(database.map_err(|error| broken(&path, error))?);
+        let quarantine = Quarantine { database, path, options };
+        quarantine.prepare().map_err(|error| broken(&quarantine.path, error))?;
         Ok(quarantine)
     }
 

@@ -4,11 +4,12 @@
 //! turns messages away, and a replay, which has no clock to lag behind, waits for it beyond
 //! [`MAX_LAGGING_RECORDS`].
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use etalage_model::{Group, Tick};
-use etalage_serve::monotonic_us;
 use parking_lot::{Condvar, Mutex};
+
+use super::machine::Time;
 
 /// How long a blocked sequencer sleeps before it looks again whether the pipeline still lives.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -21,6 +22,7 @@ pub(super) struct Backlog {
     load: Mutex<Load>,
     shrunk: Condvar,
     group_lag_max_us: u64,
+    time: Arc<dyn Time>,
 }
 
 #[derive(Default)]
@@ -44,8 +46,8 @@ pub(super) struct Most {
 }
 
 impl Backlog {
-    pub(super) fn new(group_lag_max_us: u64) -> Backlog {
-        Backlog { load: Mutex::default(), shrunk: Condvar::new(), group_lag_max_us }
+    pub(super) fn new(group_lag_max_us: u64, time: Arc<dyn Time>) -> Backlog {
+        Backlog { load: Mutex::default(), shrunk: Condvar::new(), group_lag_max_us, time }
     }
 
     /// Everything below this tick is there.
@@ -78,7 +80,7 @@ impl Backlog {
         }
         groups.iter().for_each(|group| load.records[*group as usize] += count);
         if groups.contains(&Group::Customer) {
-            load.lagging.push_back((tick, monotonic_us()));
+            load.lagging.push_back((tick, self.time.now().monotonic_us));
         }
         if tick >= load.complete_below {
             load.open += count;
@@ -95,6 +97,11 @@ impl Backlog {
         self.shrunk.notify_all();
     }
 
+    /// Whether no group has more than `most` before it.
+    pub(super) fn has_room(&self, most: Most) -> bool {
+        !self.load.lock().exceeds(most)
+    }
+
     pub(super) fn records(&self, group: Group) -> usize {
         self.load.lock().records[group as usize]
     }
@@ -104,7 +111,7 @@ impl Backlog {
     pub(super) fn excess_us(&self) -> Option<u64> {
         let load = self.load.lock();
         let (_, added_us) = *load.lagging.front().filter(|(tick, _)| *tick < load.complete_below)?;
-        let lag_us = monotonic_us().saturating_sub(added_us);
+        let lag_us = self.time.now().monotonic_us.saturating_sub(added_us);
         (lag_us > self.group_lag_max_us).then_some(lag_us)
     }
 }
@@ -119,11 +126,12 @@ impl Load {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::machine::Machine;
 
     /// What a replay has before it completes only by what comes after it: whoever waits says first how far it is.
     #[test]
     fn who_has_to_wait_says_so_once_beforehand() {
-        let backlog = Backlog::new(0);
+        let backlog = Backlog::new(0, Machine::real().time);
         let (most, said) = (Most { shop: 10, customer: 10 }, std::cell::Cell::new(0));
         let add = |tick| {
             backlog.complete(tick);

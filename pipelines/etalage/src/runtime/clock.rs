@@ -65,12 +65,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that begins now, above `last_tick`.
-    pub fn start(mode: ClockMode, max_step_us: u64, last_tick: Option<Tick>) -> Clock {
-        Clock::start_at(mode, max_step_us, last_tick, Reading::now())
-    }
-
-    /// As [`Clock::start`], at a given reading.
+    /// A clock that begins at a reading, above `last_tick`.
     pub fn start_at(mode: ClockMode, max_step_us: u64, last_tick: Option<Tick>, read: Reading) -> Clock {
         let last = last_tick.unwrap_or(0);
         let begin = match mode {

@@ -14,16 +14,18 @@
 //! tick the views of people are at, the shop's values as of that tick were published too. When it lags
 //! it takes what has gathered in larger rounds.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
 use crossbeam_channel::Sender;
 use etalage_model::{Group, Message, Micros, Record, SealedBatch, SealedTick, Tick, TickTimes};
-use etalage_serve::monotonic_us;
 use etalage_views::audit::StockAudit;
 
 use super::{
     Inbox, Readers, StoredFrame,
     backlog::Backlog,
+    failpoint,
+    machine::Time,
+    mutant::is_mutant,
     snapshot::Piece,
     worker::{Order, WorkerHandle},
 };
@@ -58,6 +60,7 @@ pub(super) struct Conductor {
     workers: Vec<WorkerHandle>,
     readers: Readers,
     backlog: Arc<Backlog>,
+    time: Arc<dyn Time>,
     /// Absent where the stock that it needs is not published.
     audit: Option<StockAudit>,
     /// The groups that have views.
@@ -106,33 +109,40 @@ impl Conductor {
         groups: &[Group],
         readers: Readers,
         backlog: Arc<Backlog>,
+        time: Arc<dyn Time>,
         audit: Option<StockAudit>,
     ) -> Conductor {
         let follows = |group: &Group| *group == Group::Customer && groups.contains(&Group::Shop);
         let groups = groups.iter().map(|group| Pace::new(*group, follows(group))).collect();
         let (waiting, complete_below) = (Vec::new(), 0);
-        Conductor { workers, readers, backlog, audit, groups, complete_below, waiting, stopping: false }
+        Conductor { workers, readers, backlog, time, audit, groups, complete_below, waiting, stopping: false }
     }
 
     pub(super) fn run(mut self, inbox: Inbox) {
         while let Ok(signal) = inbox.recv() {
-            self.take(signal);
-            while let Ok(signal) = inbox.try_recv() {
-                self.take(signal);
-            }
-            for at in 0..self.groups.len() {
-                self.publish_complete(at);
-                while let Some(upper) = self.groups[at].send_round(&self.workers, self.complete_below) {
-                    let others = self.groups[at + 1..].iter_mut();
-                    others.for_each(|other| other.cuts.iter_mut().for_each(|cuts| cuts.push_back(upper)));
-                }
-            }
-            self.answer();
-            if self.stopping && self.groups.iter().all(|pace| pace.rounds.is_empty()) {
+            if self.obey(signal, &inbox).is_break() {
                 break;
             }
         }
         self.workers.iter().for_each(|worker| worker.send(Order::Stop));
+    }
+
+    /// Takes a signal and what waits behind it, publishes what is complete, and gives the workers what comes next.
+    pub(super) fn obey(&mut self, signal: Signal, inbox: &Inbox) -> ControlFlow<()> {
+        self.take(signal);
+        while let Ok(signal) = inbox.try_recv() {
+            self.take(signal);
+        }
+        for at in 0..self.groups.len() {
+            self.publish_complete(at);
+            while let Some(upper) = self.groups[at].send_round(&self.workers, self.complete_below) {
+                let others = self.groups[at + 1..].iter_mut();
+                others.for_each(|other| other.cuts.iter_mut().for_each(|cuts| cuts.push_back(upper)));
+            }
+        }
+        self.answer();
+        let is_over = self.stopping && self.groups.iter().all(|pace| pace.rounds.is_empty());
+        if is_over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn take(&mut self, signal: Signal) {
@@ -158,8 +168,18 @@ impl Conductor {
         }
     }
 
-    fn add(&mut self, frame: StoredFrame) {
+    fn add(&mut self, mut frame: StoredFrame) {
         self.complete(frame.complete_below);
+        if is_mutant("half-a-tick") && frame.records.len() > 1 {
+            let records = frame.records.split_off(frame.records.len() / 2);
+            let late = StoredFrame { records, ..StoredFrame::empty(frame.tick + 1) };
+            self.add_whole(frame);
+            frame = late;
+        }
+        self.add_whole(frame);
+    }
+
+    fn add_whole(&mut self, frame: StoredFrame) {
         let frame = Arc::new(PendingFrame::of(frame, self.workers.len()));
         for pace in &mut self.groups {
             assert!(frame.tick >= pace.sent, "a tick that was sent gets no more records");
@@ -175,13 +195,15 @@ impl Conductor {
     fn publish_complete(&mut self, at: usize) {
         // Whoever follows is not published ahead.
         let until = self.groups[..at].iter().map(|pace| pace.published).min().unwrap_or(Tick::MAX);
-        while let Some((tick, records)) = self.groups[at].next_complete(until) {
+        while let Some((tick, records)) = self.groups[at].next_complete(until, self.time.now().monotonic_us) {
             self.backlog.take(tick.group, records, tick.upper);
             if tick.group == Group::Shop {
                 self.check(&tick);
             }
             let tick = Arc::new(tick);
+            failpoint::reach(failpoint::SEALED);
             self.readers.iter_mut().for_each(|reader| reader.sealed(&tick));
+            failpoint::reach(failpoint::PUBLISHED);
             metrics::counter!("etalage_ticks_sealed_total", "group" => tick.group.name()).increment(1);
         }
         let pace = &self.groups[at];
@@ -259,12 +281,12 @@ impl Pace {
 
     /// The oldest round, if all workers have cut it and it does not reach beyond `until`, as it is
     /// published, and its records.
-    fn next_complete(&mut self, until: Tick) -> Option<(SealedTick, usize)> {
+    fn next_complete(&mut self, until: Tick, sealed_us: u64) -> Option<(SealedTick, usize)> {
         let is_complete = |round: &mut Round| round.upper <= until && round.parts.iter().all(Option::is_some);
         let round = self.rounds.pop_front_if(is_complete)?;
         let lower = std::mem::replace(&mut self.published, round.upper);
         let batches = merge(round.parts.into_iter().flatten().flatten(), lower, round.upper);
-        let times = TickTimes { sealed_us: monotonic_us(), ..round.times };
+        let times = TickTimes { sealed_us, ..round.times };
         Some((SealedTick { group: self.group, lower, upper: round.upper, times, batches }, round.records))
     }
 }

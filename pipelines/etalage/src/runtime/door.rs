@@ -15,7 +15,7 @@ use etalage_model::{
     decode::json::{self, BodyError},
     money::Currencies,
 };
-use etalage_serve::{Busy, Counts, NotExplained, NotStored, monotonic_us};
+use etalage_serve::{Busy, Counts, NotExplained, NotStored};
 use etalage_store::{Quarantine, Receipt, snapshot::Written};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
@@ -24,6 +24,7 @@ use super::{
     SharedClock,
     backlog::Backlog,
     clock::{Clock, Reading},
+    machine::Machine,
     erasure::{self, EraseError, Identify},
     explain::{self, ExplainError, Explanation},
     origin::Origin,
@@ -40,6 +41,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the threads of a pipeline share.
 pub(super) struct Shared {
+    pub(super) machine: Machine,
     pub(super) clock: SharedClock,
     pub(super) stopping: AtomicBool,
     pub(super) backlog: Arc<Backlog>,
@@ -85,16 +87,19 @@ enum State {
 impl Shared {
     pub(super) fn new(
         config: &Config,
+        machine: Machine,
         clock: Clock,
         commands: Sender<Command>,
         quarantine: Arc<Quarantine>,
         about: About,
         snapshots: Option<Sender<snapshot::Request>>,
     ) -> Shared {
+        let time = Arc::clone(&machine.time);
         Shared {
+            machine,
             clock: Mutex::new(clock),
             stopping: AtomicBool::new(false),
-            backlog: Arc::new(Backlog::new(config.time.group_lag_max_us)),
+            backlog: Arc::new(Backlog::new(config.time.group_lag_max_us, time)),
             stored: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -111,6 +116,11 @@ impl Shared {
             read: Mutex::default(),
             about,
         }
+    }
+
+    /// The machine's clocks now.
+    pub(super) fn now(&self) -> Reading {
+        self.machine.now()
     }
 
     pub(super) fn command(&self, command: Command) -> Result<(), String> {
@@ -200,7 +210,7 @@ impl Door {
 
     /// Pipeline time.
     pub fn now(&self) -> Micros {
-        Micros(self.shared.clock.lock().read(Reading::now()))
+        Micros(self.shared.clock.lock().read(self.shared.now()))
     }
 
     /// The currencies that amounts are converted by.
@@ -300,13 +310,13 @@ impl Door {
         let identify = identify.as_ref().ok_or_else(nobody_knows)?;
         // Each reads the whole log: one at a time.
         let _turn = explaining.lock();
-        explain::explain(dir, &**identify, view, key, limit)
+        explain::explain(Arc::clone(&self.shared.machine.disk), dir, &**identify, view, key, limit)
     }
 
     fn send(&self, origin: Origin, batch: Batch) -> Result<Answer, String> {
         self.shared.queued.fetch_add(batch.len(), Ordering::SeqCst);
         let (reply, answer) = oneshot::channel();
-        let submission = Submission { origin, batch, arrived_us: monotonic_us(), reply };
+        let submission = Submission { origin, batch, arrived_us: self.shared.now().monotonic_us, reply };
         self.shared.command(Command::Submit(submission))?;
         Ok(answer)
     }

@@ -17,7 +17,7 @@ use etalage_views::people::{Identifier, Kind};
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use super::{StoredFrame, clock::Reading, quarantine::Item, sequencer::Sequencer, snapshot::NotTaken};
+use super::{StoredFrame, machine::Waiting, quarantine::Item, sequencer::Sequencer, snapshot::NotTaken};
 
 /// Fields of a message that name somebody.
 const ID_FIELDS: [&str; 3] = ["userId", "anonymousId", "previousId"];
@@ -140,7 +140,7 @@ impl Sequencer {
             return Err(EraseError::NoPeople);
         }
         if self.receipts.is_none() {
-            self.receipts = Some(Receipts::open(&self.dir)?);
+            self.receipts = Some(Receipts::open_on(Arc::clone(&self.shared.machine.disk), &self.dir)?);
         }
         // Who belongs together is known of what is published.
         self.seal_all(None);
@@ -161,7 +161,7 @@ impl Sequencer {
             let mut erasure = erasure.lock();
             (std::mem::take(&mut erasure.gone), std::mem::take(&mut erasure.instead))
         };
-        let tick = self.shared.clock.lock().mint(Reading::now());
+        let tick = self.shared.clock.lock().mint(self.shared.now());
         for (records, diff) in [(gone, -1), (instead, 1)] {
             if !records.is_empty() {
                 self.pass_on(StoredFrame { records, diff, ..StoredFrame::empty(tick) });
@@ -169,7 +169,7 @@ impl Sequencer {
         }
         let as_of = self.seal_all(None);
         let receipts = self.receipts.as_mut().ok_or(EraseError::NoPeople)?;
-        let erased_at = Micros(Reading::now().wall_us);
+        let erased_at = Micros(self.shared.now().wall_us);
         let profile = erasure.lock().profile_id();
         let name = receipts.name(profile.as_deref().unwrap_or(id));
         let receipt = erasure.lock().receipt(name, as_of, erased_at, quarantined);
@@ -185,7 +185,7 @@ impl Sequencer {
         let keep = Box::new(move |refused: &Quarantined| keep.lock().keeps(refused));
         let over = || EraseError::Over("the quarantine's thread has ended".into());
         self.quarantine.send(Item::Rewrite { keep, done }).map_err(|_| over())?;
-        Ok(quarantined.recv().map_err(|_| over())??)
+        Ok(self.shared.machine.receive(Waiting::Sequencer, &quarantined).map_err(|_| over())??)
     }
 }
 

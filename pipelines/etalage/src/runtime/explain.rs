@@ -2,10 +2,10 @@
 //!
 //! The log is read from its beginning; the pipeline goes on meanwhile.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use etalage_model::{Event, KeyFields, Message, Micros, Tick};
-use etalage_store::StoreError;
+use etalage_store::{StoreError, disk::Disk};
 use etalage_views::people::{Identifier, Kind};
 use serde::Serialize;
 
@@ -55,6 +55,7 @@ pub enum ExplainError {
 
 /// Reads the log in `dir` for the events behind the value of `key`.
 pub(super) fn explain(
+    disk: Arc<dyn Disk>,
     dir: &Path,
     identify: &(dyn Fn(&str) -> Vec<Identifier> + Send + Sync),
     view: &str,
@@ -82,7 +83,7 @@ pub(super) fn explain(
         is_theirs && is_item && of_view.causes.contains(&event.kind)
     };
     let (mut newest, mut count) = (BTreeMap::new(), 0);
-    for frame in etalage_store::frames(dir).map_err(unreadable)? {
+    for frame in etalage_store::frames_on(disk, dir).map_err(unreadable)? {
         let frame = frame.map_err(unreadable)?;
         for record in frame.records {
             let Message::Event(event) = record.message else { continue };

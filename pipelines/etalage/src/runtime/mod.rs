@@ -14,6 +14,7 @@
 //! sealed tick.
 
 pub mod admission;
+mod assembly;
 mod backlog;
 mod building;
 pub mod clock;
@@ -22,11 +23,16 @@ mod conductor;
 mod door;
 mod erasure;
 mod explain;
+mod failpoint;
+mod machine;
+mod mutant;
 mod options;
 mod origin;
 mod quarantine;
 mod read_back;
 mod sequencer;
+#[cfg(feature = "mutants")]
+pub mod simulated;
 pub mod snapshot;
 mod worker;
 
@@ -40,10 +46,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use etalage_model::{Binding, Changes, Group, Record, Tick};
 use etalage_serve::Vital;
 use etalage_store::{
-    Log, LogOptions, Quarantine, StoreError,
+    Quarantine, StoreError,
     snapshot::{Place, SnapshotError},
 };
-use etalage_views::{ShopOptions, VIEWS, audit::StockAudit};
+use etalage_views::ShopOptions;
 use parking_lot::Mutex;
 
 pub use backlog::MAX_LAGGING_RECORDS;
@@ -51,15 +57,18 @@ pub use clock::{Clock, ClockMode, Reading};
 pub use conductor::{MAX_PENDING_RECORDS, MAX_ROUND_LINES, MAX_ROUNDS_IN_FLIGHT};
 pub use door::Door;
 pub use erasure::{EraseError, Identify, told};
+pub use failpoint::FAILPOINTS;
+pub use machine::Time;
 pub use options::shop_options;
 pub use origin::{KeepRefused, Origin, RefusedMessage, TopicMessage};
 
 use crate::config::Config;
-use admission::Admission;
-use conductor::{Conductor, Signal};
-use door::{About, Shared};
-use sequencer::{Command, Sequencer};
-use snapshot::{Generation, MAX_WAITING_REQUESTS, Snapshots, Taker};
+use assembly::Assembly;
+use conductor::Signal;
+use door::Shared;
+use machine::Machine;
+use sequencer::Command;
+use snapshot::Snapshots;
 
 /// How a pipeline is started.
 pub struct PipelineOptions {
@@ -105,7 +114,7 @@ pub struct Pipeline {
     epoch: u64,
     sequencer: JoinHandle<()>,
     conductor: JoinHandle<()>,
-    workers: worker::Workers,
+    workers: Option<worker::Workers>,
     quarantine: quarantine::Writer,
     taker: Option<JoinHandle<()>>,
 }
@@ -117,66 +126,19 @@ impl Pipeline {
     /// # Errors
     /// Where the folder cannot be opened or is in use, or no thread can be had.
     pub fn start(config: &Config, dir: &Path, options: PipelineOptions) -> Result<Pipeline, StartError> {
-        etalage_model::sym::set_limit(config.limits.max_symbols);
-        let log_options = LogOptions {
-            segment_bytes: config.store.segment_bytes,
-            write_behind_bytes: config.store.write_behind_bytes,
-            durability: options::durability(config),
-            ..LogOptions::default()
-        };
-        let (log, opened) = Log::open(dir, log_options)?;
+        let machine = Machine::real();
+        let opened = assembly::open(config, dir, &machine)?;
         let place = options.snapshots.as_ref().map(|snapshots| Place::open(&snapshots.url)).transpose()?;
-        if opened.cut_bytes > 0 {
-            tracing::warn!(
-                bytes = opened.cut_bytes,
-                "a torn frame at the end of the log was cut off: it was never acknowledged"
-            );
-        }
         let quarantine = quarantine::Writer::start(Quarantine::open(dir, config.quarantine_options())?)?;
-        let frames = etalage_store::frames(dir)?;
-
-        let clock = Clock::start(options.clock, config.time.max_clock_step_us, opened.last_tick);
-        let (to_sequencer, commands) = crossbeam_channel::unbounded();
-        let about = About { dir: dir.to_path_buf(), identify: options.identify, explaining: Default::default() };
-        let (to_taker, requests) = options.snapshots.is_some().then(|| bounded(MAX_WAITING_REQUESTS)).unzip();
-        let shared = Arc::new(Shared::new(config, clock, to_sequencer, quarantine.reader(), about, to_taker));
-        let (signals, inbox) = crossbeam_channel::unbounded();
-        let groups = groups(&shop_options(config));
-        let workers = worker::Workers::start(config.workers, &groups, shop_options(config), signals.clone())?;
-        let backlog = Arc::clone(&shared.backlog);
-        let conductor = Conductor::new(workers.handles(), &groups, options.readers, backlog, audit(config));
-        let conductor = spawn("conductor", move || conductor.run(inbox))?;
-        let generation = Generation::default();
-        let taker = place.clone().zip(options.snapshots).zip(requests).map(|((place, snapshots), requests)| Taker {
-            place,
-            snapshots,
-            shared: Arc::clone(&shared),
-            requests,
-            generation: generation.clone(),
-            checked: Default::default(),
-            exporters: groups.len() * config.workers + 1,
-        });
-        let sequencer = Sequencer {
-            log,
-            admission: Admission::new(config),
-            shared: Arc::clone(&shared),
-            conductor: signals,
-            groups,
-            quarantine: quarantine.sender(),
-            tick_idle: std::time::Duration::from_micros(config.time.tick_idle_us),
-            refused: options.refused,
-            broken_session: None,
-            receipts: None,
-            dir: dir.to_path_buf(),
-            place,
-            generation,
-            options: snapshot::fingerprint(&shop_options(config)),
-            workers: workers.handles(),
-            is_live: false,
-            exporting: None,
-            on_ready: Some(options.on_ready),
+        let refused = (quarantine.reader(), quarantine.sender());
+        let mut workers = None;
+        let start_workers = |groups: &[Group], conductor| {
+            let started = worker::Workers::start(config.workers, groups, shop_options(config), conductor)?;
+            Ok(workers.insert(started).handles())
         };
-        let epoch = opened.epoch;
+        let Assembly { shared, epoch, sequencer, frames, commands, conductor, inbox, taker } =
+            assembly::assemble(config, dir, options, machine, opened, place, refused, start_workers)?;
+        let conductor = spawn("conductor", move || conductor.run(inbox))?;
         let sequencer = spawn("sequencer", move || sequencer.run(frames, commands))?;
         let taker = taker.map(|taker| spawn("snapshots", move || taker.run())).transpose()?;
         Ok(Pipeline { shared, epoch, sequencer, conductor, workers, quarantine, taker })
@@ -220,7 +182,7 @@ impl Pipeline {
         let _ = self.taker.map(JoinHandle::join);
         let _ = self.sequencer.join();
         let _ = self.conductor.join();
-        self.workers.join();
+        self.workers.into_iter().for_each(worker::Workers::join);
         self.quarantine.stop();
     }
 }
@@ -259,20 +221,4 @@ fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> std::io::R
         let _vital = Vital(name);
         body();
     })
-}
-
-/// The groups of which any view is switched on.
-fn groups(options: &ShopOptions) -> Vec<Group> {
-    let is_on = |group: &Group| VIEWS.iter().any(|view| view.group == *group && options.is_on(view.name));
-    [Group::Shop, Group::Customer].into_iter().filter(is_on).collect()
-}
-
-/// The watch over what is published; it needs the stock to be.
-fn audit(config: &Config) -> Option<StockAudit> {
-    let options = shop_options(config);
-    let audit = options.is_on(etalage_views::sellable::NAME).then(|| StockAudit::new(options.unknown_stock));
-    if audit.is_none() {
-        tracing::info!("item.sellable is off: etalage_stock_violations_total is not counted");
-    }
-    audit
 }

@@ -4,6 +4,7 @@ use etalage_operators::{dedup::DedupLimits, expire};
 use etalage_store::Durability;
 use etalage_views::{ShopOptions, UnknownStock, Window, options::MAX_BUCKETS, scope::Scopes};
 
+use super::mutant::is_mutant;
 use crate::config::{self, Config};
 
 /// What the `shop` views are built from.
@@ -35,17 +36,6 @@ pub fn shop_options(config: &Config) -> ShopOptions {
         dedup: none,
         ungated: is_mutant("ungated"),
     }
-}
-
-/// Whether the mutant `name` was chosen, at run time, in a build that carries the tests' features.
-#[cfg(feature = "mutants")]
-pub(super) fn is_mutant(name: &str) -> bool {
-    std::env::var("ETALAGE_MUTANT").is_ok_and(|mutant| mutant == name)
-}
-
-#[cfg(not(feature = "mutants"))]
-pub(super) fn is_mutant(_name: &str) -> bool {
-    false
 }
 
 /// When a write counts as done.

@@ -57,27 +57,32 @@ impl Writer {
 
 fn write(quarantine: &Quarantine, inbox: &Receiver<Item>) {
     while let Ok(first) = inbox.recv() {
-        let (mut records, mut flushed, mut rewrites) = (Vec::new(), Vec::new(), Vec::new());
-        for item in std::iter::once(first).chain(inbox.try_iter().take(QUEUE_RECORDS)) {
-            match item {
-                Item::Record(record) => records.push(record),
-                Item::Flush(done) => flushed.push(done),
-                Item::Rewrite { keep, done } => rewrites.push((keep, done)),
-            }
+        take(quarantine, first, inbox);
+    }
+}
+
+/// Takes an item and what waits behind it.
+pub(super) fn take(quarantine: &Quarantine, first: Item, inbox: &Receiver<Item>) {
+    let (mut records, mut flushed, mut rewrites) = (Vec::new(), Vec::new(), Vec::new());
+    for item in std::iter::once(first).chain(inbox.try_iter().take(QUEUE_RECORDS)) {
+        match item {
+            Item::Record(record) => records.push(record),
+            Item::Flush(done) => flushed.push(done),
+            Item::Rewrite { keep, done } => rewrites.push((keep, done)),
         }
-        let count = records.len() as u64;
-        let written = if count > 0 { quarantine.add(records).map(|_| ()) } else { Ok(()) };
-        if let Err(error) = written {
-            metrics::counter!("etalage_quarantine_lost_total").increment(count);
-            tracing::error!(%error, count, "refused records could not be written to the quarantine");
-        }
-        for (mut keep, done) in rewrites {
-            // Whoever asked may have gone.
-            let _ = done.send(quarantine.rewrite(&mut *keep));
-        }
-        for done in flushed {
-            // Whoever asked may have gone.
-            let _ = done.send(());
-        }
+    }
+    let count = records.len() as u64;
+    let written = if count > 0 { quarantine.add(records).map(|_| ()) } else { Ok(()) };
+    if let Err(error) = written {
+        metrics::counter!("etalage_quarantine_lost_total").increment(count);
+        tracing::error!(%error, count, "refused records could not be written to the quarantine");
+    }
+    for (mut keep, done) in rewrites {
+        // Whoever asked may have gone.
+        let _ = done.send(quarantine.rewrite(&mut *keep));
+    }
+    for done in flushed {
+        // Whoever asked may have gone.
+        let _ = done.send(());
     }
 }

@@ -13,6 +13,9 @@ use super::{
     StoredFrame,
     clock::ClockMode,
     conductor::Signal,
+    failpoint,
+    machine::Waiting,
+    mutant::is_mutant,
     sequencer::{MAX_COMMIT_EVENTS, Sequencer},
     snapshot::{self, SEQUENCER},
     worker::Order,
@@ -62,7 +65,7 @@ impl Sequencer {
     }
 
     fn take_back_in(&mut self, frame: Frame) {
-        for record in &frame.records {
+        for record in frame.records.iter().filter(|_| !is_mutant("no-dedup-on-replay")) {
             self.admission.restore(record, frame.tick);
         }
         self.shared.clock.lock().restore(frame.tick);
@@ -94,11 +97,12 @@ impl Sequencer {
         drop(reply);
         self.restore_own(&snapshot)?;
         for _ in 0..self.workers.len() {
-            restored.recv().map_err(|_| "a worker has ended".to_owned())??;
+            self.shared.machine.receive(Waiting::Sequencer, &restored).map_err(|_| "a worker has ended".to_owned())??;
         }
         let (reply, sealed) = crossbeam_channel::bounded(1);
         self.signal(Signal::Seal { below: tick + 1, reply });
-        sealed.recv().map_err(|_| "the dataflow has ended".to_owned())?;
+        self.shared.machine.receive(Waiting::Sequencer, &sealed).map_err(|_| "the dataflow has ended".to_owned())?;
+        failpoint::reach(failpoint::RESTORED);
         let seconds = began.elapsed().as_secs_f64();
         tracing::info!(tick, rows = snapshot.manifest.rows(), seconds, "started from a snapshot");
         Ok(Some(tick))

@@ -7,6 +7,7 @@
 //! In a replay the clock moves with the events, so a batch becomes one frame per tick.
 
 use std::{
+    ops::ControlFlow,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -27,6 +28,9 @@ use super::{
     conductor::Signal,
     door::Shared,
     erasure::EraseError,
+    failpoint,
+    machine::Waiting,
+    mutant::is_mutant,
     origin::{KeepRefused, Origin, RefusedMessage},
     quarantine::Item,
     snapshot::{Begun, Generation, Outlet, Piece},
@@ -111,25 +115,34 @@ struct Answer {
 
 impl Sequencer {
     pub(super) fn run(mut self, frames: Frames, commands: Receiver<Command>) {
+        if self.begin(frames).is_continue() {
+            self.serve(&commands);
+        }
+    }
+
+    /// Reads everything back; ends where it cannot.
+    pub(super) fn begin(&mut self, frames: Frames) -> ControlFlow<()> {
         match self.read_back(frames) {
             Err(reason) => {
                 tracing::error!(reason, "the log could not be read back");
                 self.shared.set_failed(reason);
                 // Nobody else can: what is sent to a sequencer that has ended is lost.
-                return self.signal(Signal::Stop);
+                self.signal(Signal::Stop);
+                return ControlFlow::Break(());
             }
             Ok(is_live) if self.refused.is_some() && !is_live => self.shared.set_catching_up(),
             Ok(_) => {
                 if self.refused.is_some() {
-                    self.shared.clock.lock().go_live(Reading::now());
+                    self.shared.clock.lock().go_live(self.shared.now());
                 }
                 self.get_ready();
             }
         }
-        self.serve(&commands);
+        ControlFlow::Continue(())
     }
 
     fn get_ready(&mut self) {
+        failpoint::reach(failpoint::READ_BACK);
         let ready_at = self.seal_all(None);
         if let Some(on_ready) = self.on_ready.take() {
             on_ready(ready_at);
@@ -148,7 +161,7 @@ impl Sequencer {
             self.shared.set_failed(format!("the store failed: {error}"));
             return;
         }
-        self.shared.clock.lock().go_live(Reading::now());
+        self.shared.clock.lock().go_live(self.shared.now());
         self.is_live = true;
         tracing::info!(caught_up_to = %Micros(tick), "caught up; the wall clock drives pipeline time from here on");
         self.get_ready();
@@ -160,55 +173,66 @@ impl Sequencer {
             let patience = if self.exporting.is_some() { EXPORT_PATIENCE } else { self.tick_idle };
             let received = commands.recv_timeout(patience);
             self.export_some();
-            let first = match received {
-                Ok(command) => command,
+            match received {
+                Ok(command) => {
+                    if self.obey(command, commands).is_break() {
+                        return;
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     // A thread that exports looks more often than time need pass.
                     if idle.elapsed() >= self.tick_idle || patience == self.tick_idle {
                         self.idle();
                         idle = Instant::now();
                     }
-                    continue;
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
-            };
-            let (mut submissions, mut count, mut next) = (Vec::new(), 0, Some(first));
-            while let Some(Command::Submit(submission)) = next {
-                count += submission.batch.len();
-                submissions.push(submission);
-                next = if count < MAX_COMMIT_EVENTS { commands.try_recv().ok() } else { None };
-            }
-            if !submissions.is_empty() {
-                self.commit(submissions);
-                self.shared.dequeued(count);
-            }
-            match next {
-                Some(Command::Finish { until, reply }) => {
-                    let tick = self.seal_all(until);
-                    self.flush_quarantine();
-                    // Whoever asked may have gone.
-                    let _ = reply.send(tick);
-                }
-                Some(Command::GoLive) => self.go_live(),
-                Some(Command::Erase { id, reply }) => {
-                    // Whoever asked may have gone.
-                    let _ = reply.send(self.erase(&id));
-                }
-                Some(Command::Snapshot { pieces, reply }) => {
-                    // Whoever asked may have gone.
-                    let _ = reply.send(self.begin_snapshot(pieces));
-                }
-                Some(Command::Stop) => return self.stop(),
-                Some(Command::Submit(_)) | None => {}
             }
         }
     }
 
+    /// Does as it is told, and takes submissions that wait behind one along; ends at [`Command::Stop`].
+    pub(super) fn obey(&mut self, first: Command, commands: &Receiver<Command>) -> ControlFlow<()> {
+        let (mut submissions, mut count, mut next) = (Vec::new(), 0, Some(first));
+        while let Some(Command::Submit(submission)) = next {
+            count += submission.batch.len();
+            submissions.push(submission);
+            next = if count < MAX_COMMIT_EVENTS { commands.try_recv().ok() } else { None };
+        }
+        if !submissions.is_empty() {
+            self.commit(submissions);
+            self.shared.dequeued(count);
+        }
+        match next {
+            Some(Command::Finish { until, reply }) => {
+                let tick = self.seal_all(until);
+                self.flush_quarantine();
+                // Whoever asked may have gone.
+                let _ = reply.send(tick);
+            }
+            Some(Command::GoLive) => self.go_live(),
+            Some(Command::Erase { id, reply }) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.erase(&id));
+            }
+            Some(Command::Snapshot { pieces, reply }) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.begin_snapshot(pieces));
+            }
+            Some(Command::Stop) => {
+                self.stop();
+                return ControlFlow::Break(());
+            }
+            Some(Command::Submit(_)) | None => {}
+        }
+        ControlFlow::Continue(())
+    }
+
     /// Time passes without input.
-    fn idle(&mut self) {
+    pub(super) fn idle(&mut self) {
         let mut clock = self.shared.clock.lock();
         if clock.mode() != ClockMode::Replay {
-            let tick = clock.mint(Reading::now());
+            let tick = clock.mint(self.shared.now());
             drop(clock);
             self.signal(Signal::Complete { below: tick + 1 });
         }
@@ -217,7 +241,7 @@ impl Sequencer {
     /// Decides, stores, answers, hands on.
     fn commit(&mut self, submissions: Vec<Submission>) {
         let (mut building, mut answers, mut refused) = (Building::default(), Vec::new(), Vec::new());
-        let reading = Reading::now();
+        let reading = self.shared.now();
         let mut moment = {
             let mut clock = self.shared.clock.lock();
             Moment { tick: clock.mint(reading), wall_us: reading.wall_us, mode: clock.mode() }
@@ -246,13 +270,19 @@ impl Sequencer {
             answers.push(Answer { reply, outcomes });
         }
         let mut frames = building.frames(moment.tick);
+        failpoint::reach(failpoint::DECIDED);
+        if is_mutant("ack-before-commit") {
+            self.answer(std::mem::take(&mut answers), &Ok(()));
+        }
         let stored = self.keep(refused, &mut frames).and_then(|()| self.store(&mut frames));
+        failpoint::reach(failpoint::STORED);
         // Of several frames those before one that failed are stored.
         frames.iter().for_each(|frame| self.shared.has_read(&frame.binding));
         if stored.is_err() {
             self.broken_session = session.or(self.broken_session);
         }
         self.answer(answers, &stored);
+        failpoint::reach(failpoint::ANSWERED);
         frames.retain(|frame| !frame.records.is_empty());
         if frames.is_empty() && moment.mode != ClockMode::Replay {
             // Time passes although nothing was admitted.
@@ -358,7 +388,7 @@ impl Sequencer {
         metrics::counter!("etalage_quarantine_total", "reason" => reason.code()).increment(1);
         let record = Quarantined {
             seq: 0,
-            arrived_at: Micros(Reading::now().wall_us),
+            arrived_at: Micros(self.shared.now().wall_us),
             source,
             reason: reason.clone(),
             raw_bytes: raw.len() as u64,
@@ -374,7 +404,7 @@ impl Sequencer {
         let (done, flushed) = crossbeam_channel::bounded(1);
         if self.quarantine.send(Item::Flush(done)).is_ok() {
             // An error means that the writer has ended; that was reported where it happened.
-            let _ = flushed.recv();
+            let _ = self.shared.machine.receive(Waiting::Sequencer, &flushed);
         }
     }
 
@@ -383,12 +413,12 @@ impl Sequencer {
         let tick = {
             let mut clock = self.shared.clock.lock();
             until.into_iter().for_each(|until| clock.accept(until));
-            clock.mint(Reading::now())
+            clock.mint(self.shared.now())
         };
         let (reply, sealed) = crossbeam_channel::bounded(1);
         self.signal(Signal::Seal { below: tick + 1, reply });
         // An error means that the conductor has ended, which fails everything that follows.
-        let _ = sealed.recv();
+        let _ = self.shared.machine.receive(Waiting::Sequencer, &sealed);
         let mut clock = self.shared.clock.lock();
         if clock.mode() == ClockMode::Replay && tick > 0 {
             // What comes after a seal must not be at the sealed tick.
@@ -408,6 +438,7 @@ impl Sequencer {
         let is_replay = self.shared.clock.lock().mode() == ClockMode::Replay || !self.shared.is_ready();
         let customer = if is_replay { MAX_LAGGING_RECORDS } else { usize::MAX };
         let most = Most { shop: MAX_PENDING_RECORDS, customer };
+        self.shared.machine.others.go_on(Waiting::Sequencer, &|| self.shared.backlog.has_room(most));
         self.shared.backlog.add(&self.groups, frame.records.len(), frame.tick, most, before_waiting, is_over);
         self.signal(Signal::Frame(frame));
     }

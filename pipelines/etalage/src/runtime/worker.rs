@@ -1,8 +1,8 @@
 //! The timely workers: each holds its share of the dataflow, takes rounds, and gives parts.
 
-use std::{collections::VecDeque, sync::Arc, thread::Thread, time::Duration};
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, thread::Thread, time::Duration};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, SendError, Sender, bounded, unbounded};
 use etalage_model::{Group, Record, Tick};
 use etalage_store::snapshot::Snapshot;
 use etalage_views::Dataflow;
@@ -11,7 +11,7 @@ use timely::{Config, WorkerConfig, worker::Worker};
 use super::{
     Options, Signals, StartError, Vital,
     conductor::Signal,
-    options::is_mutant,
+    mutant::is_mutant,
     snapshot::{Outlet, Piece, Turns},
 };
 
@@ -72,17 +72,9 @@ impl Workers {
             Config { communication: timely::CommunicationConfig::Process(count), worker: WorkerConfig::default() };
         let guards = timely::execute(config, move |worker| {
             let _vital = Vital("worker");
-            let (orders, inbox) = unbounded();
-            let at_pace = |group: &Group| AtPace {
-                group: *group,
-                dataflow: Dataflow::build(worker, *group, options.clone()),
-                uppers: VecDeque::new(),
-                exporting: None,
-            };
-            let groups = groups.iter().map(at_pace).collect();
-            let handle = WorkerHandle { orders, thread: std::thread::current() };
+            let (share, handle) = Share::build(worker, &groups, &options, conductor.clone());
             if introduce.send((worker.index(), handle)).is_ok() {
-                run(worker, groups, &inbox, &conductor);
+                share.run(worker);
             }
         });
         let guards = guards.map_err(|error| StartError::Dataflow(error.to_string()))?;
@@ -124,7 +116,9 @@ impl AtPace {
         let chunks = of_group.flat_map(|section| section.chunks.iter().map(move |chunk| (&section.name, chunk)));
         for (name, chunk) in chunks.skip(worker.index()).step_by(worker.peers()) {
             let rows = snapshot.rows(chunk).map_err(|error| error.to_string())?;
-            self.dataflow.import(name, &rows, tick).map_err(|error| error.to_string())?;
+            for _ in 0..if is_mutant("import-twice") { 2 } else { 1 } {
+                self.dataflow.import(name, &rows, tick).map_err(|error| error.to_string())?;
+            }
             worker.step();
         }
         Ok(())
@@ -147,52 +141,103 @@ impl AtPace {
     }
 }
 
-fn run(worker: &mut Worker, mut groups: Vec<AtPace>, inbox: &Receiver<Order>, conductor: &Signals) {
-    let is_broken = is_mutant("broken-worker");
-    let (holds, mut is_held) = (is_mutant("held-customer"), false);
-    let mut turns = Turns::default();
-    loop {
-        for order in inbox.try_iter() {
+/// What a worker has of the pipeline.
+pub(super) struct Share {
+    groups: Vec<AtPace>,
+    orders: Receiver<Order>,
+    conductor: Signals,
+    /// The customer group stands still, on purpose.
+    is_held: bool,
+}
+
+impl Share {
+    /// Builds a worker's dataflows; how it is told what to do.
+    pub(super) fn build(
+        worker: &mut Worker,
+        groups: &[Group],
+        options: &Options,
+        conductor: Signals,
+    ) -> (Share, WorkerHandle) {
+        let (to_worker, orders) = unbounded();
+        let at_pace = |group: &Group| AtPace {
+            group: *group,
+            dataflow: Dataflow::build(worker, *group, options.clone()),
+            uppers: VecDeque::new(),
+            exporting: None,
+        };
+        let groups = groups.iter().map(at_pace).collect();
+        let handle = WorkerHandle { orders: to_worker, thread: std::thread::current() };
+        (Share { groups, orders, conductor, is_held: false }, handle)
+    }
+
+    fn run(mut self, worker: &mut Worker) {
+        let mut turns = Turns::default();
+        while self.obey(worker, &mut turns).is_continue() {
+            let is_idle = self.is_idle();
+            if let Some(turn) = turns.begin(is_idle) {
+                worker.step_or_park(Some(PARK_IN_EXPORT));
+                turns.end(turn, self.export_some());
+            } else {
+                worker.step_or_park(Some(if is_idle { PARK } else { PARK_IN_ROUND }));
+            }
+            if self.cut(worker.index()).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// True where it has no round before it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.groups.iter().all(|at| at.uppers.is_empty())
+    }
+
+    /// Does as it is told; ends at [`Order::Stop`].
+    pub(super) fn obey(&mut self, worker: &mut Worker, turns: &mut Turns) -> ControlFlow<()> {
+        while let Ok(order) = self.orders.try_recv() {
             match order {
-                Order::Round { group: Group::Customer, batches, .. } if holds && (is_held || !batches.is_empty()) => {
-                    is_held = true;
+                Order::Round { group: Group::Customer, batches, .. }
+                    if is_mutant("held-customer") && (self.is_held || !batches.is_empty()) =>
+                {
+                    self.is_held = true;
                 }
                 Order::Round { group, batches, upper } => {
-                    assert!(!is_broken || batches.is_empty(), "broken on purpose");
-                    let Some(at) = groups.iter_mut().find(|at| at.group == group) else { continue };
+                    assert!(batches.is_empty() || !is_mutant("broken-worker"), "broken on purpose");
+                    let Some(at) = self.groups.iter_mut().find(|at| at.group == group) else { continue };
                     batches.into_iter().for_each(|(tick, diff, batch)| at.dataflow.update(batch, tick, diff));
                     at.dataflow.advance(upper);
                     at.uppers.push_back(upper);
                 }
                 Order::Restore { snapshot, reply } => {
-                    let restored = groups.iter_mut().try_for_each(|at| at.restore(worker, &snapshot));
+                    let restored = self.groups.iter_mut().try_for_each(|at| at.restore(worker, &snapshot));
                     // Whoever asked may have ended.
                     let _ = reply.send(restored);
                 }
                 Order::Export { group, tick, pieces } => {
-                    let Some(at) = groups.iter_mut().find(|at| at.group == group) else { continue };
+                    let Some(at) = self.groups.iter_mut().find(|at| at.group == group) else { continue };
                     at.dataflow.begin_export(tick);
                     at.exporting = Some(Outlet::new(pieces, worker.index()));
                     turns.exports();
                 }
-                Order::Stop => return,
+                Order::Stop => return ControlFlow::Break(()),
             }
         }
-        let is_idle = groups.iter().all(|at| at.uppers.is_empty());
-        if let Some(turn) = turns.begin(is_idle) {
-            groups.iter_mut().for_each(AtPace::export_some);
-            worker.step_or_park(Some(PARK_IN_EXPORT));
-            turns.end(turn, groups.iter().any(|at| at.exporting.is_some()));
-        } else {
-            worker.step_or_park(Some(if is_idle { PARK } else { PARK_IN_ROUND }));
-        }
-        for AtPace { group, dataflow, uppers, .. } in &mut groups {
+        ControlFlow::Continue(())
+    }
+
+    /// Hands over some rows of what is exported; true where there is more.
+    pub(super) fn export_some(&mut self) -> bool {
+        self.groups.iter_mut().for_each(AtPace::export_some);
+        self.groups.iter().any(|at| at.exporting.is_some())
+    }
+
+    /// Gives the conductor its part of every round that is complete.
+    pub(super) fn cut(&mut self, worker: usize) -> Result<(), SendError<Signal>> {
+        for AtPace { group, dataflow, uppers, .. } in &mut self.groups {
             while let Some(upper) = uppers.pop_front_if(|upper| dataflow.has_passed(*upper)) {
-                let part = Signal::Part { group: *group, worker: worker.index(), upper, batches: dataflow.cut(upper) };
-                if conductor.send(part).is_err() {
-                    return;
-                }
+                let part = Signal::Part { group: *group, worker, upper, batches: dataflow.cut(upper) };
+                self.conductor.send(part)?;
             }
         }
+        Ok(())
     }
 }

@@ -89,6 +89,14 @@ impl Place {
         Place::of(Arc::new(object_store::memory::InMemory::new()), Path::default(), "memory")
     }
 
+    /// A place in another store of objects.
+    ///
+    /// # Errors
+    /// Where no thread can be had.
+    pub fn within(store: Arc<dyn ObjectStore>, shown: &str) -> Result<Place, SnapshotError> {
+        Place::of(store, Path::default(), shown)
+    }
+
     fn of(store: Arc<dyn ObjectStore>, base: Path, shown: &str) -> Result<Place, SnapshotError> {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("snapshot-io").enable_all().build();
         let runtime = runtime.map_err(|error| SnapshotError::Io {

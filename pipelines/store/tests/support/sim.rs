@@ -22,6 +22,10 @@ pub(crate) enum Call {
     SyncFile,
     SyncFolder,
     Lock,
+    /// An object of a store of objects beside the disk is written, read, or removed.
+    Put,
+    Get,
+    Delete,
 }
 
 /// What is torn at a power loss is torn in pieces of this size.
@@ -45,6 +49,10 @@ struct State {
     drawn: u64,
     calls: Vec<Call>,
     faults: Vec<(Fault, u64)>,
+    /// The calls that failed as planned.
+    hits: Vec<Call>,
+    /// Folders are never synced, whatever is told.
+    forgets_folders: bool,
     /// At which of all calls the process dies, and how many bytes that call still writes.
     dies_at: Option<(usize, usize)>,
     is_dead: bool,
@@ -53,7 +61,7 @@ struct State {
 
 type Node = Arc<Mutex<Content>>;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Content {
     now: Vec<u8>,
     durable: Vec<u8>,
@@ -80,6 +88,21 @@ impl SimDisk {
     pub(crate) fn die(&self, nth: usize, written: usize) {
         let mut state = self.state.lock().unwrap();
         state.dies_at = Some((state.calls.len() + nth, written));
+    }
+
+    /// Says that folders are synced, and does nothing.
+    pub(crate) fn forget_folders(&self) {
+        self.state.lock().unwrap().forgets_folders = true;
+    }
+
+    /// Lets the process die between two calls.
+    pub(crate) fn die_now(&self) {
+        self.state.lock().unwrap().is_dead = true;
+    }
+
+    /// The calls that failed as planned so far.
+    pub(crate) fn hits(&self) -> Vec<Call> {
+        self.state.lock().unwrap().hits.clone()
     }
 
     /// Whether it died.
@@ -117,10 +140,24 @@ impl SimDisk {
         std::mem::take(&mut self.state.lock().unwrap().read_bytes)
     }
 
-    /// The disk as the process leaves it when it is killed: every call that returned has happened.
+    /// The disk as the process leaves it when it is killed: every call that returned has happened, and what was not
+    /// synced still is not.
     pub(crate) fn after_kill(&self) -> SimDisk {
-        let names = self.state.lock().unwrap().names.clone();
-        SimDisk::holding(names.into_iter().map(|(path, node)| (path, node.lock().unwrap().now.clone())), 0)
+        let state = self.state.lock().unwrap();
+        let mut copies: Vec<(Node, Node)> = Vec::new();
+        let mut copy = |node: &Node| {
+            let known = copies.iter().find(|(of, _)| Arc::ptr_eq(of, node)).map(|(_, copy)| Arc::clone(copy));
+            known.unwrap_or_else(|| {
+                let fresh = Node::new(Mutex::new(node.lock().unwrap().clone()));
+                copies.push((Arc::clone(node), Arc::clone(&fresh)));
+                fresh
+            })
+        };
+        let names = state.names.iter().map(|(path, node)| (path.clone(), copy(node))).collect();
+        let durable_names = state.durable_names.iter().map(|(path, node)| (path.clone(), copy(node))).collect();
+        let (removed, drawn) = (state.removed.clone(), state.drawn);
+        let state = State { names, durable_names, removed, drawn, ..State::default() };
+        SimDisk { state: Arc::new(Mutex::new(state)) }
     }
 
     /// The disk after a power loss. `seed` decides what of the unsynced was written: any of the
@@ -148,7 +185,7 @@ impl SimDisk {
     }
 
     /// Notes a call; the fault that hits it.
-    fn call(&self, call: Call) -> Result<(), Fault> {
+    pub(crate) fn call(&self, call: Call) -> Result<(), Fault> {
         let mut state = self.state.lock().unwrap();
         if state.is_dead {
             return Err(DEAD);
@@ -166,6 +203,9 @@ impl SimDisk {
                     hit = Some(*fault);
                 }
             }
+        }
+        if hit.is_some() {
+            state.hits.push(call);
         }
         hit.map_or(Ok(()), Err)
     }
@@ -271,6 +311,9 @@ impl Disk for SimDisk {
     fn sync_folder(&self, _dir: &Path) -> io::Result<()> {
         self.call(Call::SyncFolder)?;
         let mut state = self.state.lock().unwrap();
+        if state.forgets_folders {
+            return Ok(());
+        }
         state.durable_names = state.names.clone();
         state.removed.clear();
         Ok(())

@@ -5,7 +5,7 @@ use etalage_store::snapshot::{LogPart, Manifest, State};
 
 use super::{Begun, Outlet, Piece, SEQUENCER};
 use crate::runtime::{
-    clock::{ClockMode, Reading},
+    clock::ClockMode,
     conductor::Signal,
     sequencer::Sequencer,
 };
@@ -18,7 +18,7 @@ impl Sequencer {
         }
         let tick = {
             let mut clock = self.shared.clock.lock();
-            let tick = clock.mint(Reading::now());
+            let tick = clock.mint(self.shared.now());
             if clock.mode() == ClockMode::Replay {
                 // What comes after it must not be at its tick.
                 clock.restore(tick + 1);
@@ -32,7 +32,7 @@ impl Sequencer {
         let head = Manifest {
             tick,
             epoch: self.log.epoch(),
-            created_at_us: Reading::now().wall_us,
+            created_at_us: self.shared.now().wall_us,
             written_by: env!("CARGO_PKG_VERSION").to_owned(),
             options: self.options.clone(),
             records: self.log.records(),

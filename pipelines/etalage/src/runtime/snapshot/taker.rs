@@ -13,7 +13,7 @@ use etalage_store::snapshot::{Checked, LogPart, Manifest, Place, Writer, Written
 use parking_lot::Mutex;
 
 use super::{Begun, MAX_WAITING_PIECES, NotTaken, Piece, Snapshots, summary};
-use crate::runtime::{door::Shared, sequencer::Command};
+use crate::runtime::{door::Shared, failpoint, machine::Waiting, sequencer::Command};
 
 /// How often the taker looks whether it is time.
 pub const SNAPSHOT_LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -126,7 +126,7 @@ impl Taker {
         self.shared.is_ready() && (by_time || by_records)
     }
 
-    fn take(&self) -> Result<Written, NotTaken> {
+    pub(in crate::runtime) fn take(&self) -> Result<Written, NotTaken> {
         let _taking = self.generation.0.taking.lock();
         let of = self.generation.number()?;
         let mut writer = Writer::begin(&self.place, &self.checked)?;
@@ -134,6 +134,7 @@ impl Taker {
         let (reply, head) = bounded(1);
         self.shared.command(Command::Snapshot { pieces, reply }).map_err(NotTaken::Over)?;
         let Begun { head, sync_log } = self.wait(&head, of)?.map_err(NotTaken::Over)?;
+        failpoint::reach(failpoint::SNAPSHOT_BEGUN);
         let mut exporting = self.exporters;
         while exporting > 0 {
             match self.wait(&arriving, of)? {
@@ -143,7 +144,7 @@ impl Taker {
             }
         }
         let tick = head.tick;
-        let segments = etalage_store::frames(&self.shared.about.dir)?.segments();
+        let segments = etalage_store::frames_on(Arc::clone(&self.shared.machine.disk), &self.shared.about.dir)?.segments();
         let next_frame = head.log.next_frame;
         let segments = segments.into_iter().filter(|(first, _)| *first < next_frame).collect();
         let head = Manifest { log: LogPart { next_frame, segments }, ..head };
@@ -153,7 +154,9 @@ impl Taker {
             self.shared.set_failed(reason.clone());
             NotTaken::Over(reason)
         })?;
+        failpoint::reach(failpoint::SNAPSHOT_SYNCED);
         let written = writer.finish(head)?;
+        failpoint::reach(failpoint::SNAPSHOT_WRITTEN);
         match prune(&self.place, self.snapshots.kept, tick) {
             Ok(pruned) => tracing::debug!(?pruned, "old snapshots were removed"),
             Err(error) => tracing::warn!(%error, "old snapshots could not be removed; the next one tries again"),
@@ -164,14 +167,18 @@ impl Taker {
     /// The next message, as long as the pipeline lives and nobody is erased.
     fn wait<T>(&self, from: &Receiver<T>, of: u64) -> Result<T, NotTaken> {
         loop {
+            self.shared.machine.others.go_on(Waiting::Taker, &|| !from.is_empty());
+            if self.is_over() {
+                return Err(NotTaken::Over(self.shared.why_over()));
+            }
             let received = from.recv_timeout(SNAPSHOT_LOOK_EVERY);
             if self.generation.number()? != of {
                 return Err(NotTaken::Outdated);
             }
             match received {
                 Ok(message) => return Ok(message),
-                Err(RecvTimeoutError::Timeout) if !self.is_over() => {}
-                Err(_) => return Err(NotTaken::Over(self.shared.why_over())),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(NotTaken::Over(self.shared.why_over())),
             }
         }
     }

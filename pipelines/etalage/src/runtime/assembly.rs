@@ -1,0 +1,131 @@
+//! The parts of a pipeline, put together before any of them runs.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use etalage_model::Group;
+use etalage_store::{Frames, Log, LogOptions, Opened, Quarantine, StoreError, snapshot::Place};
+use etalage_views::{ShopOptions, VIEWS, audit::StockAudit};
+
+use super::{
+    Inbox, PipelineOptions, Signals, StartError,
+    admission::Admission,
+    clock::Clock,
+    conductor::Conductor,
+    door::{About, Shared},
+    machine::Machine,
+    options::{durability, shop_options},
+    quarantine::Item,
+    sequencer::{Command, Sequencer},
+    snapshot::{self, Generation, MAX_WAITING_REQUESTS, Taker},
+    worker::WorkerHandle,
+};
+use crate::config::Config;
+
+/// What runs side by side, and what they share.
+pub(super) struct Assembly {
+    pub(super) shared: Arc<Shared>,
+    /// The store's.
+    pub(super) epoch: u64,
+    pub(super) sequencer: Sequencer,
+    /// What it reads back first.
+    pub(super) frames: Frames,
+    /// What it does then.
+    pub(super) commands: Receiver<Command>,
+    pub(super) conductor: Conductor,
+    pub(super) inbox: Inbox,
+    /// Absent where there are no snapshots.
+    pub(super) taker: Option<Taker>,
+}
+
+/// Opens the log in `dir`.
+pub(super) fn open(config: &Config, dir: &Path, machine: &Machine) -> Result<(Log, Opened), StoreError> {
+    let options = LogOptions {
+        segment_bytes: config.store.segment_bytes,
+        write_behind_bytes: config.store.write_behind_bytes,
+        durability: durability(config),
+        ..LogOptions::default()
+    };
+    let (log, opened) = Log::open_on(Arc::clone(&machine.disk), dir, options)?;
+    if opened.cut_bytes > 0 {
+        tracing::warn!(
+            bytes = opened.cut_bytes,
+            "a torn frame at the end of the log was cut off: it was never acknowledged"
+        );
+    }
+    Ok((log, opened))
+}
+
+/// Puts a pipeline together over its log, the place of its snapshots, its quarantine, and workers that
+/// `start_workers` gives.
+pub(super) fn assemble(
+    config: &Config,
+    dir: &Path,
+    options: PipelineOptions,
+    machine: Machine,
+    (log, opened): (Log, Opened),
+    place: Option<Place>,
+    (quarantine, refusals): (Arc<Quarantine>, Sender<Item>),
+    start_workers: impl FnOnce(&[Group], Signals) -> Result<Vec<WorkerHandle>, StartError>,
+) -> Result<Assembly, StartError> {
+    etalage_model::sym::set_limit(config.limits.max_symbols);
+    let frames = etalage_store::frames_on(Arc::clone(&machine.disk), dir)?;
+    let clock = Clock::start_at(options.clock, config.time.max_clock_step_us, opened.last_tick, machine.now());
+    let (to_sequencer, commands) = crossbeam_channel::unbounded();
+    let about = About { dir: dir.to_path_buf(), identify: options.identify, explaining: Default::default() };
+    let (to_taker, requests) = options.snapshots.is_some().then(|| bounded(MAX_WAITING_REQUESTS)).unzip();
+    let time = Arc::clone(&machine.time);
+    let shared = Arc::new(Shared::new(config, machine, clock, to_sequencer, quarantine, about, to_taker));
+    let (signals, inbox) = crossbeam_channel::unbounded();
+    let groups = groups(&shop_options(config));
+    let workers = start_workers(&groups, signals.clone())?;
+    let backlog = Arc::clone(&shared.backlog);
+    let conductor = Conductor::new(workers.clone(), &groups, options.readers, backlog, time, audit(config));
+    let generation = Generation::default();
+    let taker = place.clone().zip(options.snapshots).zip(requests).map(|((place, snapshots), requests)| Taker {
+        place,
+        snapshots,
+        shared: Arc::clone(&shared),
+        requests,
+        generation: generation.clone(),
+        checked: Default::default(),
+        exporters: groups.len() * workers.len() + 1,
+    });
+    let sequencer = Sequencer {
+        log,
+        admission: Admission::new(config),
+        shared: Arc::clone(&shared),
+        conductor: signals,
+        groups,
+        quarantine: refusals,
+        tick_idle: Duration::from_micros(config.time.tick_idle_us),
+        refused: options.refused,
+        broken_session: None,
+        receipts: None,
+        dir: dir.to_path_buf(),
+        place,
+        generation,
+        options: snapshot::fingerprint(&shop_options(config)),
+        workers,
+        is_live: false,
+        exporting: None,
+        on_ready: Some(options.on_ready),
+    };
+    Ok(Assembly { shared, epoch: opened.epoch, sequencer, frames, commands, conductor, inbox, taker })
+}
+
+/// The groups of which any view is switched on.
+fn groups(options: &ShopOptions) -> Vec<Group> {
+    let is_on = |group: &Group| VIEWS.iter().any(|view| view.group == *group && options.is_on(view.name));
+    [Group::Shop, Group::Customer].into_iter().filter(is_on).collect()
+}
+
+/// The watch over what is published; it needs the stock to be.
+fn audit(config: &Config) -> Option<StockAudit> {
+    let options = shop_options(config);
+    let audit = options.is_on(etalage_views::sellable::NAME).then(|| StockAudit::new(options.unknown_stock));
+    if audit.is_none() {
+        tracing::info!("item.sellable is off: etalage_stock_violations_total is not counted");
+    }
+    audit
+}

@@ -1,0 +1,195 @@
+//! A run: one process after another on one disk, until everything that was sent is stored; then everything is checked.
+
+use std::{cell::RefCell, collections::BTreeSet, path::Path, rc::Rc, sync::Arc};
+
+use etalage::{config::Config, runtime::simulated};
+use etalage_store::disk::Disk;
+use etalage_tests::seed::{self, Random};
+use rand::RngExt;
+
+use crate::{
+    check,
+    disk::{Call, SimDisk},
+    life::{DIR, Process, Start},
+    network::Network,
+    objects::Objects,
+    plan::{Death, Life, MESSAGES, Plan},
+    reader::Mark,
+    shop::Shop,
+    time::Clocks,
+};
+
+/// What became of a run.
+pub struct Run {
+    /// Messages that were sent.
+    pub messages: usize,
+    /// Processes that were started.
+    pub processes: usize,
+    /// Which faults occurred, and at which failpoints a process died.
+    pub occurred: BTreeSet<&'static str>,
+    /// What must not be; nothing, if all is well.
+    pub wrong: Vec<String>,
+    /// Stands for everything that was stored and published: of one seed it is always the same.
+    pub digest: u64,
+}
+
+/// What is the same for all processes of a run.
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) mutant: Option<&'static str>,
+    pub(crate) random: RefCell<Random>,
+    pub(crate) clocks: Clocks,
+    pub(crate) shop: RefCell<Shop>,
+    pub(crate) network: RefCell<Network>,
+    occurred: RefCell<BTreeSet<&'static str>>,
+}
+
+impl World {
+    /// A fault occurred.
+    pub(crate) fn note(&self, name: &'static str) {
+        self.occurred.borrow_mut().insert(name);
+    }
+
+    /// The disk as a process knows it.
+    pub(crate) fn disk_of(&self, disk: &SimDisk) -> Arc<dyn Disk> {
+        if self.mutant == Some("no-folder-sync") {
+            disk.forget_folders();
+        }
+        Arc::new(disk.clone())
+    }
+}
+
+/// Runs a seed, with a fault of our own making if one is named.
+pub fn run(seed: u64, mutant: Option<&'static str>) -> Run {
+    let mut random = seed::from(seed);
+    let Plan { config, lives } = Plan::draw(&mut random);
+    let shop = Shop::new(seed::from(random.random()));
+    let world = Rc::new(World {
+        config,
+        mutant,
+        random: RefCell::new(random),
+        clocks: Clocks::new(),
+        shop: RefCell::new(shop),
+        network: RefCell::default(),
+        occurred: RefCell::default(),
+    });
+    simulated::choose_mutant(mutant);
+    let mut course = Course::begin(Rc::clone(&world));
+    for (at, life) in lives.iter().enumerate() {
+        course.live(life, MESSAGES * (at + 1) / (lives.len() + 1));
+    }
+    course.live_on();
+    simulated::choose_mutant(None);
+    simulated::at_failpoints(|_| {});
+    course.end()
+}
+
+/// What one process leaves to the next.
+struct Course {
+    world: Rc<World>,
+    disk: SimDisk,
+    objects: Objects,
+    processes: usize,
+    marks: Vec<Mark>,
+    wrong: Vec<String>,
+}
+
+impl Course {
+    fn begin(world: Rc<World>) -> Course {
+        let disk = SimDisk::default();
+        let objects = Objects::new(disk.clone());
+        Course { world, disk, objects, processes: 0, marks: Vec::new(), wrong: Vec::new() }
+    }
+
+    /// A process to which something happens.
+    fn live(&mut self, life: &Life, until_lines: usize) {
+        if let Some((nth, at)) = life.rot
+            && self.objects.rot(nth, at)
+        {
+            self.world.note("rotten_object");
+        }
+        self.world.clocks.set_off(life.begins_off_us);
+        self.processes += 1;
+        match Process::start(&self.world, &self.disk, &self.objects, Some(life)) {
+            Start::Runs(process) => {
+                process.run(until_lines);
+                self.keep(&process);
+            }
+            // Only what was to happen to it may keep it from starting.
+            Start::Failed(_) if self.disk.is_dead() || !self.disk.hits().is_empty() => {}
+            Start::Failed(reason) => self.wrong.push(format!("a process did not start: {reason}")),
+        }
+        self.count(life);
+        self.end_process(life.loses_power);
+    }
+
+    /// A process to which nothing happens, to its end.
+    fn live_on(&mut self) {
+        self.world.clocks.set_off(0);
+        self.processes += 1;
+        match Process::start(&self.world, &self.disk, &self.objects, None) {
+            Start::Runs(process) => {
+                process.run(MESSAGES);
+                let closed = process.close();
+                self.wrong.extend(closed.err());
+                self.keep(&process);
+            }
+            Start::Failed(reason) => self.wrong.push(format!("a process did not start: {reason}")),
+        }
+    }
+
+    fn keep(&mut self, process: &Process) {
+        let (marks, wrong) = process.reader.take();
+        self.marks.extend(marks);
+        self.wrong.extend(wrong);
+        self.wrong.extend(process.take_wrong());
+    }
+
+    /// What of a life's faults occurred.
+    fn count(&self, life: &Life) {
+        if matches!(life.death, Death::AtCall(..)) && self.disk.is_dead() {
+            self.world.note("killed_in_a_call");
+        }
+        for call in self.disk.hits() {
+            self.world.note(match (call, life.faults.first().map(|(fault, _)| fault.kind)) {
+                (_, Some(std::io::ErrorKind::StorageFull)) => "disk_full",
+                (Call::SyncFile, _) => "sync_error",
+                (Call::Rename | Call::SyncFolder, _) => "folder_error",
+                (Call::Put | Call::Delete, _) => "object_write_error",
+                (Call::Get, _) => "object_read_error",
+                _ => "write_error",
+            });
+        }
+    }
+
+    /// The process is gone, and the machine perhaps too.
+    fn end_process(&mut self, loses_power: bool) {
+        self.world.network.borrow_mut().cut();
+        self.disk = match loses_power {
+            true => {
+                self.world.note("power_loss");
+                self.world.clocks.reboot();
+                self.disk.after_power_loss(self.world.random.borrow_mut().random())
+            }
+            false => self.disk.after_kill(),
+        };
+    }
+
+    /// Checks everything.
+    fn end(mut self) -> Run {
+        let shop = self.world.shop.borrow();
+        let mut digest = 0;
+        match check::log(&self.disk, Path::new(DIR)) {
+            Ok(stored) => {
+                self.wrong.extend(check::ledger(&stored, &shop, &self.world.config));
+                self.wrong.extend(check::oracles(&stored, &self.marks, &self.world.config));
+                digest = check::digest(&stored, &self.marks);
+            }
+            Err(error) => self.wrong.push(format!("the log cannot be read: {error}")),
+        }
+        let mut occurred = std::mem::take(&mut *self.world.occurred.borrow_mut());
+        occurred.extend(&shop.occurred);
+        occurred.extend(&self.world.network.borrow().occurred);
+        Run { messages: shop.lines, processes: self.processes, occurred, wrong: self.wrong, digest }
+    }
+}
