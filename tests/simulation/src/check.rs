@@ -75,7 +75,10 @@ pub(crate) fn oracles(stored: &[(Tick, Record)], marks: &[Mark], config: &Config
 }
 
 /// The first key that differs.
-fn difference<K: Ord + std::fmt::Debug>(got: Option<&BTreeMap<K, String>>, wanted: Option<&BTreeMap<K, String>>) -> String {
+fn difference<K: Ord + std::fmt::Debug>(
+    got: Option<&BTreeMap<K, String>>,
+    wanted: Option<&BTreeMap<K, String>>,
+) -> String {
     let (none, more) = (BTreeMap::new(), BTreeMap::new());
     let (got, wanted) = (got.unwrap_or(&none), wanted.unwrap_or(&more));
     let keys = got.keys().chain(wanted.keys());

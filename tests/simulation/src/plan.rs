@@ -2,10 +2,7 @@
 
 use std::io::ErrorKind;
 
-use etalage::{
-    config::Config,
-    runtime::FAILPOINTS,
-};
+use etalage::{config::Config, runtime::FAILPOINTS};
 use etalage_tests::seed::Random;
 use etalage_views::VIEWS;
 use rand::{RngExt, seq::IndexedRandom};
@@ -80,7 +77,7 @@ impl Plan {
     pub(crate) fn draw(random: &mut Random) -> Plan {
         let is_fsync = random.random_bool(0.6);
         let config = config(is_fsync, random);
-        let count = random.random_range(2..=5);
+        let count = random.random_range(3..=6);
         Plan { config, lives: (0..count).map(|_| Life::draw(is_fsync, random)).collect() }
     }
 }
@@ -88,11 +85,18 @@ impl Plan {
 impl Life {
     fn draw(is_fsync: bool, random: &mut Random) -> Life {
         let death = match random.random_range(0..10) {
-            0..3 => Death::Between(random.random_range(0..6_000)),
-            3..6 => Death::AtCall(random.random_range(1..160), random.random_range(0..6_000)),
+            0..2 => Death::Between(random.random_range(0..6_000)),
+            2..5 => Death::AtCall(random.random_range(1..160), random.random_range(0..6_000)),
             _ => {
                 let name = *FAILPOINTS.choose(random).expect("there are failpoints");
-                let most = if name.starts_with("snapshot") || name.starts_with("re") { 2 } else { 50 };
+                // What happens once in a process, or with each snapshot, or all the time.
+                let most = if name.starts_with("re") {
+                    1
+                } else if name.starts_with("snapshot") {
+                    2
+                } else {
+                    50
+                };
                 Death::AtFailpoint(name, random.random_range(1..=most))
             }
         };
@@ -106,19 +110,21 @@ impl Life {
             2..6 => random.random_range(-90_000_000..90_000_000),
             _ => 0,
         };
-        let faults = if random.random_bool(0.5) { faults(random) } else { Vec::new() };
-        let rot = random.random_bool(0.15).then(|| (random.random_range(0..1_000_000), random.random_range(0..1_000_000)));
+        let faults = if random.random_bool(0.7) { faults(random) } else { Vec::new() };
+        let rot =
+            random.random_bool(0.15).then(|| (random.random_range(0..1_000_000), random.random_range(0..1_000_000)));
         Life { death, loses_power: is_fsync && random.random_bool(0.6), faults, jump, begins_off_us, rot }
     }
 }
 
 /// One kind of fault, once or several times.
 fn faults(random: &mut Random) -> Vec<(Fault, u64)> {
-    let fault = |call, kind, random: &mut Random| Fault { call: Some(call), kind, written: random.random_range(0..2_000) };
+    let fault =
+        |call, kind, random: &mut Random| Fault { call: Some(call), kind, written: random.random_range(0..2_000) };
     let nth = random.random_range(1..60);
-    match random.random_range(0..10) {
+    match random.random_range(0..11) {
         0..2 => vec![(fault(Call::SyncFile, ErrorKind::Other, random), nth)],
-        2 => vec![(fault(Call::Append, ErrorKind::Other, random), nth)],
+        2 | 10 => vec![(fault(Call::Append, ErrorKind::Other, random), nth)],
         3..5 => {
             let full = |nth| (Fault { call: Some(Call::Append), kind: ErrorKind::StorageFull, written: 7 }, nth);
             (nth..nth + random.random_range(1..6)).map(full).collect()
@@ -126,10 +132,10 @@ fn faults(random: &mut Random) -> Vec<(Fault, u64)> {
         5 => vec![(fault(Call::Create, ErrorKind::StorageFull, random), random.random_range(1..8))],
         6 => {
             let call = *[Call::Rename, Call::SyncFolder].choose(random).expect("there are two");
-            vec![(fault(call, ErrorKind::Other, random), random.random_range(1..8))]
+            vec![(fault(call, ErrorKind::Other, random), random.random_range(1..4))]
         }
-        7..9 => vec![(fault(Call::Put, ErrorKind::Other, random), random.random_range(1..40))],
-        _ => vec![(fault(Call::Get, ErrorKind::Other, random), random.random_range(1..20))],
+        7 | 8 => vec![(fault(Call::Put, ErrorKind::Other, random), random.random_range(1..40))],
+        _ => vec![(fault(Call::Get, ErrorKind::Other, random), random.random_range(1..12))],
     }
 }
 
@@ -137,7 +143,8 @@ fn config(is_fsync: bool, random: &mut Random) -> Config {
     let names: Vec<&str> = VIEWS.iter().map(|view| view.name).collect();
     let windows = *[r#"["10m", "2h"]"#, r#"["5m"]"#, r#"["30m", "10m"]"#].choose(random).expect("there are some");
     let half_lives = *[r#"["10m"]"#, r#"["1h"]"#].choose(random).expect("there are some");
-    let dimensions = *[r#"["global"]"#, r#"["global", "category"]"#, r#"["country", "brand"]"#].choose(random).expect("some");
+    let dimensions =
+        *[r#"["global"]"#, r#"["global", "category"]"#, r#"["country", "brand"]"#].choose(random).expect("some");
     let phase = *["aligned", "spread"].choose(random).expect("there are two");
     let unknown = *["sellable", "hidden"].choose(random).expect("there are two");
     let locations = *["[]", r#"["north"]"#].choose(random).expect("there are two");
@@ -177,9 +184,10 @@ fn config(is_fsync: bool, random: &mut Random) -> Config {
         off = {off:?}
         "#
     );
-    let mut config = Config::from_text("plan", &text, [], &names).map(|loaded| loaded.config).unwrap_or_else(|errors| {
-        panic!("{errors}");
-    });
+    let mut config =
+        Config::from_text("plan", &text, [], &names).map(|loaded| loaded.config).unwrap_or_else(|errors| {
+            panic!("{errors}");
+        });
     // Shorter than anybody would want them, so that a run has several.
     config.store.segment_bytes = random.random_range(8_000..80_000);
     config

@@ -1,9 +1,6 @@
 //! A reader of sealed ticks that keeps what it was told, and marks some of it, to be compared with the oracles later.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use etalage_model::{Changes, Group, Key, SealedTick, Tick, Value, key::value_json};
 use etalage_views::{UnknownStock, audit::StockAudit};
@@ -49,7 +46,10 @@ impl Reader {
     pub(crate) fn new(disk: SimDisk, audits: Option<UnknownStock>) -> Reader {
         let (groups, wanted) = (Default::default(), [false; 2]);
         let audit = audits.map(StockAudit::new);
-        Reader { disk, seen: Arc::new(Mutex::new(Seen { groups, audit, wanted, marks: Vec::new(), wrong: Vec::new() })) }
+        Reader {
+            disk,
+            seen: Arc::new(Mutex::new(Seen { groups, audit, wanted, marks: Vec::new(), wrong: Vec::new() })),
+        }
     }
 
     /// Wants a mark at the next tick of a group.
@@ -80,12 +80,14 @@ impl Changes for Reader {
         let at = tick.group as usize;
         let before = seen.groups[at].upper;
         if tick.lower != before || tick.upper <= tick.lower {
-            let wrong = format!("{:?} was sealed up to {before}, then from {} to {}", tick.group, tick.lower, tick.upper);
+            let wrong =
+                format!("{:?} was sealed up to {before}, then from {} to {}", tick.group, tick.lower, tick.upper);
             seen.wrong.push(wrong);
         }
         if tick.group == Group::Shop {
             let shown: Vec<_> = seen.audit.iter_mut().flat_map(|audit| audit.violations(tick)).collect();
-            seen.wrong.extend(shown.iter().map(|item| format!("{item} is shown as of {} and not sellable", tick.as_of())));
+            seen.wrong
+                .extend(shown.iter().map(|item| format!("{item} is shown as of {} and not sellable", tick.as_of())));
         }
         seen.groups[at].take(tick);
         if std::mem::take(&mut seen.wanted[at]) {

@@ -33,7 +33,11 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} runs, {} messages, {} processes; what occurred, in how many of the runs:", self.runs, self.messages, self.processes)?;
+        writeln!(
+            f,
+            "{} runs, {} messages, {} processes; what occurred, in how many of the runs:",
+            self.runs, self.messages, self.processes
+        )?;
         for (name, part) in self.coverage() {
             writeln!(f, "  {:>5.1} %  {name}", part * 100.0)?;
         }

@@ -4,7 +4,16 @@
 
 /// All failpoints, in the order in which a message, and then a snapshot, comes by them.
 pub const FAILPOINTS: [&str; 10] = [
-    RESTORED, READ_BACK, DECIDED, STORED, ANSWERED, SEALED, PUBLISHED, SNAPSHOT_BEGUN, SNAPSHOT_SYNCED, SNAPSHOT_WRITTEN,
+    RESTORED,
+    READ_BACK,
+    DECIDED,
+    STORED,
+    ANSWERED,
+    SEALED,
+    PUBLISHED,
+    SNAPSHOT_BEGUN,
+    SNAPSHOT_SYNCED,
+    SNAPSHOT_WRITTEN,
 ];
 
 /// A snapshot was taken back, of the log nothing yet.

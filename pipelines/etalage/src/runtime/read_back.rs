@@ -97,7 +97,10 @@ impl Sequencer {
         drop(reply);
         self.restore_own(&snapshot)?;
         for _ in 0..self.workers.len() {
-            self.shared.machine.receive(Waiting::Sequencer, &restored).map_err(|_| "a worker has ended".to_owned())??;
+            self.shared
+                .machine
+                .receive(Waiting::Sequencer, &restored)
+                .map_err(|_| "a worker has ended".to_owned())??;
         }
         let (reply, sealed) = crossbeam_channel::bounded(1);
         self.signal(Signal::Seal { below: tick + 1, reply });

@@ -45,7 +45,8 @@ fn main() -> ExitCode {
     };
     let (next, began) = (AtomicU64::new(0), Instant::now());
     let (report, failed) = (Mutex::new(Report::default()), Mutex::new(Vec::new()));
-    let bar = ProgressBar::new(args.seeds).with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} seeds, {eta} left").expect("a template"));
+    let bar = ProgressBar::new(args.seeds)
+        .with_style(ProgressStyle::with_template("{bar:30} {pos}/{len} seeds, {eta} left").expect("a template"));
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
@@ -57,8 +58,11 @@ fn main() -> ExitCode {
                     let seed = args.from + nth;
                     let run = run(seed, mutant);
                     if !run.wrong.is_empty() {
-                        let shown: Vec<String> = run.wrong.iter().take(MAX_SHOWN).map(|wrong| format!("  {wrong:.600}")).collect();
-                        bar.suspend(|| println!("seed {seed} failed: {} things are wrong\n{}", run.wrong.len(), shown.join("\n")));
+                        let shown: Vec<String> =
+                            run.wrong.iter().take(MAX_SHOWN).map(|wrong| format!("  {wrong:.600}")).collect();
+                        bar.suspend(|| {
+                            println!("seed {seed} failed: {} things are wrong\n{}", run.wrong.len(), shown.join("\n"))
+                        });
                         failed.lock().expect("nobody panics").push(seed);
                     }
                     report.lock().expect("nobody panics").add(&run);

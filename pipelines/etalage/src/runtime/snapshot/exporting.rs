@@ -4,11 +4,7 @@ use crossbeam_channel::Sender;
 use etalage_store::snapshot::{LogPart, Manifest, State};
 
 use super::{Begun, Outlet, Piece, SEQUENCER};
-use crate::runtime::{
-    clock::ClockMode,
-    conductor::Signal,
-    sequencer::Sequencer,
-};
+use crate::runtime::{clock::ClockMode, conductor::Signal, sequencer::Sequencer};
 
 impl Sequencer {
     /// Begins an export of everything as of a new tick.

@@ -144,7 +144,8 @@ impl Taker {
             }
         }
         let tick = head.tick;
-        let segments = etalage_store::frames_on(Arc::clone(&self.shared.machine.disk), &self.shared.about.dir)?.segments();
+        let segments =
+            etalage_store::frames_on(Arc::clone(&self.shared.machine.disk), &self.shared.about.dir)?.segments();
         let next_frame = head.log.next_frame;
         let segments = segments.into_iter().filter(|(first, _)| *first < next_frame).collect();
         let head = Manifest { log: LogPart { next_frame, segments }, ..head };
