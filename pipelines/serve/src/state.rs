@@ -45,6 +45,22 @@ impl ServeState {
         door: Arc<dyn Door>,
         options: ServeOptions,
     ) -> ServeState {
+        let state = ServeState::unfed(views, epoch, store, door, options);
+        state.0.hub.start(state.0.door.clone()).expect("a thread can be started");
+        state
+    }
+
+    /// As [`ServeState::new`], but without a thread: [`ServeState::feed`] feeds the streams.
+    ///
+    /// # Panics
+    /// As [`ServeState::new`].
+    pub fn unfed(
+        views: Vec<ViewInfo>,
+        epoch: u64,
+        store: ReadStore,
+        door: Arc<dyn Door>,
+        options: ServeOptions,
+    ) -> ServeState {
         let names = store.keys();
         assert!(
             views.iter().map(|view| view.name).eq(names.iter().map(|(name, _)| *name)),
@@ -58,9 +74,17 @@ impl ServeState {
             heartbeat: Duration::from_millis(options.heartbeat_ms.max(1)),
         };
         let views: Arc<[ViewInfo]> = views.into();
-        let hub = Hub::start(store.clone(), views.clone(), hub_options, door.clone()).expect("a thread can be started");
+        let hub = Arc::new(Hub::new(store.clone(), views.clone(), hub_options));
         let stopping = watch::Sender::new(false);
         ServeState(Arc::new(Inner { views, epoch, store, door, options, hub, stopping, started: Instant::now() }))
+    }
+
+    /// Puts the ticks that were published into the streams, and a heartbeat if told so.
+    pub fn feed(&self, beats: bool) {
+        self.0.hub.feed(Instant::now());
+        if beats {
+            self.0.hub.beat();
+        }
     }
 
     /// Ends all streams and lets [`crate::serve`] return.

@@ -19,6 +19,7 @@
 mod disk;
 
 mod check;
+mod follower;
 mod life;
 mod network;
 mod objects;

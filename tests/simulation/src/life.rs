@@ -13,13 +13,14 @@ use etalage::runtime::{
     simulated::{Part, Simulated, at_failpoints},
     snapshot::{Snapshots, Taking},
 };
-use etalage_model::{Group, Tick};
+use etalage_model::Group;
 use etalage_store::snapshot::{Kept, Place};
 use etalage_views::sellable;
-use rand::RngExt;
+use rand::{RngExt, seq::IndexedMutRandom};
 
 use crate::{
     disk::SimDisk,
+    follower::Streams,
     objects::Objects,
     plan::{Death, Life},
     reader::Reader,
@@ -36,6 +37,7 @@ const MAX_UNDER_WAY: usize = 12;
 pub(crate) struct Process {
     world: Rc<World>,
     sim: Simulated,
+    streams: Streams,
     pub(crate) reader: Reader,
     disk: SimDisk,
     steps: Cell<usize>,
@@ -63,11 +65,13 @@ impl Process {
         let audits = options.is_on(sellable::NAME).then_some(options.unknown_stock);
         let reader = Reader::new(disk.clone(), audits);
         let place = Place::within(Arc::new(objects.for_disk(disk.clone())), "objects").expect("a thread can be had");
-        let ready: Arc<dyn Fn(Tick) + Send + Sync> = Arc::new(|_| {});
+        let views = etalage_views::infos(&options);
+        let store = Streams::store(&views);
+        let ready = store.clone();
         let pipeline = PipelineOptions {
             clock: ClockMode::Wall,
-            readers: vec![Box::new(reader.clone())],
-            on_ready: Box::new(move |tick| ready(tick)),
+            readers: vec![Box::new(store.clone()), Box::new(reader.clone())],
+            on_ready: Box::new(move |tick| ready.begin(tick)),
             refused: None,
             identify: None,
             snapshots: Some(Snapshots {
@@ -81,9 +85,11 @@ impl Process {
             Ok(sim) => sim,
             Err(error) => return Start::Failed(error.to_string()),
         };
+        let streams = Streams::new(views, sim.epoch(), store, sim.door());
         let process = Process {
             world: Rc::clone(world),
             sim,
+            streams,
             reader,
             disk: disk.clone(),
             steps: Cell::default(),
@@ -126,6 +132,7 @@ impl Process {
         }
         self.sim.finish()?;
         [Group::Shop, Group::Customer].into_iter().for_each(|group| self.reader.mark(group));
+        self.check_followers();
         Ok(())
     }
 
@@ -161,7 +168,10 @@ impl Process {
             190..210 => self.sim.idle(),
             210..330 => self.turn(Part::Sequencer),
             330..480 => self.turn(Part::Conductor),
-            480..980 => self.turn(Part::Worker),
+            480..930 => self.turn(Part::Worker),
+            930..950 => self.streams.feed(false),
+            950..952 => self.streams.feed(true),
+            952..980 => self.follow(),
             980..990 => self.turn(Part::Quarantine),
             990..992 => self.want(),
             992..996 => self.snapshot(),
@@ -200,6 +210,32 @@ impl Process {
             _ => random.random_range(0..900_000_000),
         };
         self.world.clocks.pass(us);
+    }
+
+    /// Somebody looks at a stream.
+    fn follow(&self) {
+        let mut random = self.world.random.borrow_mut();
+        let mut followers = self.world.followers.borrow_mut();
+        let Some(follower) = followers.choose_mut(&mut *random) else { return };
+        if !follower.is_slow || random.random_bool(0.03) {
+            self.wrong.borrow_mut().extend(follower.look(&self.streams).err());
+        }
+    }
+
+    /// Everybody who follows a stream has what was published.
+    fn check_followers(&self) {
+        self.streams.feed(true);
+        let mut wrong = self.wrong.borrow_mut();
+        for follower in self.world.followers.borrow_mut().iter_mut() {
+            while match follower.look(&self.streams) {
+                Ok(more) => more,
+                Err(error) => {
+                    wrong.push(error);
+                    false
+                }
+            } {}
+            wrong.extend(self.reader.with_marks(|marks| follower.check(marks)).err());
+        }
     }
 
     fn want(&self) {

@@ -33,13 +33,22 @@ pub const FAULTS: &[&str] = &[
     "conflicting_message",
     "late_message",
     "link",
+    "reader_lagged",
+    "reader_started_again",
     "started_from_a_snapshot",
     "snapshot_failed",
 ];
 
 /// Faults of our own making, each of which a run of some seed must notice.
-pub const MUTANTS: &[&str] =
-    &["ack-before-commit", "no-folder-sync", "no-dedup-on-replay", "import-twice", "half-a-tick", "ungated"];
+pub const MUTANTS: &[&str] = &[
+    "ack-before-commit",
+    "no-folder-sync",
+    "no-dedup-on-replay",
+    "bucket-twice",
+    "half-a-tick",
+    "ungated",
+    "unbound-ticks",
+];
 
 /// How a process ends, beside by itself.
 #[derive(Clone, Copy, Debug)]

@@ -64,6 +64,11 @@ impl Reader {
         seen.marks.push(mark);
     }
 
+    /// Looks at what was marked.
+    pub(crate) fn with_marks<T>(&self, look: impl FnOnce(&[Mark]) -> T) -> T {
+        look(&self.seen.lock().marks)
+    }
+
     /// What was marked, and what was wrong.
     pub(crate) fn take(&self) -> (Vec<Mark>, Vec<String>) {
         let mut seen = self.seen.lock();

@@ -2,14 +2,18 @@
 
 use std::{cell::RefCell, collections::BTreeSet, path::Path, rc::Rc, sync::Arc};
 
-use etalage::{config::Config, runtime::simulated};
+use etalage::{
+    config::Config,
+    runtime::{shop_options, simulated},
+};
 use etalage_store::disk::Disk;
 use etalage_tests::seed::{self, Random};
-use rand::RngExt;
+use rand::{RngExt, seq::IndexedRandom};
 
 use crate::{
     check,
     disk::{Call, SimDisk},
+    follower::Follower,
     life::{DIR, Process, Start},
     network::Network,
     objects::Objects,
@@ -18,6 +22,9 @@ use crate::{
     shop::Shop,
     time::Clocks,
 };
+
+/// Who follows streams.
+const FOLLOWERS: usize = 4;
 
 /// What became of a run.
 pub struct Run {
@@ -41,6 +48,7 @@ pub(crate) struct World {
     pub(crate) clocks: Clocks,
     pub(crate) shop: RefCell<Shop>,
     pub(crate) network: RefCell<Network>,
+    pub(crate) followers: RefCell<Vec<Follower>>,
     occurred: RefCell<BTreeSet<&'static str>>,
 }
 
@@ -61,9 +69,23 @@ impl World {
 
 /// Runs a seed, with a fault of our own making if one is named.
 pub fn run(seed: u64, mutant: Option<&'static str>) -> Run {
+    let run = std::panic::catch_unwind(|| run_through(seed, mutant));
+    simulated::choose_mutant(None);
+    simulated::at_failpoints(|_| {});
+    run.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let wrong = vec![format!("panicked: {}", text.unwrap_or("nobody knows why"))];
+        Run { messages: MESSAGES, processes: 0, occurred: BTreeSet::new(), wrong, digest: 0 }
+    })
+}
+
+fn run_through(seed: u64, mutant: Option<&'static str>) -> Run {
     let mut random = seed::from(seed);
     let Plan { config, lives } = Plan::draw(&mut random);
     let shop = Shop::new(seed::from(random.random()));
+    let views = etalage_views::infos(&shop_options(&config));
+    let followers = (0..FOLLOWERS).filter_map(|nth| Some(Follower::of(views.choose(&mut random)?, nth % 2 == 1)));
+    let followers = RefCell::new(followers.collect());
     let world = Rc::new(World {
         config,
         mutant,
@@ -71,6 +93,7 @@ pub fn run(seed: u64, mutant: Option<&'static str>) -> Run {
         clocks: Clocks::new(),
         shop: RefCell::new(shop),
         network: RefCell::default(),
+        followers,
         occurred: RefCell::default(),
     });
     simulated::choose_mutant(mutant);
@@ -79,8 +102,6 @@ pub fn run(seed: u64, mutant: Option<&'static str>) -> Run {
         course.live(life, MESSAGES * (at + 1) / (lives.len() + 1));
     }
     course.live_on();
-    simulated::choose_mutant(None);
-    simulated::at_failpoints(|_| {});
     course.end()
 }
 
@@ -108,7 +129,9 @@ impl Course {
         {
             self.world.note("rotten_object");
         }
-        self.world.clocks.set_off(life.begins_off_us);
+        // Before anything is stored nobody remembers what time it was.
+        let is_known = self.world.shop.borrow().sent.values().any(|sent| sent.is_acknowledged);
+        self.world.clocks.set_off(if is_known { life.begins_off_us } else { 0 });
         self.processes += 1;
         match Process::start(&self.world, &self.disk, &self.objects, Some(life)) {
             Start::Runs(process) => {
@@ -165,6 +188,7 @@ impl Course {
     /// The process is gone, and the machine perhaps too.
     fn end_process(&mut self, loses_power: bool) {
         self.world.network.borrow_mut().cut();
+        self.world.followers.borrow_mut().iter_mut().for_each(Follower::cut);
         self.disk = match loses_power {
             true => {
                 self.world.note("power_loss");
@@ -190,6 +214,7 @@ impl Course {
         let mut occurred = std::mem::take(&mut *self.world.occurred.borrow_mut());
         occurred.extend(&shop.occurred);
         occurred.extend(&self.world.network.borrow().occurred);
+        occurred.extend(self.world.followers.borrow().iter().flat_map(|follower| &follower.occurred));
         Run { messages: shop.lines, processes: self.processes, occurred, wrong: self.wrong, digest }
     }
 }

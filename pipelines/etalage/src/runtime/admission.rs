@@ -4,9 +4,9 @@
 //! Order of the checks: the date, the use of versions, then the id. A message that is refused is
 //! not remembered as seen.
 
-use std::collections::{
-    HashMap,
-    hash_map::{Entry, IntoIter},
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    vec::IntoIter,
 };
 
 use etalage_model::{
@@ -54,8 +54,9 @@ pub struct Admission {
     dedup: DedupCore,
     /// Whether the messages of an (item, location) carry versions, and how many there are.
     versions: HashMap<(Sym, Option<Sym>), (bool, u64)>,
-    /// What of them is still to be exported, as it was when the export began.
-    exporting: IntoIter<(Sym, Option<Sym>), (bool, u64)>,
+    /// What of them is still to be exported, as it was when the export began, in the order of their names: equal
+    /// states make equal chunks.
+    exporting: IntoIter<VersionsRow>,
     /// Whether an event was admitted.
     has_event: bool,
 }
@@ -92,7 +93,7 @@ impl Admission {
             longest_window_us: config.windows.names.iter().map(|window| window.length_us).max().unwrap_or(0),
             dedup: DedupCore::new(limits),
             versions: HashMap::new(),
-            exporting: HashMap::new().into_iter(),
+            exporting: Vec::new().into_iter(),
             has_event: false,
         }
     }
@@ -141,7 +142,10 @@ impl Admission {
 
     /// Begins an export of what is known now.
     pub fn begin_export(&mut self) {
-        self.exporting = self.versions.clone().into_iter();
+        let versions = self.versions.iter().map(|(place, (used, count))| (*place, *used, *count));
+        let mut versions: Vec<VersionsRow> = versions.collect();
+        versions.sort_unstable();
+        self.exporting = versions.into_iter();
         self.dedup.begin_export();
     }
 
@@ -151,8 +155,7 @@ impl Admission {
     /// Where one cannot be encoded.
     pub fn export_some(&mut self) -> Result<Option<(&'static str, Vec<u8>)>, CodecError> {
         let mut rows = Vec::new();
-        for (place, (used, count)) in self.exporting.by_ref().take(EXPORT_SLICE_ROWS) {
-            let row: VersionsRow = (place, used, count);
+        for row in self.exporting.by_ref().take(EXPORT_SLICE_ROWS) {
             codec::frame_into(&row, &mut rows)?;
         }
         if !rows.is_empty() {

@@ -13,6 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use etalage_model::{Micros, Tick};
 
+use super::passing::MAX_UNBOUND_US;
+
 /// The wall clock is followed by at most this part of the time that has passed.
 pub const STEERING_DIVISOR: u64 = 100;
 
@@ -123,6 +125,16 @@ impl Clock {
             _ => now.max(self.last + 1),
         };
         self.last
+    }
+
+    /// How far beyond the newest frame of the log ticks may be published that no frame binds; `None` in a replay, whose
+    /// ticks are all those of messages.
+    pub fn unbound_us(&self) -> Option<u64> {
+        match self.mode {
+            ClockMode::Wall => Some(MAX_UNBOUND_US),
+            ClockMode::Scaled { speed, .. } => Some((MAX_UNBOUND_US as f64 * speed.max(1.0)) as u64),
+            ClockMode::Replay => None,
+        }
     }
 
     /// Moves a replay's clock to an accepted time; no effect on a clock that runs by itself.

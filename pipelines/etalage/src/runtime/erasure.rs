@@ -162,6 +162,7 @@ impl Sequencer {
             (std::mem::take(&mut erasure.gone), std::mem::take(&mut erasure.instead))
         };
         let tick = self.shared.clock.lock().mint(self.shared.now());
+        self.bind(tick);
         for (records, diff) in [(gone, -1), (instead, 1)] {
             if !records.is_empty() {
                 self.pass_on(StoredFrame { records, diff, ..StoredFrame::empty(tick) });

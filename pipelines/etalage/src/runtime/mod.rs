@@ -28,6 +28,7 @@ mod machine;
 mod mutant;
 mod options;
 mod origin;
+mod passing;
 mod quarantine;
 mod read_back;
 mod sequencer;
@@ -61,6 +62,7 @@ pub use failpoint::FAILPOINTS;
 pub use machine::Time;
 pub use options::shop_options;
 pub use origin::{KeepRefused, Origin, RefusedMessage, TopicMessage};
+pub use passing::MAX_UNBOUND_US;
 
 use crate::config::Config;
 use assembly::Assembly;

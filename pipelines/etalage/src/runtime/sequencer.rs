@@ -135,6 +135,7 @@ impl Sequencer {
                 if self.refused.is_some() {
                     self.shared.clock.lock().go_live(self.shared.now());
                 }
+                self.begin_above();
                 self.get_ready();
             }
         }
@@ -228,16 +229,6 @@ impl Sequencer {
         ControlFlow::Continue(())
     }
 
-    /// Time passes without input.
-    pub(super) fn idle(&mut self) {
-        let mut clock = self.shared.clock.lock();
-        if clock.mode() != ClockMode::Replay {
-            let tick = clock.mint(self.shared.now());
-            drop(clock);
-            self.signal(Signal::Complete { below: tick + 1 });
-        }
-    }
-
     /// Decides, stores, answers, hands on.
     fn commit(&mut self, submissions: Vec<Submission>) {
         let (mut building, mut answers, mut refused) = (Building::default(), Vec::new(), Vec::new());
@@ -286,6 +277,7 @@ impl Sequencer {
         frames.retain(|frame| !frame.records.is_empty());
         if frames.is_empty() && moment.mode != ClockMode::Replay {
             // Time passes although nothing was admitted.
+            self.bind(moment.tick);
             self.signal(Signal::Complete { below: moment.tick + 1 });
         }
         frames.into_iter().for_each(|frame| self.pass_on(frame));
@@ -406,26 +398,6 @@ impl Sequencer {
             // An error means that the writer has ended; that was reported where it happened.
             let _ = self.shared.machine.receive(Waiting::Sequencer, &flushed);
         }
-    }
-
-    /// Seals everything up to pipeline time, or `until`, and waits for it.
-    pub(super) fn seal_all(&mut self, until: Option<Tick>) -> Tick {
-        let tick = {
-            let mut clock = self.shared.clock.lock();
-            until.into_iter().for_each(|until| clock.accept(until));
-            clock.mint(self.shared.now())
-        };
-        let (reply, sealed) = crossbeam_channel::bounded(1);
-        self.signal(Signal::Seal { below: tick + 1, reply });
-        // An error means that the conductor has ended, which fails everything that follows.
-        let _ = self.shared.machine.receive(Waiting::Sequencer, &sealed);
-        let mut clock = self.shared.clock.lock();
-        if clock.mode() == ClockMode::Replay && tick > 0 {
-            // What comes after a seal must not be at the sealed tick.
-            clock.restore(tick + 1);
-        }
-        drop(clock);
-        tick
     }
 
     pub(super) fn pass_on(&self, frame: StoredFrame) {

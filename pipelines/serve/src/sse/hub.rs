@@ -46,30 +46,24 @@ pub(crate) struct Hub {
     pub(crate) gauges: Gauges,
     topics: Mutex<HashMap<Parts, Arc<Topic>>>,
     streams: AtomicUsize,
+    /// The newest tick of each group that went into the topics.
+    newest: Mutex<[Option<(Tick, TickTimes)>; 2]>,
 }
 
 impl Hub {
+    pub(crate) fn new(store: ReadStore, views: Arc<[ViewInfo]>, options: HubOptions) -> Hub {
+        let (gauges, topics, streams, newest) = Default::default();
+        Hub { store, views, options, gauges, topics, streams, newest }
+    }
+
     /// Starts the thread; it ends when the store's outbox is closed.
-    pub(crate) fn start(
-        store: ReadStore,
-        views: Arc<[ViewInfo]>,
-        options: HubOptions,
-        door: Arc<dyn Door>,
-    ) -> std::io::Result<Arc<Hub>> {
-        let hub = Arc::new(Hub {
-            store,
-            views,
-            options,
-            gauges: Gauges::default(),
-            topics: Mutex::default(),
-            streams: AtomicUsize::new(0),
-        });
-        let running = hub.clone();
+    pub(crate) fn start(self: &Arc<Hub>, door: Arc<dyn Door>) -> std::io::Result<()> {
+        let running = self.clone();
         std::thread::Builder::new().name("sse-hub".into()).spawn(move || {
             let _vital = Vital("sse-hub");
             running.run(&*door);
         })?;
-        Ok(hub)
+        Ok(())
     }
 
     /// Open streams.
@@ -92,29 +86,30 @@ impl Hub {
     }
 
     fn run(&self, door: &dyn Door) {
-        let outbox = self.store.outbox();
-        let mut newest: [Option<(Tick, TickTimes)>; 2] = Default::default();
         let mut beat_at = Instant::now() + self.options.heartbeat;
-        loop {
-            let taken = outbox.take(beat_at);
-            if taken.overflowed {
-                tracing::warn!("the streams' encoder fell behind: all streams start again from a snapshot");
-                self.topics.lock().values().for_each(|topic| topic.gap());
-            }
-            for tick in &taken.ticks {
-                self.emit(tick);
-                let before = newest[tick.group as usize].map_or_else(TickTimes::default, |(_, times)| times);
-                newest[tick.group as usize] = Some((tick.as_of(), tick.times.after(&before)));
-            }
-            if taken.closed {
-                return;
-            }
+        while self.feed(beat_at) {
             if Instant::now() >= beat_at {
-                self.beat(&newest);
+                self.beat();
                 self.gauges.sample(&self.store, door.counts());
                 beat_at = Instant::now() + self.options.heartbeat;
             }
         }
+    }
+
+    /// Waits for ticks until `deadline`, and puts what there is into the topics. False once nothing will follow.
+    pub(crate) fn feed(&self, deadline: Instant) -> bool {
+        let taken = self.store.outbox().take(deadline);
+        if taken.overflowed {
+            tracing::warn!("the streams' encoder fell behind: all streams start again from a snapshot");
+            self.topics.lock().values().for_each(|topic| topic.gap());
+        }
+        for tick in &taken.ticks {
+            self.emit(tick);
+            let newest = &mut self.newest.lock()[tick.group as usize];
+            let before = newest.map_or_else(TickTimes::default, |(_, times)| times);
+            *newest = Some((tick.as_of(), tick.times.after(&before)));
+        }
+        !taken.closed
     }
 
     fn of_group(&self, group: Group) -> Vec<Arc<Topic>> {
@@ -143,7 +138,8 @@ impl Hub {
     }
 
     /// Tells every stream the newest tick that it has everything of.
-    fn beat(&self, newest: &[Option<(Tick, TickTimes)>; 2]) {
+    pub(crate) fn beat(&self) {
+        let newest = *self.newest.lock();
         for group in [Group::Shop, Group::Customer] {
             let topics = self.of_group(group);
             topics.iter().for_each(|topic| topic.forget_shared());

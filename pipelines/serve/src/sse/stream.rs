@@ -10,7 +10,10 @@ use axum::{
 };
 use bytes::Bytes;
 use etalage_model::{KeyFields, KeyPrefix, Tick};
-use tokio::sync::watch;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::watch,
+};
 
 use crate::{
     ServeState,
@@ -215,9 +218,12 @@ fn encode(hub: &Hub, kind: Kind, read: &Read<Vec<Entry>>) -> Bytes {
     frames::entries(kind, id, &read.times, &hub.views, entries)
 }
 
-/// Runs a read of many keys where it holds up no other request.
+/// Runs a read of many keys where it holds up no other request; a runtime of one thread has no such place.
 async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, Unreadable> + Send + 'static,
 ) -> Result<Result<T, Unreadable>, ApiError> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return Ok(read());
+    }
     tokio::task::spawn_blocking(read).await.map_err(|error| ApiError::Internal(error.to_string()))
 }

@@ -4,7 +4,7 @@ use crossbeam_channel::Sender;
 use etalage_store::snapshot::{LogPart, Manifest, State};
 
 use super::{Begun, Outlet, Piece, SEQUENCER};
-use crate::runtime::{clock::ClockMode, conductor::Signal, sequencer::Sequencer};
+use crate::runtime::{conductor::Signal, sequencer::Sequencer};
 
 impl Sequencer {
     /// Begins an export of everything as of a new tick.
@@ -12,15 +12,7 @@ impl Sequencer {
         if !self.is_live && !self.shared.positions().is_empty() {
             return Err("what topics held at the start is not caught up with yet".into());
         }
-        let tick = {
-            let mut clock = self.shared.clock.lock();
-            let tick = clock.mint(self.shared.now());
-            if clock.mode() == ClockMode::Replay {
-                // What comes after it must not be at its tick.
-                clock.restore(tick + 1);
-            }
-            tick
-        };
+        let tick = self.mint_alone();
         self.admission.begin_export();
         self.exporting = Some(Outlet::new(pieces.clone(), 0));
         self.signal(Signal::Export { tick, pieces });
