@@ -164,7 +164,21 @@ impl Server {
     /// # Panics
     /// Where it ends before, or says nothing.
     #[track_caller]
-    pub fn start(mut command: Command) -> Server {
+    pub fn start(command: Command) -> Server {
+        match Server::try_start(command) {
+            Ok(server) => server,
+            Err(said) => panic!("{said}"),
+        }
+    }
+
+    /// As [`Server::start`].
+    ///
+    /// # Errors
+    /// What it said, where it ended before it named an address.
+    ///
+    /// # Panics
+    /// Where it does not start at all.
+    pub fn try_start(mut command: Command) -> Result<Server, String> {
         let name = format!("{command:?}");
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let (send, address) = channel();
@@ -178,9 +192,9 @@ impl Server {
             // It may have ended by itself.
             let _ = child.kill();
             let _ = child.wait();
-            panic!("{name} named no address: {}", said.lock().expect("no reader panics"));
+            return Err(format!("{name} named no address: {}", said.lock().expect("no reader panics")));
         };
-        Server { child, http: Http::new(&url), command: name, said, reader: Some(reader) }
+        Ok(Server { child, http: Http::new(&url), command: name, said, reader: Some(reader) })
     }
 
     /// Waits until `/readyz` says so.
@@ -195,6 +209,14 @@ impl Server {
     /// Where its reader has panicked.
     pub fn said(&self) -> String {
         self.said.lock().expect("no reader panics").clone()
+    }
+
+    /// Whether it has ended by itself.
+    ///
+    /// # Panics
+    /// Where the system does not tell.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the system knows its children").is_some()
     }
 
     /// `kill -9`.

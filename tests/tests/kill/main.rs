@@ -6,9 +6,13 @@
 //! would. Snapshots are taken all the time, so that most starts begin with one. At the end every event counts exactly once, in totals and for its item, whatever was
 //! acknowledged is answered `duplicate`, and the views equal their oracles.
 //!
-//! The report says at which stage the kills hit each sender, and what had become of the batches that
-//! were cut off.
+//! Between these kills the process dies at each of its failpoints: between storing and answering, between the parts of
+//! a snapshot, while it reads back.
+//!
+//! The report says at which stage the kills hit each sender and each failpoint, and what had become of the batches that
+//! were cut off. `ETALAGE_KILL_ROUNDS=5` kills five times as often.
 
+mod failpoints;
 mod ledger;
 mod sender;
 
@@ -42,10 +46,12 @@ every = "200ms"
 after_records = 500
 "#;
 
-/// How often a server is killed while requests come in.
+/// How often a server is killed while requests come in, in a round.
 const KILLS: usize = 48;
 /// After each fourth of these, one is killed before it listens, and one while it reads back.
 const STARTS_EVERY: usize = 4;
+/// So many of these are followed by a death at a failpoint.
+const FAILPOINTS_OF: usize = 40;
 const SENDERS: usize = 3;
 /// Events that are sent at once when everything is sent once more at the end.
 const CHECK_BATCH: usize = 1_000;
@@ -57,28 +63,47 @@ struct Report {
     before_listening: usize,
     reading_back: usize,
     senders: BTreeMap<Cut, usize>,
+    failpoints: BTreeMap<&'static str, usize>,
+}
+
+/// How many rounds of kills there are.
+fn rounds() -> usize {
+    std::env::var("ETALAGE_KILL_ROUNDS").ok().map_or(1, |rounds| rounds.parse().expect("a number of rounds"))
+}
+
+/// Lets senders work until `end` has made an end of the server; in which stage each of them was cut off.
+fn work_until<T>(
+    address: &str,
+    ledger: &Mutex<Ledger>,
+    random: &mut Random,
+    report: &mut Report,
+    end: impl FnOnce(&AtomicBool) -> T,
+) -> T {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|lane| {
+                let sender = Sender { address, ledger, stop: &stop, lane, random: seed::from(random.random()) };
+                scope.spawn(|| sender.run())
+            })
+            .collect();
+        let ended = end(&stop);
+        for sender in senders {
+            *report.senders.entry(sender.join().expect("no sender panics")).or_default() += 1;
+        }
+        ended
+    })
 }
 
 /// Kills a server while senders are at work; each tells in which stage it was cut off.
 fn kill_at_work(server: Server, ledger: &Mutex<Ledger>, random: &mut Random, report: &mut Report) {
-    let stop = AtomicBool::new(false);
-    let address = server.http.url().trim_start_matches("http://").to_owned();
     let wait = Duration::from_micros(random.random_range(0..300_000));
-    std::thread::scope(|scope| {
-        let senders: Vec<_> = (0..SENDERS)
-            .map(|lane| {
-                let sender =
-                    Sender { address: &address, ledger, stop: &stop, lane, random: seed::from(random.random()) };
-                scope.spawn(|| sender.run())
-            })
-            .collect();
+    let address = server.http.url().trim_start_matches("http://").to_owned();
+    work_until(&address, ledger, random, report, |stop| {
         std::thread::sleep(wait);
         // Whoever is between two requests now sends no other; the rest is cut off.
         stop.store(true, Ordering::SeqCst);
         server.kill();
-        for sender in senders {
-            *report.senders.entry(sender.join().expect("no sender panics")).or_default() += 1;
-        }
     });
 }
 
@@ -120,7 +145,8 @@ fn nothing_acknowledged_is_lost_and_nothing_counts_twice() {
     let (_, mut random) = seed::draw("kill");
     let shop = Shop::new(CONFIG).with_variable("ETALAGE_LOG", "etalage=info");
     let (ledger, mut report) = (Mutex::new(Ledger::default()), Report::default());
-    for kill in 1..=KILLS {
+    let kills = KILLS * rounds();
+    for kill in 1..=kills {
         let server = shop.run();
         report.from_snapshots += usize::from(server.said().contains("started from a snapshot"));
         kill_at_work(server, &ledger, &mut random, &mut report);
@@ -132,22 +158,30 @@ fn nothing_acknowledged_is_lost_and_nothing_counts_twice() {
             server.kill();
             report.reading_back += usize::from(readiness == Ok(503));
         }
+        if kill % KILLS < FAILPOINTS_OF {
+            failpoints::die(kill, &shop, &ledger, &mut random, &mut report);
+        }
     }
     let server = shop.run();
     let mut ledger = ledger.into_inner().expect("no sender panics");
     let acknowledged = ledger.acknowledged();
     check(&server.http, &mut ledger);
     assert!(shop.segments().len() > 1, "the log has grown over several segments");
-    assert!(report.from_snapshots > KILLS / 2, "{} starts began with a snapshot", report.from_snapshots);
+    assert!(report.from_snapshots > kills / 2, "{} starts began with a snapshot", report.from_snapshots);
     server.terminate().with_code(0);
     shop.ended(&["verify"]).with_code(0);
 
-    let kills = KILLS + 2 * (KILLS / STARTS_EVERY);
-    eprintln!("{kills} kills of one store, {} events, {acknowledged} of them acknowledged", ledger.numbers().count());
+    let (starts, at_failpoints) = (kills / STARTS_EVERY, report.failpoints.values().sum::<usize>());
+    let all = kills + 2 * starts + at_failpoints;
+    eprintln!("{all} kills of one store, {} events, {acknowledged} of them acknowledged", ledger.numbers().count());
     eprintln!("  {} starts began with a snapshot", report.from_snapshots);
     eprintln!("  {} before the server listened", report.before_listening);
-    eprintln!("  {} after that, {} of them seen reading back", KILLS / STARTS_EVERY, report.reading_back);
-    eprintln!("  {KILLS} at work, which hit each of {SENDERS} senders");
+    eprintln!("  {starts} after that, {} of them seen reading back", report.reading_back);
+    eprintln!("  {at_failpoints} at failpoints");
+    for (name, count) in &report.failpoints {
+        eprintln!("    {count:>4} {name}");
+    }
+    eprintln!("  {kills} at work; these and the failpoints hit each of {SENDERS} senders");
     for (cut, count) in &report.senders {
         eprintln!("    {count:>4} {cut}");
     }
@@ -155,5 +189,9 @@ fn nothing_acknowledged_is_lost_and_nothing_counts_twice() {
     for cut in [Cut::Between, Cut::Sending, Cut::Awaiting] {
         assert!(report.senders.contains_key(&cut), "some kills must hit a sender {cut}");
     }
+    for name in failpoints::ALL {
+        assert!(report.failpoints.contains_key(name), "some deaths must be at {name}");
+    }
+    assert!(all >= 100, "{all} kills are too few to tell");
     assert!(ledger.were_stored + ledger.were_not_stored > 0, "some batches must be sent again");
 }

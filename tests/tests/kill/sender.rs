@@ -66,7 +66,7 @@ impl Sender<'_> {
                 self.ledger().cut_off(self.lane, batch, cut != Cut::Sending && cut != Cut::Between);
                 return cut;
             }
-            self.pause(3_000);
+            self.pause(14_000);
         }
         Cut::Between
     }
