@@ -33,6 +33,7 @@ pub fn app(state: ServeState) -> Router {
         .route("/v1/explain/{view}/{*key}", get(people::explain))
         .route("/v1/profiles/{*id}", delete(people::erase))
         .route("/v1/snapshots", post(status::snapshot))
+        .route("/v1/quarantine/retry", post(status::retry))
         .route("/v1/stream", get(stream::several))
         .route("/v1/stream/{view}", get(stream::one_view))
         .route("/v1/events", post(ingest::events))

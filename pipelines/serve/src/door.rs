@@ -52,6 +52,13 @@ pub trait Door: Send + Sync + 'static {
     /// A sentence that says why not; it can be asked for again.
     fn erase(&self, id: &str) -> Result<serde_json::Value, String>;
 
+    /// Takes refused messages in once more: those with these numbers, or all that were refused for a reason. What
+    /// became of each, as a JSON array. May take long.
+    ///
+    /// # Errors
+    /// A sentence that says why not, or not all; it can be asked for again.
+    fn retry(&self, numbers: &[u64], code: Option<&str>) -> Result<serde_json::Value, String>;
+
     /// Takes a snapshot now, and says what it is made of, as JSON. May take long.
     ///
     /// # Errors

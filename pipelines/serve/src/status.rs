@@ -94,6 +94,31 @@ pub(crate) async fn quarantine(
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(json!({ "records": records, "next": next }))).into_response())
 }
 
+/// `POST /v1/quarantine/retry?number=&number=`, or `?code=`: takes refused messages in once more.
+pub(crate) async fn retry(
+    State(state): State<ServeState>,
+    access: Access,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let params = params.only(&["number", "code"])?;
+    access.secret()?;
+    let wrong = |text: &str| ApiError::BadParameter(format!("`{text}` is no number of a refused message"));
+    let numbers = params.all("number").map(|text| text.parse().map_err(|_| wrong(text)));
+    let numbers = numbers.collect::<Result<Vec<u64>, ApiError>>()?;
+    let code = params.one("code")?.map(str::to_owned);
+    if numbers.is_empty() == code.is_none() {
+        return Err(ApiError::BadParameter("say which: ?number=N&number=N, or ?code=REASON".into()));
+    }
+    let limit = state.options().max_keys;
+    if numbers.len() > limit {
+        return Err(ApiError::TooManyKeys { given: numbers.len(), limit });
+    }
+    state.door().ready().map_err(ApiError::NotReadyBecause)?;
+    let door = state.door().clone();
+    let retried = blocking(move || door.retry(&numbers, code.as_deref())).await?.map_err(ApiError::NotStored)?;
+    Ok(Json(json!({ "retried": retried })).into_response())
+}
+
 fn record(one: &Quarantined) -> Value {
     json!({
         "seq": one.seq,

@@ -8,7 +8,7 @@ use std::{
 
 use etalage_model::Tick;
 
-use crate::format::{SEGMENT_HEAD_BYTES, segment_seq};
+use crate::format::segment_seq;
 
 /// What became of a write that ended in an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub enum StoreError {
         known: u8,
     },
     /// Stored bytes are not what was written, and it is no torn tail.
-    #[error("{} is damaged at byte {offset}: {what}. Nothing was changed. {}", .path.display(), advice(.path, *.offset))]
+    #[error("{} is damaged at byte {offset}: {what}. Nothing was changed. {}", .path.display(), advice(.path))]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -132,7 +132,7 @@ pub enum StoreError {
         receipts: PathBuf,
     },
     /// The quarantine's file cannot be used.
-    #[error("the quarantine {}: {error}; if the file is damaged, move it away: an empty one is made, and the log is not touched", .path.display())]
+    #[error("the quarantine {}: {error}; if the file is damaged, `etalage repair --apply` sets it aside: an empty one is made then, and the log is not touched", .path.display())]
     Quarantine {
         /// The file.
         path: PathBuf,
@@ -171,18 +171,15 @@ fn fate_text(fate: Fate) -> &'static str {
     }
 }
 
-/// How to go on after damage at `offset` of `path`.
-fn advice(path: &Path, offset: u64) -> String {
+/// How to go on after damage in `path`.
+fn advice(path: &Path) -> String {
     let is_segment = path.file_name().and_then(|name| name.to_str()).and_then(segment_seq).is_some();
-    if !is_segment {
-        return "Restore the folder from a copy".to_owned();
-    }
-    let restore = "Restore the folder from a copy; or, to go on without what stands there and everything after it, \
-                   copy the folder, then";
-    let path = path.display();
-    if offset < SEGMENT_HEAD_BYTES as u64 {
-        format!("{restore} move {path} and every later segment away")
-    } else {
-        format!("{restore} run `truncate -s {offset} {path}` and move every later segment away")
+    let dir = path.parent().unwrap_or(Path::new(".")).display();
+    match is_segment {
+        true => format!(
+            "Restore the folder from a copy; or see what stands before it with `etalage repair --data-dir {dir}`, and \
+             go on without the rest: `etalage repair --apply --data-dir {dir}` sets that aside"
+        ),
+        false => "Restore the folder from a copy".to_owned(),
     }
 }

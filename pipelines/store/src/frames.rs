@@ -7,7 +7,7 @@ use etalage_model::{Binding, Record, Tick, codec};
 use crate::{
     StoreError,
     disk::{Disk, RealDisk},
-    segment::{Segment, SegmentReader, Step, segments},
+    segment::{Segment, SegmentReader, Step, segments, segments_before},
 };
 
 /// One group commit.
@@ -43,6 +43,13 @@ pub fn frames_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Frames, StoreError> 
     let waiting: VecDeque<Segment> = segments(&*disk, dir)?.into();
     let Some(first) = waiting.front() else { return Err(StoreError::NoStore { path: dir.to_path_buf() }) };
     let epoch = first.head.epoch;
+    Ok(Frames { disk, epoch, waiting, reader: None, torn_bytes: 0, first: 0 })
+}
+
+/// The frames of the segments that begin before frame `end`, as far as their heads can be read.
+pub(crate) fn frames_before(disk: Arc<dyn Disk>, dir: &Path, end: u64) -> Result<Frames, StoreError> {
+    let waiting: VecDeque<Segment> = segments_before(&*disk, dir, end)?.into();
+    let epoch = waiting.front().map_or(0, |first| first.head.epoch);
     Ok(Frames { disk, epoch, waiting, reader: None, torn_bytes: 0, first: 0 })
 }
 

@@ -358,7 +358,7 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 }
 
 /// Makes the folder, locks it, and sees whether files can be made in it.
-fn take_folder(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send>, StoreError> {
+pub(crate) fn take_folder(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send>, StoreError> {
     disk.make_folder(dir).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             StoreError::NotAFolder { path: dir.to_path_buf() }

@@ -157,6 +157,26 @@ impl Quarantine {
         Ok(self.list(before, 1)?.pop().filter(|record| record.seq == seq))
     }
 
+    /// Removes records: they are done with. What they held may stay in the file until it is written anew.
+    ///
+    /// # Errors
+    /// As [`Quarantine::add`].
+    pub fn remove(&self, numbers: &[u64]) -> Result<(), StoreError> {
+        let remove = || -> Result<(), redb::Error> {
+            let database = self.database.upgradable_read();
+            let transaction = database.begin_write()?;
+            {
+                let mut rows = transaction.open_table(RECORDS)?;
+                for number in numbers {
+                    rows.remove(number)?;
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        };
+        remove().map_err(|error| broken(&self.path, error))
+    }
+
     /// How many records there are.
     ///
     /// # Errors

@@ -70,6 +70,16 @@ fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, StoreError> {
     Ok(segments)
 }
 
+/// The segments that begin before frame `end`, in order, as far as their heads can be read: what there is of a log whose
+/// list is damaged.
+pub(crate) fn segments_before(disk: &dyn Disk, dir: &Path, end: u64) -> Result<Vec<Segment>, StoreError> {
+    let names = disk.names(dir).map_err(StoreError::io("list", dir))?;
+    let mut seqs: Vec<u64> = names.iter().filter_map(|name| segment_seq(name)).filter(|seq| *seq < end).collect();
+    seqs.sort_unstable();
+    let heads = seqs.into_iter().map(|seq| read_head(disk, dir.join(segment_name(seq))));
+    Ok(heads.map_while(Result::ok).collect())
+}
+
 /// The segments of a rewritten log of which not every one has taken its place.
 fn list_committed(disk: &dyn Disk, dir: &Path, manifest: &Manifest) -> Result<Vec<Segment>, StoreError> {
     let mut segments: Vec<Segment> = Vec::with_capacity(manifest.entries.len());

@@ -4,14 +4,19 @@
 mod support;
 
 use std::{
+    collections::BTreeSet,
     fs::{self, OpenOptions},
     os::unix::fs::FileExt,
     path::Path,
+    sync::Arc,
 };
 
 use etalage_model::{Binding, codec};
-use etalage_store::{FORMAT_VERSION, Frame, Log, LogOptions, Opened, StoreError, frames};
-use support::{collect, copy_store, records, segment_names};
+use etalage_store::{
+    FORMAT_VERSION, Frame, Log, LogOptions, Opened, StoreError, disk::Disk, find_damage, find_damage_on, frames,
+    frames_on, set_damage_aside, set_damage_aside_on,
+};
+use support::{collect, copy_store, records, segment_names, sim::SimDisk};
 use tempfile::TempDir;
 
 const FIRST: &str = "log-00000000000000000000.seg";
@@ -46,7 +51,7 @@ fn refused_at(dir: &Path, offset: u64, told: &str) {
         let StoreError::Corrupt { path: named, offset: place, .. } = &error else { panic!("{told}: {error}") };
         assert_eq!((named, *place), (&path, offset), "{told}: {error}");
         let text = error.to_string();
-        let advice = if offset == 0 { "move".to_owned() } else { format!("truncate -s {offset} {}", path.display()) };
+        let advice = format!("etalage repair --apply --data-dir {}", dir.display());
         assert!(text.contains(&advice) && text.contains("Nothing was changed"), "{told}: {text}");
     }
     assert_eq!(fs::read(&path).unwrap(), before, "{told}");
@@ -187,9 +192,95 @@ fn the_advice_of_the_error_works() {
     let path = dir.path().join(FIRST);
     let file = OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(&[0xFF; 8], bounds[1] + 50).unwrap();
-    let StoreError::Corrupt { offset, .. } = open(dir.path()).unwrap_err() else { panic!("not refused as damage") };
-    file.set_len(offset).unwrap();
+    assert!(matches!(open(dir.path()), Err(StoreError::Corrupt { .. })));
+    let (damage, aside) = set_damage_aside(dir.path()).unwrap().expect("it is damaged");
+    assert_eq!((damage.frames, damage.offset, aside.len()), (1, bounds[1], 1));
     assert_eq!(open(dir.path()).unwrap().frames, 1);
+    assert_eq!(find_damage(dir.path()).unwrap(), None);
+}
+
+/// Wherever it is damaged, it goes on with the frames before, and no byte is gone.
+#[test]
+fn a_repair_keeps_what_stands_before_and_sets_the_rest_aside() {
+    let (original, _) = store(24, LogOptions { segment_bytes: 1_000, ..LogOptions::default() });
+    let whole = collect(frames(original.path())).unwrap();
+    let (names, mut kept) = (segment_names(original.path()), BTreeSet::new());
+    assert!(names.len() > 3);
+    for name in &names {
+        let bytes = fs::read(original.path().join(name)).unwrap();
+        for at in (0..bytes.len()).step_by(7) {
+            let dir = copy_store(original.path());
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x20;
+            fs::write(dir.path().join(name), &damaged).unwrap();
+            let before = folder_bytes(dir.path());
+            let found = match find_damage(dir.path()) {
+                Ok(Some(found)) => found,
+                // The last frame of all may be torn, and what looks newer is left to a newer build.
+                Ok(None) => {
+                    assert_eq!(name, names.last().unwrap());
+                    continue;
+                }
+                Err(error) => {
+                    assert!(matches!(error, StoreError::NewerFormat { .. }), "{error}");
+                    continue;
+                }
+            };
+            let (damage, aside) = set_damage_aside(dir.path()).unwrap().expect("it is damaged");
+            assert_eq!(damage, found);
+            let set_aside: u64 = aside.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+            assert_eq!((set_aside, folder_bytes(dir.path())), (damage.bytes, before), "{name} at {at}");
+            let opened = open(dir.path()).unwrap();
+            assert_eq!(opened.frames, damage.frames);
+            let left = frames(dir.path()).map_or_else(|_| Vec::new(), |frames| collect(Ok(frames)).unwrap());
+            assert_eq!(left, whole[..damage.frames as usize], "{name} at {at}");
+            kept.insert(damage.frames);
+        }
+    }
+    assert!(kept.len() > 10, "{kept:?}");
+}
+
+/// The bytes of the log in a folder, in their place or set aside.
+fn folder_bytes(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    let of_log = entries.filter(|entry| entry.file_name().to_str().unwrap().starts_with("log-"));
+    of_log.map(|entry| entry.metadata().unwrap().len()).sum()
+}
+
+/// It can be killed in any call, and goes on from there.
+#[test]
+fn a_repair_that_is_cut_off_is_repeated() {
+    let (original, _) = store(24, LogOptions { segment_bytes: 1_000, ..LogOptions::default() });
+    let names = segment_names(original.path());
+    let disk = SimDisk::default();
+    for name in &names {
+        let mut bytes = fs::read(original.path().join(name)).unwrap();
+        if *name == names[1] {
+            bytes[200] ^= 1;
+        }
+        disk.put(&Path::new("/store").join(name), &bytes);
+    }
+    let expected = {
+        let damage = find_damage_on(&(Arc::new(disk.clone()) as Arc<dyn Disk>), Path::new("/store")).unwrap();
+        damage.expect("it is damaged").frames
+    };
+    for nth in 1.. {
+        let disk = disk.after_kill();
+        disk.die(nth, 30);
+        let repaired = set_damage_aside_on(&(Arc::new(disk.clone()) as Arc<dyn Disk>), Path::new("/store"));
+        let died = disk.is_dead();
+        assert_eq!(repaired.is_err(), died, "call {nth}");
+        for disk in [disk.after_kill(), disk.after_power_loss(nth as u64)] {
+            let disk: Arc<dyn Disk> = Arc::new(disk);
+            while set_damage_aside_on(&disk, Path::new("/store")).unwrap().is_some() {}
+            let left = collect(frames_on(Arc::clone(&disk), Path::new("/store"))).unwrap();
+            assert_eq!(left.len() as u64, expected, "call {nth}");
+        }
+        if !died {
+            assert!(nth > 5);
+            break;
+        }
+    }
 }
 
 /// A frame that a faulty writer could have made: its checksums are right.

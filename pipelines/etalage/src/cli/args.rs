@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use etalage_model::time::parse_span_us;
 
-use super::{error::EXIT_CODES, people, snapshots};
+use super::{error::EXIT_CODES, people, repair, snapshots};
 use crate::demo::DEFAULT_SEED;
 
 /// etalage: what sells, what is in stock, now.
@@ -101,6 +101,9 @@ pub enum Command {
     /// Look at messages that were refused
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// Find what is damaged of a store, and set it aside
+    #[command(after_help = repair::HELP)]
+    Repair(RepairArgs),
     /// Take snapshots, and look at them
     #[command(subcommand)]
     Snapshot(snapshots::SnapshotCommand),
@@ -352,6 +355,14 @@ pub struct WatchArgs {
     pub limit: Option<u64>,
 }
 
+/// `repair`
+#[derive(Debug, Args)]
+pub struct RepairArgs {
+    /// Set the damaged part aside; without it nothing is changed
+    #[arg(long)]
+    pub apply: bool,
+}
+
 /// `quarantine`
 #[derive(Debug, Subcommand)]
 pub enum QuarantineCommand {
@@ -371,7 +382,26 @@ pub enum QuarantineCommand {
         /// Its number
         number: u64,
     },
+    /// Take refused messages in once more, after what they were refused for has been mended
+    #[command(after_help = RETRY_HELP)]
+    Retry {
+        /// Their numbers
+        #[arg(required_unless_present = "code", conflicts_with = "code")]
+        numbers: Vec<u64>,
+        /// All that were refused for this reason, such as too_old or unknown_currency
+        #[arg(long)]
+        code: Option<String>,
+    },
 }
+
+const RETRY_HELP: &str = "\
+A message that is taken leaves the quarantine; one that is refused again stands there under a new number. A
+message that was cut when it was kept ([quarantine] max_raw_bytes), or came from a file, cannot be taken from
+here: send it again.
+
+Examples:
+  etalage quarantine retry 17 18 --url http://127.0.0.1:7878
+  etalage quarantine retry --code too_old --data-dir etalage-data";
 
 const QUARANTINE_HELP: &str = "\
 With --url a running server is asked; without it the store in --data-dir is read, which no running

@@ -13,6 +13,7 @@ mod key;
 mod out;
 pub mod people;
 mod quarantine;
+mod repair;
 mod replay;
 mod run;
 mod serving;
@@ -65,6 +66,7 @@ fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Topics(command) => topics::run(&load(common)?.config, command),
         Command::Feed(args) => topics::feed(&load(common)?.config, args),
         Command::Quarantine(command) => quarantine::run(common, &load(common)?.config, command),
+        Command::Repair(args) => repair::run(&load(common)?.config, args),
         Command::Snapshot(command) => snapshots::run(common, &load(common)?.config, command),
         Command::Explain(args) => people::explain(common, &load(common)?.config, args),
         Command::Erase(args) => people::erase(common, &load(common)?.config, args),

@@ -6,13 +6,19 @@ use etalage_model::Quarantined;
 use etalage_store::{QUARANTINE_FILE, Quarantine, StoreError};
 use serde::{Deserialize, Serialize};
 
+use serde_json::Value;
+
 use super::{
     CliError, Out,
     args::{Common, QuarantineCommand},
-    client::Client,
+    client::{Client, encoded},
     entry::{Cell, Row, table},
+    snapshots,
 };
-use crate::config::Config;
+use crate::{
+    config::Config,
+    runtime::{ClockMode, Pipeline, PipelineOptions, Retried, Wanted, snapshot::Taking},
+};
 
 /// Records that are read at a time.
 const PAGE_RECORDS: usize = 1_000;
@@ -39,12 +45,16 @@ struct Page {
 /// # Errors
 /// Where neither a server nor a store can be read, or there is no such record.
 pub(super) fn run(common: &Common, config: &Config, command: &QuarantineCommand) -> Result<(), CliError> {
+    if let QuarantineCommand::Retry { numbers, code } = command {
+        return retry(common, config, numbers, code.as_deref());
+    }
     let from = match &common.url {
         Some(_) => From::Server(Client::new(common, config)?),
         None => From::Store(open(&config.store.dir, config)?),
     };
     let mut out = Out::new();
     match *command {
+        QuarantineCommand::Retry { .. } => {}
         QuarantineCommand::List { after, limit } => list(common, &from, after, limit, &mut out)?,
         QuarantineCommand::Show { number } => {
             let found = from.page(number.saturating_sub(1), 1)?.pop().filter(|record| record.seq == number);
@@ -53,6 +63,56 @@ pub(super) fn run(common: &Common, config: &Config, command: &QuarantineCommand)
         }
     }
     out.flush()
+}
+
+/// Takes refused messages in once more, and prints what became of each.
+fn retry(common: &Common, config: &Config, numbers: &[u64], code: Option<&str>) -> Result<(), CliError> {
+    let retried: Value = match &common.url {
+        Some(_) => {
+            let client = Client::new(common, config)?;
+            let asked: Vec<String> = match code {
+                Some(code) => vec![format!("code={}", encoded(code))],
+                None => numbers.iter().map(|number| format!("number={number}")).collect(),
+            };
+            let body = client.post(&format!("/v1/quarantine/retry?{}", asked.join("&")))?;
+            let mut answer: Value = serde_json::from_str(&body).map_err(|error| client.strange(error))?;
+            answer["retried"].take()
+        }
+        None => in_folder(config, code.map_or(Wanted::Numbers(numbers), Wanted::Code))?,
+    };
+    let mut out = Out::new();
+    for one in retried.as_array().into_iter().flatten() {
+        match common.json {
+            true => out.line(&one.to_string())?,
+            false => {
+                let text = |name: &str| one[name].as_str().unwrap_or_default();
+                out.line(format!("{:>8}  {:<10} {}", one["number"], text("status"), text("reason")).trim_end())?;
+            }
+        }
+    }
+    if retried.as_array().is_none_or(Vec::is_empty) {
+        eprintln!("no message was refused for that");
+    }
+    out.flush()
+}
+
+/// Opens the store, takes them in, and closes it.
+fn in_folder(config: &Config, wanted: Wanted<'_>) -> Result<Value, CliError> {
+    let dir = &config.store.dir;
+    // There must be something to take from.
+    drop(etalage_store::frames(dir)?);
+    let options = PipelineOptions {
+        clock: ClockMode::Wall,
+        readers: Vec::new(),
+        on_ready: Box::new(|_| {}),
+        refused: None,
+        identify: None,
+        snapshots: snapshots::of(config, Taking::NEVER),
+    };
+    let pipeline = Pipeline::start(config, dir, options)?;
+    let retried = pipeline.ready().map(|()| pipeline.door().retry(wanted));
+    pipeline.stop();
+    Ok(retried?.map_err(CliError::Failed)?.iter().map(Retried::told).collect())
 }
 
 /// Where records are read.

@@ -28,6 +28,7 @@ use super::{
     explain::{self, ExplainError, Explanation},
     machine::Machine,
     origin::Origin,
+    retry::{Retried, Wanted},
     sequencer::{Command, Submission},
     snapshot::{self, NotTaken},
 };
@@ -313,6 +314,11 @@ impl Door {
         explain::explain(Arc::clone(&self.shared.machine.disk), dir, &**identify, view, key, limit)
     }
 
+    /// Refused messages are done with.
+    pub(super) fn done_with(&self, numbers: &[u64]) -> Result<(), String> {
+        self.shared.quarantine.remove(numbers).map_err(|error| error.to_string())
+    }
+
     fn send(&self, origin: Origin, batch: Batch) -> Result<Answer, String> {
         self.shared.queued.fetch_add(batch.len(), Ordering::SeqCst);
         let (reply, answer) = oneshot::channel();
@@ -369,6 +375,11 @@ impl etalage_serve::Door for Door {
 
     fn snapshot(&self) -> Result<serde_json::Value, String> {
         Door::snapshot(self).map(|written| snapshot::summary(&written)).map_err(|error| error.to_string())
+    }
+
+    fn retry(&self, numbers: &[u64], code: Option<&str>) -> Result<serde_json::Value, String> {
+        let wanted = code.map_or(Wanted::Numbers(numbers), Wanted::Code);
+        Ok(Door::retry(self, wanted)?.iter().map(Retried::told).collect())
     }
 
     fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<serde_json::Value, NotExplained> {

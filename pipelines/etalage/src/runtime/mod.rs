@@ -31,6 +31,7 @@ mod origin;
 mod passing;
 mod quarantine;
 mod read_back;
+mod retry;
 mod sequencer;
 #[cfg(feature = "mutants")]
 pub mod simulated;
@@ -63,6 +64,7 @@ pub use machine::Time;
 pub use options::shop_options;
 pub use origin::{KeepRefused, Origin, RefusedMessage, TopicMessage};
 pub use passing::MAX_UNBOUND_US;
+pub use retry::{MAX_RETRIED_AT_ONCE, Retried, Wanted};
 
 use crate::config::Config;
 use assembly::Assembly;

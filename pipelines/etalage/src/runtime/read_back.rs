@@ -85,7 +85,8 @@ impl Sequencer {
     fn restore(&mut self, frames: &mut Frames) -> Result<Option<Tick>, String> {
         let Some(place) = &self.place else { return Ok(None) };
         let began = Instant::now();
-        let newest = snapshot::newest(place, frames.epoch(), &self.options, &frames.segments());
+        let newest =
+            snapshot::newest(place, frames.epoch(), &self.options, (&frames.segments(), self.log.next_frame()));
         let newest = newest.map_err(|error| error.to_string())?;
         let Some(snapshot) = newest.map(Arc::new) else { return Ok(None) };
         let tick = snapshot.manifest.tick;

@@ -310,7 +310,8 @@ impl Sequencer {
             }
             Decision::Duplicate => Outcome::Duplicate,
             Decision::Refuse(reason) => {
-                let raw = serde_json::to_vec(&record.message).unwrap_or_default();
+                // Whole, so that it can be tried again (`retry`).
+                let raw = serde_json::to_vec(&record).unwrap_or_default();
                 let message_id = Some(record.message.message_id().to_owned());
                 self.refuse(place.name(), Rejected { message_id, raw, reason })
             }

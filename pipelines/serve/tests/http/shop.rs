@@ -84,6 +84,13 @@ impl Door for TestDoor {
         Ok(serde_json::json!({ "view": view, "key": key.0, "limit": limit }))
     }
 
+    fn retry(&self, numbers: &[u64], code: Option<&str>) -> Result<Json, String> {
+        match &*self.not_ready.lock() {
+            None => Ok(serde_json::json!([{ "numbers": numbers, "code": code }])),
+            Some(reason) => Err(reason.clone()),
+        }
+    }
+
     fn snapshot(&self) -> Result<Json, String> {
         match &*self.not_ready.lock() {
             None => Ok(serde_json::json!({ "tick": 5 })),

@@ -2,7 +2,8 @@
 
 use etalage_store::snapshot::{Listed, Place, Snapshot, SnapshotError, list, load};
 
-/// The newest snapshot of this store and these options that is whole, of the beginning of a log with these `segments`. One that is damaged is passed over, with a
+/// The newest snapshot of this store and these options that is whole, of the beginning of a log with these
+/// `segments`, of which the next frame is `next_frame`. One that is damaged is passed over, with a
 /// warning: the one before it takes its place, and more of the log is read.
 ///
 /// # Errors
@@ -11,7 +12,7 @@ pub(crate) fn newest(
     place: &Place,
     epoch: u64,
     options: &str,
-    segments: &[(u64, u32)],
+    (segments, next_frame): (&[(u64, u32)], u64),
 ) -> Result<Option<Snapshot>, SnapshotError> {
     for Listed { tick, manifest } in list(place)?.into_iter().rev() {
         let usable = manifest.and_then(|manifest| match () {
@@ -25,6 +26,10 @@ pub(crate) fn newest(
             }
             () if !manifest.log.is_of(segments) => {
                 tracing::warn!(tick, "a snapshot was taken before somebody was erased from the log; it is not used");
+                Ok(None)
+            }
+            () if manifest.log.next_frame > next_frame => {
+                tracing::warn!(tick, "a snapshot was taken before the log was repaired; it is not used");
                 Ok(None)
             }
             () => load(place, tick).map(Some),
