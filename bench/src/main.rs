@@ -29,6 +29,7 @@ mod noise;
 mod operators;
 mod out;
 mod peer;
+mod pressure;
 mod print;
 mod read;
 mod replay;
@@ -145,6 +146,16 @@ enum PartCommand {
         #[command(flatten)]
         out: out::Options,
     },
+    /// More over HTTP than the server can take: what it answers, its memory, and how soon it is well again
+    ///
+    /// Starts the server (`--server`, the binary) twice with every view on: polite clients first, who are turned
+    /// away and wait; then many times of what they got in, by clients who do not.
+    Pressure {
+        #[command(flatten)]
+        options: pressure::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
     /// Reads over HTTP with a key, while events are written
     ///
     /// Starts the server (`--server`, the binary) with the default configuration and fills it. First all
@@ -254,6 +265,7 @@ impl PartCommand {
             PartCommand::Full { options, .. } => full::measure(options),
             PartCommand::Ingest { options, .. } => ingest::measure(options)?,
             PartCommand::Sustained { options, .. } => sustained::measure(options)?,
+            PartCommand::Pressure { options, .. } => pressure::measure(options)?,
             PartCommand::Read { options, .. } => read::measure(options)?,
             PartCommand::Store { options, .. } => store::measure(options)?,
             PartCommand::Replay { options, .. } => replay::measure(options)?,
@@ -276,6 +288,7 @@ impl PartCommand {
             | PartCommand::Full { out, .. }
             | PartCommand::Ingest { out, .. }
             | PartCommand::Sustained { out, .. }
+            | PartCommand::Pressure { out, .. }
             | PartCommand::Read { out, .. }
             | PartCommand::Store { out, .. }
             | PartCommand::Replay { out, .. }

@@ -35,6 +35,7 @@ const PARTS: &[&str] = &[
     "ingest --rate 50000 --seconds 10",
     "ingest --rate 10000 --seconds 10 --durability fsync",
     "sustained",
+    "pressure",
     "read",
     "replay",
     "replay --full --events 200000",
@@ -67,6 +68,7 @@ const QUICK: &[&str] = &[
     "full --events 10000 --items 5000 --active 10000 --served",
     "ingest --rate 2000 --seconds 2 --warm-up-s 1 --items 5000",
     "sustained --events 20000 --warm-up-events 5000 --connections 4 --items 5000 --runs 1",
+    "pressure --seconds 2 --connections 8 --times 4 --items 500 --queue 2000",
     "read --seconds 1 --warm-up-s 1 --events 5000 --customers 2000 --items 500 --connections 4 --writes 1000",
     "replay --events 20000 --items 2000",
     "snapshot --events 20000 --items 2000 --rate 2000 --seconds 1",
@@ -75,7 +77,7 @@ const QUICK: &[&str] = &[
 ];
 
 /// Parts that start the server.
-const NEED_SERVER: [&str; 5] = ["ingest", "sustained", "read", "replay", "snapshot"];
+const NEED_SERVER: [&str; 6] = ["ingest", "sustained", "pressure", "read", "replay", "snapshot"];
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]

@@ -47,6 +47,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("etalage-tests", &["etalage-kafka", "etalage-store"]),
+    (
+        "etalage-simulation",
+        &["etalage", "etalage-model", "etalage-serve", "etalage-store", "etalage-tests", "etalage-views"],
+    ),
 ];
 
 /// Files that git tracks or would, with this ending.

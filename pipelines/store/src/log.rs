@@ -152,6 +152,7 @@ impl Log {
         }
         if options.durability == Durability::Fsync {
             sync_all(&*disk, &found)?;
+            disk.sync_folder(dir).map_err(StoreError::io("sync", dir))?;
         }
         let opened = Opened {
             epoch: head.epoch,
@@ -435,7 +436,7 @@ fn read_last(disk: &dyn Disk, last: &Segment) -> Result<(SegmentReader, u64, u64
 }
 
 /// What a writer before did not sync (its mode was another, or it was killed between write and
-/// sync) will be served and answered as stored from now on, and so has to be durable.
+/// sync, or between the two of a name) will be served and answered as stored from now on, and so has to be durable.
 fn sync_all(disk: &dyn Disk, segments: &[Segment]) -> Result<(), StoreError> {
     for Segment { path, .. } in segments {
         let file = disk.open_to_read(path).map_err(StoreError::io("open", path))?;

@@ -124,6 +124,8 @@ impl Manifest {
             let file = disk.open_to_read(&path).map_err(Failed::at("open", &path))?;
             file.read_at(0, &mut found).map_err(Failed::at("read", &path))?;
             if found == head {
+                // Whoever wrote it may have died before it was on the device.
+                file.sync_data().map_err(Failed::at("sync", &path))?;
                 continue;
             }
             match is_rewritten {
@@ -191,6 +193,8 @@ pub(crate) fn beside(path: &Path) -> PathBuf {
 pub(crate) fn finish(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
     if let Some(manifest) = Manifest::read(disk, dir)? {
         tracing::warn!(folder = %dir.display(), "the log was being rewritten when it was last closed: this is finished now");
+        // Whoever committed it may have died before its name was on the device: without it what follows is no log.
+        disk.sync_folder(dir).map_err(StoreError::io("sync", dir))?;
         manifest.apply(disk, dir)?;
     }
     Ok(discard(disk, dir)?)

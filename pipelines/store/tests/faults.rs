@@ -231,6 +231,35 @@ fn a_kill_at_any_call_loses_nothing_acknowledged() {
     }
 }
 
+/// A process that goes on where another was killed relies on what that one has done: it must be on the device by then.
+#[test]
+fn a_power_loss_after_a_kill_loses_nothing_that_either_process_acknowledged() {
+    let mut kills = 0;
+    for nth in 1.. {
+        let disk = SimDisk::default();
+        disk.die(nth, (nth * 53) % 300);
+        let (first, on_its_way, _) = run(&disk, FSYNC, 12);
+        if !disk.is_dead() {
+            break;
+        }
+        kills += 1;
+        for seed in 0..12 {
+            let second = disk.after_kill();
+            let mut log = open(&second, FSYNC).unwrap();
+            let mut acknowledged = stored(&second);
+            assert!(acknowledged.len() >= first.len(), "call {nth}");
+            assert!(acknowledged.len() <= first.len() + usize::from(on_its_way.is_some()), "call {nth}");
+            for n in 100..100 + seed % 3 {
+                log.append(frame(n).tick, &frame(n).records).unwrap();
+                acknowledged.push(frame(n));
+            }
+            let lost = second.after_power_loss(seed);
+            check(&lost, &acknowledged, None, &format!("call {nth}, seed {seed}"));
+        }
+    }
+    assert!(kills > 30, "{kills}");
+}
+
 #[test]
 fn what_was_only_written_becomes_durable_when_it_is_opened_to_be_so() {
     let disk = SimDisk::default();

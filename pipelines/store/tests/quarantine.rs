@@ -134,7 +134,7 @@ fn a_file_that_is_no_quarantine_is_named() {
     let error = Quarantine::open(dir.path(), QuarantineOptions::default()).err().unwrap();
     assert!(matches!(error, StoreError::Quarantine { .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains(path.to_str().unwrap()) && text.contains("move it away"), "{text}");
+    assert!(text.contains(path.to_str().unwrap()) && text.contains("etalage repair --apply"), "{text}");
 
     let missing = Quarantine::open(&dir.path().join("nowhere"), QuarantineOptions::default()).err().unwrap();
     assert!(missing.to_string().contains("nowhere"), "{missing}");
