@@ -1,6 +1,7 @@
 //! More than the server can take: what it answers, what becomes of its memory, and how soon it is well again.
 //!
-//! Two runs, each over a fresh store, with every view on:
+//! Two runs, each over a fresh store, with every view on; what is told of each is of its second half, when the views of
+//! people lag as much as they may:
 //!
 //! - **polite**: clients in a closed loop, who wait as long as `Retry-After` says. What is accepted is the sustainable
 //!   rate.
@@ -18,10 +19,11 @@ use std::{
 
 use anyhow::{bail, ensure};
 use hdrhistogram::Histogram;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use crate::{
     figures::{Better, Measuring, Part},
-    ingest::Bodies,
     machine,
     server::{Server, wait_until},
 };
@@ -32,8 +34,8 @@ pub(crate) struct Options {
     /// The server's binary
     #[arg(long, default_value = "target/release/etalage")]
     server: PathBuf,
-    /// How long each run presses
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    /// How long each run is; its second half is told of
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
     /// How many times the sustainable rate is sent
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
@@ -41,8 +43,11 @@ pub(crate) struct Options {
     /// Events in a request
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
     batch: u64,
+    /// Lines of an event
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(1..))]
+    lines: u64,
     /// Connections
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..))]
     connections: u64,
     /// Items
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -59,8 +64,8 @@ pub(crate) struct Options {
 const BAR_GOODPUT: f64 = 0.7;
 /// Memory under pressure, of that of the polite run, at most.
 const BAR_MEMORY: f64 = 1.5;
-/// It is well again within so many seconds.
-const BAR_RECOVERY_S: f64 = 15.0;
+/// It is well again within so many seconds: `group_lag_max`, which may be taken up whole, and as much again to catch up with it, with room.
+const BAR_RECOVERY_S: f64 = 30.0;
 /// How soon a probe is shown by a server that is well.
 const WELL: Duration = Duration::from_millis(250);
 /// How long it may take to be well again.
@@ -73,10 +78,16 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     let mut part = Part::begin(
         "pressure",
         format!(
-            "JSON over HTTP, {} events a request, every view on, ingest_queue_events = {}; {} s with 8 polite clients, then, \
+            "JSON over HTTP, {} purchases of {} lines a request, every view on, ingest_queue_events = {}; {} s with 8 polite clients, then, \
              over a fresh store, {} s with {} clients that send {} times what was accepted and do not wait when they are \
              turned away. Load and server share the machine",
-            options.batch, options.queue, options.seconds, options.seconds, options.connections, options.times
+            options.batch,
+            options.lines,
+            options.queue,
+            options.seconds,
+            options.seconds,
+            options.connections,
+            options.times
         ),
     );
     let polite = run(options, None)?;
@@ -109,8 +120,12 @@ fn tell(part: &mut Measuring, polite: &Ran, pressed: &Ran) {
 
 /// What a run comes to.
 struct Ran {
+    /// The half that is told of.
     took: Duration,
+    /// In all.
     accepted: u64,
+    /// In that half, as everything below.
+    accepted_then: u64,
     sent: u64,
     turned_away: u64,
     /// Turned away without being told for how long.
@@ -123,7 +138,7 @@ struct Ran {
 
 impl Ran {
     fn accepted_per_s(&self) -> f64 {
-        self.accepted as f64 / self.took.as_secs_f64()
+        self.accepted_then as f64 / self.took.as_secs_f64()
     }
 
     fn sent_per_s(&self) -> f64 {
@@ -140,14 +155,26 @@ fn run(options: &Options, rate: Option<f64>) -> anyhow::Result<Ran> {
     wait_until(PATIENCE, "the server's readiness", is_ready)?;
     let connections = if rate.is_some() { options.connections } else { 8 };
     let (next, began) = (AtomicU64::new(0), Instant::now());
-    let ends = began + Duration::from_secs(options.seconds);
+    let half = Duration::from_secs(options.seconds) / 2;
+    let ends = began + 2 * half;
     let lanes: Vec<Lane> = std::thread::scope(|scope| {
-        let lane =
-            |lane| Client { options, url: format!("{}/v1/events", server.url), lane, rate, next: &next, began, ends };
+        let lane = |lane| Client {
+            options,
+            url: format!("{}/v1/events", server.url),
+            lane,
+            rate,
+            next: &next,
+            began,
+            half: began + half,
+            ends,
+        };
         let lanes: Vec<_> = (0..connections).map(|at| scope.spawn(move || lane(at).run())).collect();
-        lanes.into_iter().map(|lane| lane.join().unwrap_or_else(|_| bail!("a load thread panicked"))).collect()
+        lanes
+            .into_iter()
+            .map(|lane| lane.join().unwrap_or_else(|_| bail!("a load thread panicked")))
+            .collect::<anyhow::Result<_>>()
     })?;
-    let took = began.elapsed();
+    let took = (began + half).elapsed();
     let recovery_s = recover(&server.url)?;
     let mut refusals = machine::histogram();
     for lane in &lanes {
@@ -157,6 +184,7 @@ fn run(options: &Options, rate: Option<f64>) -> anyhow::Result<Ran> {
     Ok(Ran {
         took,
         accepted: sum(|lane| lane.accepted),
+        accepted_then: sum(|lane| lane.accepted_then),
         sent: sum(|lane| lane.sent),
         turned_away: sum(|lane| lane.turned_away),
         untold: sum(|lane| lane.untold),
@@ -170,6 +198,7 @@ fn run(options: &Options, rate: Option<f64>) -> anyhow::Result<Ran> {
 /// What became of a connection's events and requests.
 struct Lane {
     accepted: u64,
+    accepted_then: u64,
     sent: u64,
     turned_away: u64,
     untold: u64,
@@ -186,17 +215,19 @@ struct Client<'a> {
     /// Number of the next request of all connections.
     next: &'a AtomicU64,
     began: Instant,
+    /// From when on it is told of.
+    half: Instant,
     ends: Instant,
 }
 
 impl Client<'_> {
     fn run(self) -> anyhow::Result<Lane> {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let mut bodies = Bodies::of(self.lane, self.options.batch, self.options.items as usize, self.options.seed)?;
+        let mut random = ChaCha8Rng::seed_from_u64(self.options.seed + self.lane);
         let refusals = machine::histogram();
-        let mut lane = Lane { accepted: 0, sent: 0, turned_away: 0, untold: 0, failed: 0, refusals };
+        let mut lane = Lane { accepted: 0, accepted_then: 0, sent: 0, turned_away: 0, untold: 0, failed: 0, refusals };
         let mut request = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut body = bodies.make(request);
+        let mut body = body(self.options, request, &mut random);
         loop {
             if let Some(rate) = self.rate {
                 let due_s = (request * self.options.batch) as f64 / rate;
@@ -208,16 +239,21 @@ impl Client<'_> {
             if sent_at >= self.ends {
                 return Ok(lane);
             }
-            lane.sent += self.options.batch;
+            let is_told = sent_at >= self.half;
+            lane.sent += if is_told { self.options.batch } else { 0 };
             let Ok(mut answer) = agent.post(&self.url).send(&body) else {
                 lane.failed += 1;
                 continue;
             };
             let text = answer.body_mut().read_to_string().unwrap_or_default();
             match answer.status().as_u16() {
-                200 => lane.accepted += text.matches("\"status\":\"stored\"").count() as u64,
+                200 => {
+                    let stored = text.matches("\"status\":\"stored\"").count() as u64;
+                    lane.accepted += stored;
+                    lane.accepted_then += if is_told { stored } else { 0 };
+                }
                 429 | 503 => {
-                    lane.turned_away += 1;
+                    lane.turned_away += u64::from(is_told);
                     lane.refusals.saturating_record(sent_at.elapsed().as_micros() as u64);
                     let told = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
                     lane.untold += u64::from(told.is_none());
@@ -229,9 +265,27 @@ impl Client<'_> {
                 _ => lane.failed += 1,
             }
             request = self.next.fetch_add(1, Ordering::Relaxed);
-            body = bodies.make(request);
+            body = self::body(self.options, request, &mut random);
         }
     }
+}
+
+/// Purchases of many lines, which cost the server far more than whoever sends them.
+fn body(options: &Options, request: u64, random: &mut ChaCha8Rng) -> String {
+    let mut body = String::with_capacity((options.batch * (120 + 40 * options.lines)) as usize);
+    for at in 0..options.batch {
+        let user = random.random_range(0..100_000);
+        body.push_str(&format!(
+            "{{\"messageId\":\"{request}-{at}\",\"event\":\"purchase\",\"userId\":\"u{user}\",\"properties\":\
+             {{\"transaction_id\":\"t{request}-{at}\",\"items\":["
+        ));
+        for line in 0..options.lines {
+            let (comma, item) = (if line > 0 { "," } else { "" }, random.random_range(0..options.items));
+            body.push_str(&format!("{comma}{{\"item_id\":\"i{item}\",\"price\":9.99}}"));
+        }
+        body.push_str("]}}\n");
+    }
+    body
 }
 
 /// How long it takes until a message is taken at once, and shown at once by the views of the shop and of people.

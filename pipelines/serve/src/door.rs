@@ -26,6 +26,12 @@ pub trait Door: Send + Sync + 'static {
     /// Where the body as a whole cannot be read; what is wrong with one item is in its place.
     fn decode(&self, kind: InputKind, body: &[u8]) -> Result<Vec<Result<Record, Rejected>>, BodyError>;
 
+    /// Whether a batch would be taken now, as far as that can be told without reading it.
+    ///
+    /// # Errors
+    /// Why not.
+    fn has_room(&self) -> Result<(), Busy>;
+
     /// Takes a decoded batch. The receiver answers when it is stored; its `Err` says why the
     /// store failed, and whether it is known what became of the batch.
     ///

@@ -60,6 +60,8 @@ async fn take(
     let options = state.options();
     let bytes = body::read(body, headers, options).await?;
     let door = state.door();
+    // Whoever is turned away costs no more than the reading of the body.
+    door.has_room().map_err(ApiError::Busy)?;
     let batch = door.decode(kind, &bytes).map_err(|error| match error {
         BodyError::TooManyEvents { limit } => ApiError::BatchTooLarge { limit },
         error => ApiError::UnreadableBody(error.to_string()),

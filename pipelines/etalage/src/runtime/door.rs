@@ -201,6 +201,10 @@ pub struct Door {
     shared: Arc<Shared>,
 }
 
+fn busy(overload: bool, reason: String) -> Busy {
+    Busy { retry_after_s: RETRY_AFTER_S, reason, overload }
+}
+
 type Batch = Vec<Result<Record, Rejected>>;
 type Answer = oneshot::Receiver<Result<Vec<Outcome>, NotStored>>;
 
@@ -319,6 +323,22 @@ impl Door {
         self.shared.quarantine.remove(numbers).map_err(|error| error.to_string())
     }
 
+    /// Whether so many messages are taken now.
+    fn room_for(&self, count: usize) -> Result<(), Busy> {
+        etalage_serve::Door::ready(self).map_err(|reason| busy(false, reason))?;
+        let queued = self.shared.queued.load(Ordering::SeqCst);
+        if queued > 0 && queued + count > self.shared.max_queued {
+            let reason =
+                format!("{queued} messages wait to be stored, ingest_queue_events is {}", self.shared.max_queued);
+            return Err(busy(true, reason));
+        }
+        if let Some(lag_us) = self.shared.backlog.excess_us() {
+            let reason = format!("the views of people are {} s behind, beyond group_lag_max", lag_us / 1_000_000);
+            return Err(busy(true, reason));
+        }
+        Ok(())
+    }
+
     fn send(&self, origin: Origin, batch: Batch) -> Result<Answer, String> {
         self.shared.queued.fetch_add(batch.len(), Ordering::SeqCst);
         let (reply, answer) = oneshot::channel();
@@ -340,19 +360,12 @@ impl etalage_serve::Door for Door {
         json::body(kind, body, &context)
     }
 
+    fn has_room(&self) -> Result<(), Busy> {
+        self.room_for(1)
+    }
+
     fn submit(&self, source: &str, batch: Batch) -> Result<Answer, Busy> {
-        let busy = |overload, reason: String| Busy { retry_after_s: RETRY_AFTER_S, reason, overload };
-        etalage_serve::Door::ready(self).map_err(|reason| busy(false, reason))?;
-        let queued = self.shared.queued.load(Ordering::SeqCst);
-        if queued > 0 && queued + batch.len() > self.shared.max_queued {
-            let reason =
-                format!("{queued} messages wait to be stored, ingest_queue_events is {}", self.shared.max_queued);
-            return Err(busy(true, reason));
-        }
-        if let Some(lag_us) = self.shared.backlog.excess_us() {
-            let reason = format!("the views of people are {} s behind, beyond group_lag_max", lag_us / 1_000_000);
-            return Err(busy(true, reason));
-        }
+        self.room_for(batch.len())?;
         self.send(Origin::Named(source.into()), batch).map_err(|reason| busy(false, reason))
     }
 

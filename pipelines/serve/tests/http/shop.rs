@@ -84,6 +84,10 @@ impl Door for TestDoor {
         Ok(serde_json::json!({ "view": view, "key": key.0, "limit": limit }))
     }
 
+    fn has_room(&self) -> Result<(), Busy> {
+        Ok(())
+    }
+
     fn retry(&self, numbers: &[u64], code: Option<&str>) -> Result<Json, String> {
         match &*self.not_ready.lock() {
             None => Ok(serde_json::json!([{ "numbers": numbers, "code": code }])),
