@@ -4,10 +4,7 @@
 //! Order of the checks: the date, the use of versions, then the id. A message that is refused is
 //! not remembered as seen.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    vec::IntoIter,
-};
+use std::collections::{HashMap, hash_map::Entry};
 
 use etalage_model::{
     Message, Micros, Record, Refusal, Sym, Tick,
@@ -28,8 +25,24 @@ pub const VERSIONS: &str = "Versions";
 /// How many rows are exported between two commits.
 const EXPORT_SLICE_ROWS: usize = 1_024;
 
-/// An (item, location), whether its messages carry versions, and how many there are.
-type VersionsRow = ((Sym, Option<Sym>), bool, u64);
+/// How many slices that turn out empty are looked at between two commits.
+const EMPTY_SLICES: usize = 16;
+
+/// An item, or an item at a location.
+type Place = (Sym, Option<Sym>);
+
+/// A place, whether its messages carry versions, and that there is one.
+type VersionsRow = (Place, bool, u64);
+
+/// What comes next of an export.
+pub enum Exported {
+    /// Rows of a section.
+    Rows(&'static str, Vec<u8>),
+    /// Nothing yet.
+    More,
+    /// Nothing any more.
+    Done,
+}
 
 /// What was decided about a message.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,11 +65,12 @@ pub struct Admission {
     retention_us: u64,
     longest_window_us: u64,
     dedup: DedupCore,
-    /// Whether the messages of an (item, location) carry versions, and how many there are.
-    versions: HashMap<(Sym, Option<Sym>), (bool, u64)>,
-    /// What of them is still to be exported, as it was when the export began, in the order of their names: equal
-    /// states make equal chunks.
-    exporting: IntoIter<VersionsRow>,
+    /// Whether the messages of a place carry versions, and how many there are.
+    versions: HashMap<Place, (bool, u64)>,
+    /// The places in the order in which they came.
+    places: Vec<Place>,
+    /// How many of them were exported.
+    exported: usize,
     /// Whether an event was admitted.
     has_event: bool,
 }
@@ -93,7 +107,8 @@ impl Admission {
             longest_window_us: config.windows.names.iter().map(|window| window.length_us).max().unwrap_or(0),
             dedup: DedupCore::new(limits),
             versions: HashMap::new(),
-            exporting: Vec::new().into_iter(),
+            places: Vec::new(),
+            exported: 0,
             has_event: false,
         }
     }
@@ -126,10 +141,14 @@ impl Admission {
     pub fn take_back(&mut self, record: &Record) {
         self.dedup.take_back(id_of(record));
         let Message::Inventory(stock) = &record.message else { return };
-        if let Entry::Occupied(mut used) = self.versions.entry((stock.item_id, stock.location_id)) {
+        let place = (stock.item_id, stock.location_id);
+        if let Entry::Occupied(mut used) = self.versions.entry(place) {
             used.get_mut().1 -= 1;
             if used.get().1 == 0 {
                 used.remove();
+                // It came last, or not long ago.
+                let at = self.places.iter().rposition(|other| *other == place);
+                at.into_iter().for_each(|at| drop(self.places.remove(at)));
             }
         }
     }
@@ -142,30 +161,41 @@ impl Admission {
 
     /// Begins an export of what is known now.
     pub fn begin_export(&mut self) {
-        let versions = self.versions.iter().map(|(place, (used, count))| (*place, *used, *count));
-        let mut versions: Vec<VersionsRow> = versions.collect();
-        versions.sort_unstable();
-        self.exporting = versions.into_iter();
+        self.exported = 0;
         self.dedup.begin_export();
     }
 
-    /// The next rows of the export, and their section; `None` when there are no more.
+    /// The next rows of the export.
+    ///
+    /// Who uses versions is told as of when it is written: what came since the export began is in the log behind it, and
+    /// is remembered again when that is read. That there is one message of a place is enough: it is stored, and is never
+    /// taken back.
     ///
     /// # Errors
     /// Where one cannot be encoded.
-    pub fn export_some(&mut self) -> Result<Option<(&'static str, Vec<u8>)>, CodecError> {
+    pub fn export_some(&mut self) -> Result<Exported, CodecError> {
         let mut rows = Vec::new();
-        for row in self.exporting.by_ref().take(EXPORT_SLICE_ROWS) {
+        let places = self.places.iter().skip(self.exported).take(EXPORT_SLICE_ROWS);
+        for place in places {
+            let row: VersionsRow = (*place, self.versions.get(place).is_some_and(|(used, _)| *used), 1);
             codec::frame_into(&row, &mut rows)?;
         }
         if !rows.is_empty() {
-            return Ok(Some((VERSIONS, rows)));
+            self.exported = (self.exported + EXPORT_SLICE_ROWS).min(self.places.len());
+            return Ok(Exported::Rows(VERSIONS, rows));
         }
         let mut ids: Vec<(u128, Known)> = Vec::new();
-        // The last slice may be an empty one, and others may be.
-        while ids.is_empty() && !self.dedup.export_slice(EXPORT_SLICE_ROWS, &mut ids) {}
-        ids.iter().try_for_each(|id| codec::frame_into(id, &mut rows))?;
-        Ok((!rows.is_empty()).then_some((IDS, rows)))
+        for _ in 0..EMPTY_SLICES {
+            let is_over = self.dedup.export_slice(EXPORT_SLICE_ROWS, &mut ids);
+            if !ids.is_empty() {
+                ids.iter().try_for_each(|id| codec::frame_into(id, &mut rows))?;
+                return Ok(Exported::Rows(IDS, rows));
+            }
+            if is_over {
+                return Ok(Exported::Done);
+            }
+        }
+        Ok(Exported::More)
     }
 
     /// Takes back rows of the section called `name`.
@@ -180,7 +210,9 @@ impl Admission {
                 IDS => self.dedup.import(codec::decode(row)?),
                 VERSIONS => {
                     let (place, used, count): VersionsRow = codec::decode(row)?;
-                    self.versions.insert(place, (used, count));
+                    if self.versions.insert(place, (used, count)).is_none() {
+                        self.places.push(place);
+                    }
                 }
                 _ => {}
             }
@@ -245,7 +277,12 @@ impl Admission {
         match message {
             Message::Inventory(stock) => {
                 let place = (stock.item_id, stock.location_id);
-                self.versions.entry(place).or_insert((stock.version.is_some(), 0)).1 += 1;
+                let places = &mut self.places;
+                let used = self.versions.entry(place).or_insert_with(|| {
+                    places.push(place);
+                    (stock.version.is_some(), 0)
+                });
+                used.1 += 1;
             }
             Message::Event(_) => self.has_event = true,
             Message::Catalogue(_) => {}

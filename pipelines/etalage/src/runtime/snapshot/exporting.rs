@@ -4,7 +4,7 @@ use crossbeam_channel::Sender;
 use etalage_store::snapshot::{LogPart, Manifest, State};
 
 use super::{Begun, Outlet, Piece, SEQUENCER};
-use crate::runtime::{conductor::Signal, sequencer::Sequencer};
+use crate::runtime::{admission::Exported, conductor::Signal, sequencer::Sequencer};
 
 impl Sequencer {
     /// Begins an export of everything as of a new tick.
@@ -36,8 +36,9 @@ impl Sequencer {
         let Some(outlet) = &mut self.exporting else { return };
         if outlet.wants_more() {
             match self.admission.export_some() {
-                Ok(Some((section, rows))) => outlet.put_rows(SEQUENCER, section, rows),
-                Ok(None) => outlet.put_last(Piece::Done),
+                Ok(Exported::Rows(section, rows)) => outlet.put_rows(SEQUENCER, section, rows),
+                Ok(Exported::More) => {}
+                Ok(Exported::Done) => outlet.put_last(Piece::Done),
                 Err(error) => outlet.put_last(Piece::Failed(error.to_string())),
             }
         }
