@@ -283,3 +283,32 @@ fn a_store_without_a_server_can_be_taken_one_of_and_other_places_are_told() {
     assert_eq!(read_back(&server), Some(10), "without snapshots the log is read");
     server.terminate().with_code(0);
 }
+
+/// With `trim_log` the log before the oldest snapshot goes; what needs all of it says so.
+#[test]
+fn the_log_before_the_oldest_snapshot_is_trimmed_where_that_is_wanted() {
+    let trimming =
+        format!("{CONFIG}[store]\nsegment_bytes = 1_048_576\n[snapshots]\nevery = \"1h\"\ntrim_log = \"yes\"\n");
+    let shop = shop(&trimming);
+    let server = shop.run();
+    let mut sold = 0;
+    while shop.segments().len() < 4 {
+        sell(&server.http, sold..sold + 1_000);
+        sold += 1_000;
+    }
+    snapshot(&server.http);
+    assert!(shop.segments().len() >= 4, "one snapshot is too few");
+    snapshot(&server.http);
+    eventually("the log is trimmed", || (shop.segments().len() == 1).then_some(()));
+    sell(&server.http, sold..sold + 100);
+    let before = settled(&server.http);
+    assert_eq!(server.http.try_delete("/v1/profiles/user%201").expect("an answer").status, 503);
+    server.kill();
+    let server = shop.run();
+    assert_eq!(settled(&server.http), before);
+    assert_eq!(server.http.post("/v1/events", event(3).to_string()).statuses(), ["duplicate"]);
+    server.terminate().with_code(0);
+    shop.ended(&["verify"]).with_code(1).says(&["trimmed"]);
+    fs::remove_dir_all(shop.data().join("snapshots")).expect("the snapshots can be removed");
+    shop.ended(&["run", "--port", "0"]).with_code(3).says(&["was trimmed", "none of the snapshots"]);
+}

@@ -83,6 +83,12 @@ impl Frames {
         self.epoch
     }
 
+    /// The number of the first frame that is still to be read; at first that of the log's first, which is 0 unless the
+    /// log was trimmed.
+    pub fn begins_at(&self) -> u64 {
+        self.waiting.front().map_or(self.first, |segment| segment.head.first_seq.max(self.first))
+    }
+
     /// Bytes of the torn tail; known once the last frame was read, 0 until then.
     pub fn torn_bytes(&self) -> u64 {
         self.torn_bytes

@@ -24,6 +24,7 @@ use crate::{
 };
 
 mod rewrite;
+mod trim;
 
 pub use rewrite::{Becomes, Edit, Rewritten};
 
@@ -108,6 +109,8 @@ pub struct Log {
     /// Number of the next frame.
     seq: u64,
     records: u64,
+    /// Number of the first frame that is there.
+    begins_at: u64,
     last_tick: Option<Tick>,
     buffer: Vec<u8>,
     /// The first error that left the disk in doubt.
@@ -140,6 +143,8 @@ impl Log {
         if found.is_empty() {
             found.push(create_first(&*disk, dir)?);
         }
+        let begins_at = found[0].head.first_seq;
+        trim::remove_before(&*disk, dir, begins_at)?;
         let (count, last) = (found.len(), &found[found.len() - 1]);
         let (reader, records, cut_bytes) = read_last(&*disk, last)?;
         let bytes = reader.at();
@@ -172,6 +177,7 @@ impl Log {
             bytes,
             seq: opened.frames,
             records,
+            begins_at,
             last_tick: opened.last_tick,
             buffer: Vec::new(),
             poison: None,

@@ -31,6 +31,8 @@ pub struct Damage {
     pub what: String,
     /// Whole frames before it.
     pub frames: u64,
+    /// The number that the next frame will have.
+    pub next_frame: u64,
     /// Records in them.
     pub records: u64,
     /// The segments that lie behind it.
@@ -61,7 +63,9 @@ pub fn find_damage_on(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Option<Damage>
     let from = seq_of(&path).unwrap_or(0);
     let (mut frames, mut records) = (0, 0);
     let end = if offset < SEGMENT_HEAD_BYTES as u64 { from } else { from + 1 };
-    for frame in frames_before(Arc::clone(disk), dir, end)?.map_while(Result::ok) {
+    let whole = frames_before(Arc::clone(disk), dir, end)?;
+    let begins_at = whole.begins_at();
+    for frame in whole.map_while(Result::ok) {
         (frames, records) = (frames + 1, records + frame.records.len() as u64);
     }
     let names = disk.names(dir).map_err(StoreError::io("list", dir))?;
@@ -76,7 +80,8 @@ pub fn find_damage_on(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Option<Damage>
     for path in &later {
         bytes += size(&**disk, path)?;
     }
-    Ok(Some(Damage { path, offset, what, frames, records, later, bytes }))
+    let next_frame = begins_at + frames;
+    Ok(Some(Damage { path, offset, what, frames, next_frame, records, later, bytes }))
 }
 
 /// Sets the first damage of the log in `dir` aside, and everything behind it: later segments, the newest first, then

@@ -61,13 +61,29 @@ fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Segment>, StoreError> {
     }
     let mut seqs: Vec<u64> = names.iter().filter_map(|name| segment_seq(name)).collect();
     seqs.sort_unstable();
-    let mut segments: Vec<Segment> = Vec::with_capacity(seqs.len());
-    for seq in seqs {
+    let mut heads = Vec::with_capacity(seqs.len());
+    for seq in seqs.into_iter().rev() {
         let segment = read_head(disk, dir.join(segment_name(seq)))?;
+        let is_first = segment.begins_log();
+        heads.push((seq, segment));
+        if is_first {
+            // What lies before was trimmed, and its removal cut short.
+            break;
+        }
+    }
+    let mut segments: Vec<Segment> = Vec::with_capacity(heads.len());
+    for (seq, segment) in heads.into_iter().rev() {
         check_chain(segments.last(), seq, &segment)?;
         segments.push(segment);
     }
     Ok(segments)
+}
+
+impl Segment {
+    /// Whether its head says that nothing comes before it.
+    fn begins_log(&self) -> bool {
+        self.head.previous_seq == self.head.first_seq
+    }
 }
 
 /// The segments that begin before frame `end`, in order, as far as their heads can be read: what there is of a log whose
@@ -77,7 +93,9 @@ pub(crate) fn segments_before(disk: &dyn Disk, dir: &Path, end: u64) -> Result<V
     let mut seqs: Vec<u64> = names.iter().filter_map(|name| segment_seq(name)).filter(|seq| *seq < end).collect();
     seqs.sort_unstable();
     let heads = seqs.into_iter().map(|seq| read_head(disk, dir.join(segment_name(seq))));
-    Ok(heads.map_while(Result::ok).collect())
+    let mut found: Vec<Segment> = heads.map_while(Result::ok).collect();
+    let first = found.iter().rposition(Segment::begins_log).unwrap_or(0);
+    Ok(found.split_off(first))
 }
 
 /// The segments of a rewritten log of which not every one has taken its place.
@@ -127,7 +145,7 @@ fn check_chain(before: Option<&Segment>, seq: u64, segment: &Segment) -> Result<
         return Err(corrupt(path, 0, format!("its head says that it begins with frame {}", head.first_seq)));
     }
     let Some(before) = before else {
-        if seq == 0 {
+        if segment.begins_log() {
             return Ok(());
         }
         return Err(corrupt(

@@ -16,8 +16,15 @@ use crate::{
     shop::Shop,
 };
 
-/// The log, whole.
+/// The log, whole: what was trimmed of it, and what is there.
 pub(crate) fn log(disk: &SimDisk, dir: &Path) -> Result<Vec<(Tick, Record)>, String> {
+    let trimmed = disk.graveyard(|path| path.extension().is_some_and(|ending| ending == "seg"));
+    let mut stored = if trimmed.files().is_empty() { Vec::new() } else { frames(&trimmed, dir)? };
+    stored.extend(frames(disk, dir)?);
+    Ok(stored)
+}
+
+fn frames(disk: &SimDisk, dir: &Path) -> Result<Vec<(Tick, Record)>, String> {
     let mut stored = Vec::new();
     for frame in frames_on(Arc::new(disk.clone()), dir).map_err(|error| error.to_string())? {
         let frame = frame.map_err(|error| error.to_string())?;

@@ -78,6 +78,7 @@ impl Process {
                 url: "objects".into(),
                 taking: Taking { every: Duration::ZERO, after_records: 0 },
                 kept: Kept { newest: 2, for_us: 0, max_bytes: 0 },
+                trims_log: world.config.snapshots.trim_log,
             }),
         };
         let machine = (world.disk_of(disk), Arc::new(world.clocks.clone()) as Arc<_>);

@@ -37,6 +37,7 @@ pub const FAULTS: &[&str] = &[
     "reader_started_again",
     "started_from_a_snapshot",
     "snapshot_failed",
+    "log_trimmed",
 ];
 
 /// Faults of our own making, each of which a run of some seed must notice.
@@ -87,7 +88,14 @@ impl Plan {
         let is_fsync = random.random_bool(0.6);
         let config = config(is_fsync, random);
         let count = random.random_range(3..=6);
-        Plan { config, lives: (0..count).map(|_| Life::draw(is_fsync, random)).collect() }
+        let mut config = config;
+        config.snapshots.trim_log = random.random_bool(0.3);
+        let mut lives: Vec<Life> = (0..count).map(|_| Life::draw(is_fsync, random)).collect();
+        if config.snapshots.trim_log {
+            // Then snapshots are all there is of what was before.
+            lives.iter_mut().for_each(|life| life.rot = None);
+        }
+        Plan { config, lives }
     }
 }
 

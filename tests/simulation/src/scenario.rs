@@ -213,6 +213,9 @@ impl Course {
         }
         let mut occurred = std::mem::take(&mut *self.world.occurred.borrow_mut());
         occurred.extend(&shop.occurred);
+        if !self.disk.graveyard(|path| path.extension().is_some_and(|ending| ending == "seg")).files().is_empty() {
+            occurred.insert("log_trimmed");
+        }
         occurred.extend(&self.world.network.borrow().occurred);
         occurred.extend(self.world.followers.borrow().iter().flat_map(|follower| &follower.occurred));
         Run { messages: shop.lines, processes: self.processes, occurred, wrong: self.wrong, digest }

@@ -2,7 +2,7 @@
 
 use etalage_store::{
     QUARANTINE_FILE, Quarantine, SET_ASIDE, StoreError, find_damage, set_damage_aside,
-    snapshot::{Place, remove_all},
+    snapshot::{Place, remove_beyond},
 };
 
 use super::{CliError, Out, args::RepairArgs};
@@ -11,8 +11,7 @@ use crate::config::Config;
 pub(super) const HELP: &str = "\
 Reads the whole log in --data-dir, checks every byte, and looks at the quarantine. Without --apply nothing is
 changed. With it, the log ends before its first damage: the damaged part and everything behind it are set aside
-beside it (*.damaged) and are not read any more. The snapshots, which may know more than the log does then, are
-removed. No running server may hold the store at that time.
+beside it (*.damaged) and are not read any more. Snapshots that hold more than the log does then are removed. No running server may hold the store at that time.
 
 Examples:
   etalage repair --data-dir etalage-data
@@ -38,7 +37,7 @@ pub(super) fn run(config: &Config, args: &RepairArgs) -> Result<(), CliError> {
             out.line(&format!("set aside: {}", path.display()))?;
         }
         if aside.is_some() {
-            forget_snapshots(config, &mut out)?;
+            forget_snapshots(config, damage.next_frame, &mut out)?;
         }
     }
     let is_quarantine_whole = quarantine(config, args.apply, &mut out)?;
@@ -51,11 +50,11 @@ pub(super) fn run(config: &Config, args: &RepairArgs) -> Result<(), CliError> {
 }
 
 /// A snapshot may hold what the log does not any more.
-fn forget_snapshots(config: &Config, out: &mut Out) -> Result<(), CliError> {
+fn forget_snapshots(config: &Config, next_frame: u64, out: &mut Out) -> Result<(), CliError> {
     let url = config.snapshots.place(&config.store.dir);
     if url.contains("://") || std::path::Path::new(&url).is_dir() {
-        let removed = remove_all(&Place::open(&url)?)?;
-        out.line(&format!("removed {} snapshots: the next start reads the log", removed.snapshots))?;
+        let removed = remove_beyond(&Place::open(&url)?, next_frame)?;
+        out.line(&format!("removed {} snapshots, which hold more than the log does now", removed.snapshots))?;
     }
     Ok(())
 }

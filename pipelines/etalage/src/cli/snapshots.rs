@@ -68,7 +68,12 @@ pub(super) fn run(common: &Common, config: &Config, command: &SnapshotCommand) -
 /// The snapshots that a pipeline starts from and takes, if they are switched on.
 pub(super) fn of(config: &Config, taking: Taking) -> Option<Snapshots> {
     let url = config.snapshots.place(&config.store.dir);
-    config.snapshots.on.then_some(Snapshots { url, taking, kept: config.snapshots.kept })
+    config.snapshots.on.then_some(Snapshots {
+        url,
+        taking,
+        kept: config.snapshots.kept,
+        trims_log: config.snapshots.trim_log,
+    })
 }
 
 /// When a service takes one without being asked.

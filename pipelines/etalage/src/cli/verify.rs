@@ -22,7 +22,10 @@ const MAX_PRINTED: usize = 10;
 pub(super) fn run(common: &Common, config: &Config) -> Result<(), CliError> {
     let dir = &config.store.dir;
     // Verifying must not make a store where there is none.
-    drop(etalage_store::frames(dir)?);
+    if etalage_store::frames(dir)?.begins_at() > 0 {
+        let why = "the log was trimmed ([snapshots] trim_log): there is not everything to recompute views from";
+        return Err(CliError::Failed(why.into()));
+    }
     let options = shop_options(config);
     let views: Vec<&View> = VIEWS.iter().filter(|view| options.is_on(view.name)).collect();
     let collector = Collector::of(views.iter().map(|view| view.name.to_owned()));

@@ -178,6 +178,7 @@ pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
         },
         snapshots: Snapshots {
             on: values.text("snapshots.on") == "yes",
+            trim_log: values.text("snapshots.trim_log") == "yes",
             url: values.text("snapshots.url").to_owned(),
             every_us: values.span_us("snapshots.every"),
             after_records: values.size("snapshots.after_records") as u64,

@@ -178,6 +178,8 @@ pub struct Snapshots {
     pub after_records: u64,
     /// Which stay.
     pub kept: Kept,
+    /// Whether the log before the oldest of them is removed.
+    pub trim_log: bool,
 }
 
 impl Snapshots {

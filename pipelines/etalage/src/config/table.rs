@@ -276,6 +276,14 @@ pub const TABLE: &[Entry] = &[
         "Older ones than `keep` stay only as long as all of them have no more bytes together.",
     ),
     entry(
+        "snapshots.trim_log",
+        Kind::OneOf(&["yes", "no"]),
+        r#""no""#,
+        "Whether files of the log are removed that lie before the oldest snapshot. Then nobody can be erased any more, \
+         `verify` has nothing to compare with, and other options cannot be started with; snapshots share their chunks, \
+         so keep them where storage makes copies of its own.",
+    ),
+    entry(
         "time.max_clock_skew",
         Kind::Span,
         r#""2m""#,

@@ -147,8 +147,9 @@ impl Admission {
             if used.get().1 == 0 {
                 used.remove();
                 // It came last, or not long ago.
-                let at = self.places.iter().rposition(|other| *other == place);
-                at.into_iter().for_each(|at| drop(self.places.remove(at)));
+                if let Some(at) = self.places.iter().rposition(|other| *other == place) {
+                    self.places.remove(at);
+                }
             }
         }
     }

@@ -46,6 +46,9 @@ pub enum EraseError {
     /// Nobody knows who belongs together: views of people are off, or not served.
     #[error("`identity.assignment` and `profile.identifiers` must be switched on to know who is meant")]
     NoPeople,
+    /// What is left of the log is not all that was known of them.
+    #[error("the log was trimmed ([snapshots] trim_log): what is known of somebody from before cannot be taken back")]
+    Trimmed,
     /// Snapshots could not be removed; nothing is erased.
     #[error("the snapshots, which hold who is to be erased, cannot be removed: {0}; nothing else was erased yet")]
     Snapshots(#[from] NotTaken),
@@ -138,6 +141,9 @@ impl Sequencer {
         let identify = self.shared.about.identify.clone().ok_or(EraseError::NoPeople)?;
         if !self.groups.contains(&Group::Customer) {
             return Err(EraseError::NoPeople);
+        }
+        if self.log.begins_at() > 0 {
+            return Err(EraseError::Trimmed);
         }
         if self.receipts.is_none() {
             self.receipts = Some(Receipts::open_on(Arc::clone(&self.shared.machine.disk), &self.dir)?);

@@ -32,6 +32,14 @@ impl Sequencer {
     /// Reads everything back. True where it has gone live.
     pub(super) fn read_back(&mut self, mut frames: Frames) -> Result<bool, String> {
         let restored = self.restore(&mut frames)?;
+        if restored.is_none() && frames.begins_at() > 0 {
+            return Err(format!(
+                "the log begins with frame {}: what was before was trimmed, and none of the snapshots that hold it can be \
+                 used (they are missing, damaged, or of other options or another version); bring one back, or start with \
+                 the options that they were taken with",
+                frames.begins_at()
+            ));
+        }
         let (began, mut records) = (Instant::now(), 0);
         let mut progress = Progress::begin(&frames);
         loop {

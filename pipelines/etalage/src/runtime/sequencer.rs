@@ -59,6 +59,10 @@ pub(super) enum Command {
         id: String,
         reply: Sender<Result<Receipt, EraseError>>,
     },
+    /// Remove the segments of the log that lie before this frame.
+    Trim {
+        before: u64,
+    },
     /// Export everything as of a tick of its own.
     Snapshot {
         pieces: Sender<Piece>,
@@ -212,6 +216,7 @@ impl Sequencer {
                 let _ = reply.send(tick);
             }
             Some(Command::GoLive) => self.go_live(),
+            Some(Command::Trim { before }) => self.trim(before),
             Some(Command::Erase { id, reply }) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.erase(&id));

@@ -54,6 +54,8 @@ pub struct Snapshots {
     pub taking: Taking,
     /// Which stay.
     pub kept: Kept,
+    /// Whether the log before the oldest of them is removed.
+    pub trims_log: bool,
 }
 
 /// When a snapshot is taken without being asked for: whatever comes first.

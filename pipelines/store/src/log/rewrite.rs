@@ -92,14 +92,19 @@ impl Log {
         }
         let manifest = Manifest { entries };
         if rewritten.segments > 0 {
-            manifest.prepare(disk, &self.dir).map_err(Halt::Write)?;
-            Manifest::sync(disk, &self.dir).map_err(Halt::Sync)?;
+            self.begin_anew(&manifest)?;
         }
         Ok((manifest, rewritten))
     }
 
+    /// Brings to the device what is about to be committed.
+    pub(super) fn begin_anew(&self, manifest: &Manifest) -> Result<(), Halt> {
+        manifest.prepare(&*self.disk, &self.dir).map_err(Halt::Write)?;
+        Manifest::sync(&*self.disk, &self.dir).map_err(Halt::Sync)
+    }
+
     /// Removes what was written beside the log.
-    fn give_up(&mut self, halt: Halt) -> StoreError {
+    pub(super) fn give_up(&mut self, halt: Halt) -> StoreError {
         let removed = manifest::discard(&*self.disk, &self.dir);
         match (halt, removed) {
             (Halt::Sync(failed), _) => self.poisoned_by(failed),
@@ -116,7 +121,7 @@ impl Log {
 }
 
 /// Why nothing was committed.
-enum Halt {
+pub(super) enum Halt {
     /// Nothing was wrong with what was written.
     Read(StoreError),
     Write(Failed),

@@ -48,9 +48,11 @@ pub struct LogPart {
 }
 
 impl LogPart {
-    /// Whether it is a part of a log with these segments, as they are now.
+    /// Whether it is a part of a log with these segments, as they are now; what was trimmed of it aside.
     pub fn is_of(&self, segments: &[(u64, u32)]) -> bool {
-        self.segments.iter().all(|segment| segments.contains(segment))
+        let begins_at = segments.first().map_or(0, |(first, _)| *first);
+        self.next_frame >= begins_at
+            && self.segments.iter().filter(|(first, _)| *first >= begins_at).all(|segment| segments.contains(segment))
     }
 }
 

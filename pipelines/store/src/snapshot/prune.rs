@@ -75,6 +75,22 @@ pub fn remove_all(place: &Place) -> Result<Pruned, SnapshotError> {
     remove(place, &list(place)?, &[], &HashSet::new())
 }
 
+/// Removes those that hold more than the frames before number `next_frame` of the log.
+///
+/// # Errors
+/// As [`remove_all`].
+pub fn remove_beyond(place: &Place, next_frame: u64) -> Result<Pruned, SnapshotError> {
+    let (listed, mut stays, mut chunks) = (list(place)?, Vec::new(), HashSet::new());
+    for Listed { tick, manifest } in &listed {
+        let Ok(manifest) = manifest else { continue };
+        if manifest.log.next_frame <= next_frame {
+            stays.push(*tick);
+            chunks.extend(manifest.chunks().map(|chunk| chunk.name.clone()));
+        }
+    }
+    remove(place, &listed, &stays, &chunks)
+}
+
 /// Manifests first: one that is there has all its chunks.
 fn remove(place: &Place, listed: &[Listed], stays: &[Tick], chunks: &HashSet<String>) -> Result<Pruned, SnapshotError> {
     let mut pruned = Pruned { oldest: stays.iter().min().copied(), ..Pruned::default() };

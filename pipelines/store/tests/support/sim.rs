@@ -45,6 +45,9 @@ struct State {
     durable_names: BTreeMap<PathBuf, Node>,
     /// Durable names that were removed since; a power loss may bring them back.
     removed: BTreeSet<PathBuf>,
+    /// What stood in files that were removed, with the beginnings that they had before these were written over.
+    graves: BTreeMap<PathBuf, Vec<u8>>,
+    beginnings: BTreeMap<PathBuf, Vec<u8>>,
     locked: BTreeSet<PathBuf>,
     drawn: u64,
     calls: Vec<Call>,
@@ -156,7 +159,8 @@ impl SimDisk {
         let names = state.names.iter().map(|(path, node)| (path.clone(), copy(node))).collect();
         let durable_names = state.durable_names.iter().map(|(path, node)| (path.clone(), copy(node))).collect();
         let (removed, drawn) = (state.removed.clone(), state.drawn);
-        let state = State { names, durable_names, removed, drawn, ..State::default() };
+        let (graves, beginnings) = (state.graves.clone(), state.beginnings.clone());
+        let state = State { names, durable_names, removed, graves, beginnings, drawn, ..State::default() };
         SimDisk { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -174,7 +178,20 @@ impl SimDisk {
         }
         let files: Vec<_> =
             found.into_iter().map(|(path, node)| (path, torn(&node.lock().unwrap(), &mut random))).collect();
-        SimDisk::holding(files, seed)
+        let (graves, beginnings) = (state.graves.clone(), state.beginnings.clone());
+        drop(state);
+        let disk = SimDisk::holding(files, seed);
+        {
+            let mut state = disk.state.lock().unwrap();
+            (state.graves, state.beginnings) = (graves, beginnings);
+        }
+        disk
+    }
+
+    /// A disk with the files that were removed since the beginning, as they were then.
+    pub(crate) fn graveyard(&self, is_wanted: impl Fn(&Path) -> bool) -> SimDisk {
+        let graves = self.state.lock().unwrap().graves.clone();
+        SimDisk::holding(graves.into_iter().filter(|(path, _)| is_wanted(path)), 0)
     }
 
     fn holding(files: impl IntoIterator<Item = (PathBuf, Vec<u8>)>, seed: u64) -> SimDisk {
@@ -279,6 +296,8 @@ impl Disk for SimDisk {
     fn overwrite_start(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let node = self.state.lock().unwrap().names.get(path).cloned();
         let node = node.ok_or_else(|| io::Error::from(ErrorKind::NotFound))?;
+        let before = node.lock().unwrap().now[..bytes.len()].to_vec();
+        self.state.lock().unwrap().beginnings.entry(path.to_path_buf()).or_insert(before);
         let called = self.call(Call::Overwrite);
         let written = called.err().map_or(bytes.len(), |fault| fault.written.min(bytes.len()));
         node.lock().unwrap().now[..written].copy_from_slice(&bytes[..written]);
@@ -303,7 +322,13 @@ impl Disk for SimDisk {
         }
         self.call(Call::Remove)?;
         let mut state = self.state.lock().unwrap();
-        state.names.remove(path);
+        if let Some(node) = state.names.remove(path) {
+            let mut bytes = node.lock().unwrap().now.clone();
+            if let Some(beginning) = state.beginnings.get(path) {
+                bytes[..beginning.len()].copy_from_slice(beginning);
+            }
+            state.graves.insert(path.to_path_buf(), bytes);
+        }
         state.removed.insert(path.to_path_buf());
         Ok(())
     }

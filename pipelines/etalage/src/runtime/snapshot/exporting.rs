@@ -31,6 +31,18 @@ impl Sequencer {
         Ok(Begun { head, sync_log: Box::new(self.log.syncing()) })
     }
 
+    /// Trims the log: snapshots hold what is before this frame.
+    pub(in crate::runtime) fn trim(&mut self, before: u64) {
+        match self.log.trim(before) {
+            Ok(0) => {}
+            Ok(segments) => tracing::info!(segments, before, "the log was trimmed before the oldest snapshot"),
+            Err(error) if error.is_retryable() => {
+                tracing::warn!(%error, "the log could not be trimmed; after the next snapshot it is tried again");
+            }
+            Err(error) => self.shared.set_failed(format!("the store failed: {error}")),
+        }
+    }
+
     /// Exports some of what is admitted next, if a snapshot is under way and it is wanted now.
     pub(in crate::runtime) fn export_some(&mut self) {
         let Some(outlet) = &mut self.exporting else { return };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use etalage_store::snapshot::{Checked, LogPart, Manifest, Place, Writer, Written, prune, remove_all};
+use etalage_store::snapshot::{Checked, LogPart, MIN_KEPT, Manifest, Place, Writer, Written, list, prune, remove_all};
 use parking_lot::Mutex;
 
 use super::{Begun, MAX_WAITING_PIECES, NotTaken, Piece, Snapshots, summary};
@@ -159,10 +159,27 @@ impl Taker {
         let written = writer.finish(head)?;
         failpoint::reach(failpoint::SNAPSHOT_WRITTEN);
         match prune(&self.place, self.snapshots.kept, tick) {
-            Ok(pruned) => tracing::debug!(?pruned, "old snapshots were removed"),
+            Ok(pruned) => {
+                tracing::debug!(?pruned, "old snapshots were removed");
+                self.trim(&written.manifest)?;
+            }
             Err(error) => tracing::warn!(%error, "old snapshots could not be removed; the next one tries again"),
         }
         Ok(written)
+    }
+
+    /// Has the log before the oldest snapshot trimmed, where that is wanted and there are enough of them.
+    fn trim(&self, newest: &Manifest) -> Result<(), NotTaken> {
+        if !self.snapshots.trims_log {
+            return Ok(());
+        }
+        let is_usable = |manifest: &Manifest| manifest.epoch == newest.epoch && manifest.options == newest.options;
+        let listed = list(&self.place)?.into_iter().filter_map(|listed| listed.manifest.ok());
+        let usable: Vec<u64> = listed.filter(is_usable).map(|manifest| manifest.log.next_frame).collect();
+        if let Some(before) = usable.iter().min().filter(|_| usable.len() >= MIN_KEPT) {
+            self.shared.command(Command::Trim { before: *before }).map_err(NotTaken::Over)?;
+        }
+        Ok(())
     }
 
     /// The next message, as long as the pipeline lives and nobody is erased.
