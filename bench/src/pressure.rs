@@ -124,7 +124,7 @@ struct Ran {
     took: Duration,
     /// In all.
     accepted: u64,
-    /// In that half, as everything below.
+    /// In that half, as what was sent and turned away.
     accepted_then: u64,
     sent: u64,
     turned_away: u64,

@@ -50,8 +50,13 @@ fn a_damaged_log_goes_on_with_what_stands_before_the_damage() {
     assert!(found.out.contains("10 records in ") && found.out.contains("nothing was changed"), "{found}");
     assert_eq!(fs::read(&shop.segments()[0]).expect("the log can be read"), before);
     let repaired = shop.ended(&["repair", "--apply"]).with_code(0);
-    assert!(repaired.out.contains("set aside: ") && repaired.out.contains("removed 1 snapshots"), "{repaired}");
+    assert!(repaired.out.contains("set aside: "), "{repaired}");
     assert!(shop.ended(&["repair"]).with_code(0).out.contains("nothing is damaged"));
+    assert_eq!(
+        shop.ended(&["snapshot", "list"]).with_code(0).out.lines().count(),
+        1,
+        "the other holds more than the log"
+    );
 
     let server = shop.run();
     has_lines(&server.http, 10);
@@ -85,9 +90,9 @@ fn a_store_in_use_is_not_repaired_and_a_damaged_quarantine_is_set_aside() {
 #[test]
 fn refused_messages_are_taken_once_what_they_were_refused_for_is_mended() {
     let shop = Shop::new(&format!("{CONFIG}[time]\nretention = \"8d\"\n"));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     let old = |number: usize, days: u64| {
         let mut event = purchase(number);
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
         event["timestamp"] = (now.as_millis() as u64 - days * 86_400_000).into();
         event
     };
@@ -118,7 +123,7 @@ fn refused_messages_are_taken_once_what_they_were_refused_for_is_mended() {
     assert!(retried.out.contains("stored") && retried.out.contains("no such record"), "{retried}");
     eventually("two are back", || (codes(&server.http) == ["too_old", "invalid"]).then_some(()));
     // It is known by the content that was sent.
-    assert_eq!(server.http.post("/v1/events", old(1, 10).to_string()).statuses().len(), 1);
+    assert_eq!(server.http.post("/v1/events", old(1, 10).to_string()).statuses(), ["duplicate"]);
     has_lines(&server.http, 1);
     let answer = server.http.post("/v1/quarantine/retry", "");
     assert_eq!(answer.status, 400, "{}", answer.text);

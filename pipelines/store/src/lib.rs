@@ -44,4 +44,4 @@ pub use quarantine::{
     DEFAULT_MAX_RAW_BYTES, DEFAULT_MAX_RECORDS, MAX_LIST, QUARANTINE_FILE, Quarantine, QuarantineOptions,
 };
 pub use receipts::{MAX_RECEIPTS, RECEIPTS_FILE, RECEIPTS_KEY_FILE, Receipt, Receipts};
-pub use repair::{Damage, SET_ASIDE, find_damage, find_damage_on, set_damage_aside, set_damage_aside_on};
+pub use repair::{Damage, find_damage, find_damage_on, set_damage_aside, set_damage_aside_on, set_file_aside};

@@ -104,6 +104,7 @@ impl Quarantine {
         let path = PathBuf::from("memory");
         let database = Builder::new().create_with_backend(InMemoryBackend::new());
         let database = RwLock::new(database.map_err(|error| broken(&path, error))?);
+        let options = QuarantineOptions { max_records: options.max_records.max(1), ..options };
         let quarantine = Quarantine { database, path, options };
         quarantine.prepare().map_err(|error| broken(&quarantine.path, error))?;
         Ok(quarantine)
@@ -146,6 +147,20 @@ impl Quarantine {
             found.push(Quarantined { seq, ..codec::decode(&bytes)? });
         }
         Ok(found)
+    }
+
+    /// The greatest number that was given; 0 before the first.
+    ///
+    /// # Errors
+    /// As [`Quarantine::list`].
+    pub fn newest(&self) -> Result<u64, StoreError> {
+        let read = || -> Result<u64, redb::Error> {
+            let database = self.database.read();
+            let counters = database.begin_read()?.open_table(COUNTERS)?;
+            let next = counters.get(NEXT)?;
+            Ok(next.map_or(0, |next| next.value().saturating_sub(1)))
+        };
+        read().map_err(|error| broken(&self.path, error))
     }
 
     /// The record with number `seq`, where it is still there.

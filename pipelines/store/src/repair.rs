@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What is added to the name of a file that is set aside.
-pub const SET_ASIDE: &str = ".damaged";
+const SET_ASIDE: &str = ".damaged";
 
 /// How much is copied at once.
 const COPY_BYTES: u64 = 1024 * 1024;
@@ -33,6 +33,8 @@ pub struct Damage {
     pub frames: u64,
     /// The number that the next frame will have.
     pub next_frame: u64,
+    /// The number of the first of them: 0, unless the log was trimmed.
+    pub begins_at: u64,
     /// Records in them.
     pub records: u64,
     /// The segments that lie behind it.
@@ -64,7 +66,8 @@ pub fn find_damage_on(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Option<Damage>
     let (mut frames, mut records) = (0, 0);
     let end = if offset < SEGMENT_HEAD_BYTES as u64 { from } else { from + 1 };
     let whole = frames_before(Arc::clone(disk), dir, end)?;
-    let begins_at = whole.begins_at();
+    // Where nothing can be read before it, the damaged segment is the first there is.
+    let begins_at = if end > from || whole.begins_at() > 0 { whole.begins_at() } else { from };
     for frame in whole.map_while(Result::ok) {
         (frames, records) = (frames + 1, records + frame.records.len() as u64);
     }
@@ -81,41 +84,63 @@ pub fn find_damage_on(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Option<Damage>
         bytes += size(&**disk, path)?;
     }
     let next_frame = begins_at + frames;
-    Ok(Some(Damage { path, offset, what, frames, next_frame, records, later, bytes }))
+    Ok(Some(Damage { path, offset, what, frames, next_frame, begins_at, records, later, bytes }))
 }
 
-/// Sets the first damage of the log in `dir` aside, and everything behind it: later segments, the newest first, then
-/// the rest of the damaged one. Gives the files that hold it now. Where it ends in between it can be called again.
+/// Sets the first damage of the log in `dir` aside, and everything behind it: a copy of the rest of the damaged segment,
+/// then the later ones, the newest first; then the damaged one is cut. Gives the files that hold it now. `agree` is asked
+/// before anything is changed, while nobody else has the store. Where it ends in between it can be called again.
 ///
 /// # Errors
-/// [`StoreError::Locked`] where the store is in use; as [`find_damage`], and where the disk cannot be written.
-pub fn set_damage_aside(dir: &Path) -> Result<Option<(Damage, Vec<PathBuf>)>, StoreError> {
-    set_damage_aside_on(&(Arc::new(RealDisk) as Arc<dyn Disk>), dir)
+/// [`StoreError::Locked`] where the store is in use; as [`find_damage`], where the disk cannot be written, and where
+/// `agree` does not.
+pub fn set_damage_aside<E: From<StoreError>>(
+    dir: &Path,
+    agree: impl FnOnce(&Damage) -> Result<(), E>,
+) -> Result<Option<(Damage, Vec<PathBuf>)>, E> {
+    set_damage_aside_on(&(Arc::new(RealDisk) as Arc<dyn Disk>), dir, agree)
 }
 
 /// As [`set_damage_aside`], on another disk.
 ///
 /// # Errors
 /// As [`set_damage_aside`].
-pub fn set_damage_aside_on(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Option<(Damage, Vec<PathBuf>)>, StoreError> {
+pub fn set_damage_aside_on<E: From<StoreError>>(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    agree: impl FnOnce(&Damage) -> Result<(), E>,
+) -> Result<Option<(Damage, Vec<PathBuf>)>, E> {
     let _lock = take_folder(&**disk, dir)?;
     manifest::finish(&**disk, dir)?;
     let Some(damage) = find_damage_on(disk, dir)? else { return Ok(None) };
+    agree(&damage)?;
     let mut aside = Vec::new();
+    let Damage { path, offset, .. } = &damage;
+    let is_cut = *offset >= SEGMENT_HEAD_BYTES as u64 && size(&**disk, path)? > *offset;
+    // Before the later ones: once they are gone, what is damaged looks like a torn tail, which opening cuts.
+    if is_cut {
+        aside.push(copy_aside(&**disk, dir, path, *offset)?);
+    }
     for path in damage.later.iter().rev() {
         aside.push(move_aside(&**disk, dir, path)?);
     }
-    let Damage { path, offset, .. } = &damage;
     if *offset < SEGMENT_HEAD_BYTES as u64 {
         aside.push(move_aside(&**disk, dir, path)?);
-    } else if size(&**disk, path)? > *offset {
-        aside.push(copy_aside(&**disk, dir, path, *offset)?);
+    } else if is_cut {
         let mut file = disk.open_to_append(path).map_err(StoreError::io("open", path))?;
         file.cut(*offset).map_err(StoreError::io("cut", path))?;
         file.sync_data().map_err(StoreError::io("sync", path))?;
     }
     disk.sync_folder(dir).map_err(StoreError::io("sync", dir))?;
     Ok(Some((damage, aside)))
+}
+
+/// Sets a file of the folder aside whole; the file that it is now.
+///
+/// # Errors
+/// Where the disk cannot be written.
+pub fn set_file_aside(dir: &Path, path: &Path) -> Result<PathBuf, StoreError> {
+    move_aside(&RealDisk, dir, path)
 }
 
 fn seq_of(path: &Path) -> Option<u64> {

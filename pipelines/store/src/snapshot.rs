@@ -28,7 +28,7 @@ pub use chunk::{DEFAULT_CHUNK_BYTES, MAX_ROW_BYTES};
 pub use error::SnapshotError;
 pub use manifest::{Chunk, LogPart, Manifest, SNAPSHOT_VERSION, Section, State};
 pub use place::Place;
-pub use prune::{Kept, MIN_KEPT, Pruned, prune, remove_all, remove_beyond};
+pub use prune::{Kept, MIN_KEPT, Pruned, forget, prune, remove_all, remove_beyond};
 pub use reader::{Listed, Snapshot, list, load};
 pub use writer::{Checked, SectionName, Writer, Written};
 

@@ -13,8 +13,8 @@ use std::{
 
 use etalage_model::{Binding, codec};
 use etalage_store::{
-    FORMAT_VERSION, Frame, Log, LogOptions, Opened, StoreError, disk::Disk, find_damage, find_damage_on, frames,
-    frames_on, set_damage_aside, set_damage_aside_on,
+    Damage, FORMAT_VERSION, Frame, Log, LogOptions, Opened, StoreError, disk::Disk, find_damage, find_damage_on,
+    frames, frames_on, set_damage_aside, set_damage_aside_on,
 };
 use support::{collect, copy_store, records, segment_names, sim::SimDisk};
 use tempfile::TempDir;
@@ -193,10 +193,14 @@ fn the_advice_of_the_error_works() {
     let file = OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(&[0xFF; 8], bounds[1] + 50).unwrap();
     assert!(matches!(open(dir.path()), Err(StoreError::Corrupt { .. })));
-    let (damage, aside) = set_damage_aside(dir.path()).unwrap().expect("it is damaged");
+    let (damage, aside) = set_damage_aside(dir.path(), agree).unwrap().expect("it is damaged");
     assert_eq!((damage.frames, damage.offset, aside.len()), (1, bounds[1], 1));
     assert_eq!(open(dir.path()).unwrap().frames, 1);
     assert_eq!(find_damage(dir.path()).unwrap(), None);
+}
+
+fn agree(_: &Damage) -> Result<(), StoreError> {
+    Ok(())
 }
 
 /// Wherever it is damaged, it goes on with the frames before, and no byte is gone.
@@ -226,7 +230,7 @@ fn a_repair_keeps_what_stands_before_and_sets_the_rest_aside() {
                     continue;
                 }
             };
-            let (damage, aside) = set_damage_aside(dir.path()).unwrap().expect("it is damaged");
+            let (damage, aside) = set_damage_aside(dir.path(), agree).unwrap().expect("it is damaged");
             assert_eq!(damage, found);
             let set_aside: u64 = aside.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
             assert_eq!((set_aside, folder_bytes(dir.path())), (damage.bytes, before), "{name} at {at}");
@@ -267,12 +271,12 @@ fn a_repair_that_is_cut_off_is_repeated() {
     for nth in 1.. {
         let disk = disk.after_kill();
         disk.die(nth, 30);
-        let repaired = set_damage_aside_on(&(Arc::new(disk.clone()) as Arc<dyn Disk>), Path::new("/store"));
+        let repaired = set_damage_aside_on(&(Arc::new(disk.clone()) as Arc<dyn Disk>), Path::new("/store"), agree);
         let died = disk.is_dead();
         assert_eq!(repaired.is_err(), died, "call {nth}");
         for disk in [disk.after_kill(), disk.after_power_loss(nth as u64)] {
             let disk: Arc<dyn Disk> = Arc::new(disk);
-            while set_damage_aside_on(&disk, Path::new("/store")).unwrap().is_some() {}
+            while set_damage_aside_on(&disk, Path::new("/store"), agree).unwrap().is_some() {}
             let left = collect(frames_on(Arc::clone(&disk), Path::new("/store"))).unwrap();
             assert_eq!(left.len() as u64, expected, "call {nth}");
         }

@@ -69,6 +69,7 @@ impl Process {
         let store = Streams::store(&views);
         let ready = store.clone();
         let pipeline = PipelineOptions {
+            is_served: true,
             clock: ClockMode::Wall,
             readers: vec![Box::new(store.clone()), Box::new(reader.clone())],
             on_ready: Box::new(move |tick| ready.begin(tick)),
@@ -135,6 +136,12 @@ impl Process {
         [Group::Shop, Group::Customer].into_iter().for_each(|group| self.reader.mark(group));
         self.check_followers();
         Ok(())
+    }
+
+    /// Why it ended, where nothing that was to happen to it explains it.
+    pub(crate) fn unexplained_end(&self) -> Option<String> {
+        let is_explained = self.disk.is_dead() || !self.disk.hits().is_empty();
+        self.sim.failure().filter(|_| !is_explained)
     }
 
     /// What must not have happened, and did.
@@ -240,7 +247,7 @@ impl Process {
     }
 
     fn want(&self) {
-        if self.world.random.borrow_mut().random_bool(0.05) {
+        if self.world.random.borrow_mut().random_bool(0.1) {
             let is_shop = self.world.random.borrow_mut().random_bool(0.5);
             self.reader.want(if is_shop { Group::Shop } else { Group::Customer });
         }

@@ -86,9 +86,8 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn draw(random: &mut Random) -> Plan {
         let is_fsync = random.random_bool(0.6);
-        let config = config(is_fsync, random);
+        let mut config = config(is_fsync, random);
         let count = random.random_range(3..=6);
-        let mut config = config;
         config.snapshots.trim_log = random.random_bool(0.3);
         let mut lives: Vec<Life> = (0..count).map(|_| Life::draw(is_fsync, random)).collect();
         if config.snapshots.trim_log {
@@ -124,7 +123,7 @@ impl Life {
         let begins_off_us = match random.random_range(0..20) {
             0 => day_us,
             1 => -day_us,
-            2..6 => random.random_range(-90_000_000..90_000_000),
+            2..8 => random.random_range(-90_000_000..30_000_000),
             _ => 0,
         };
         let faults = if random.random_bool(0.7) { faults(random) } else { Vec::new() };

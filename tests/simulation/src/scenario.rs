@@ -6,6 +6,7 @@ use etalage::{
     config::Config,
     runtime::{shop_options, simulated},
 };
+use etalage_model::Group;
 use etalage_store::disk::Disk;
 use etalage_tests::seed::{self, Random};
 use rand::{RngExt, seq::IndexedRandom};
@@ -136,14 +137,29 @@ impl Course {
         match Process::start(&self.world, &self.disk, &self.objects, Some(life)) {
             Start::Runs(process) => {
                 process.run(until_lines);
+                // What was published last is what a later process contradicts most easily.
+                if self.world.random.borrow_mut().random_bool(0.5) {
+                    process.reader.mark(Group::Shop);
+                }
+                let end = process.unexplained_end();
+                self.wrong.extend(end.map(|reason| format!("a process ended by itself: {reason}")));
                 self.keep(&process);
             }
-            // Only what was to happen to it may keep it from starting.
-            Start::Failed(_) if self.disk.is_dead() || !self.disk.hits().is_empty() => {}
+            // Only what was to happen to it may keep it from starting; and nothing damages a log.
+            Start::Failed(reason) if self.is_explained(&reason) => {}
             Start::Failed(reason) => self.wrong.push(format!("a process did not start: {reason}")),
         }
         self.count(life);
         self.end_process(life.loses_power);
+    }
+
+    /// Whether what was to happen to a process may have kept it from starting.
+    fn is_explained(&self, reason: &str) -> bool {
+        let hits = self.disk.hits();
+        let is_unread = self.disk.is_dead() || hits.contains(&Call::Get);
+        !reason.contains("is damaged at byte")
+            && (is_unread || !reason.contains("was trimmed"))
+            && (self.disk.is_dead() || !hits.is_empty())
     }
 
     /// A process to which nothing happens, to its end.
@@ -203,6 +219,10 @@ impl Course {
     fn end(mut self) -> Run {
         let shop = self.world.shop.borrow();
         let mut digest = 0;
+        let acknowledged = shop.sent.values().filter(|sent| sent.is_acknowledged).count();
+        if acknowledged * 3 < shop.sent.len() {
+            self.wrong.push(format!("only {acknowledged} of {} messages were taken", shop.sent.len()));
+        }
         match check::log(&self.disk, Path::new(DIR)) {
             Ok(stored) => {
                 self.wrong.extend(check::ledger(&stored, &shop, &self.world.config));

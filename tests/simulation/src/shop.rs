@@ -169,7 +169,9 @@ impl Shop {
                     self.sent.get_mut(id).ok_or("nobody sent it")?.is_acknowledged = true;
                     self.occurred.push("conflict");
                 }
-                (Some(_), Outcome::Refused(_)) => self.occurred.push("refused"),
+                // A clock that is set back makes messages of the future, one that is set ahead old ones.
+                (Some(_), Outcome::Refused(Refusal::Future(_) | Refusal::TooOld(_))) => self.occurred.push("refused"),
+                (Some(id), other) => return Err(format!("{id} was {other:?}")),
             }
         }
         Ok(())

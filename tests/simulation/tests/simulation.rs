@@ -56,6 +56,7 @@ fn every_mutant_is_noticed() {
         let noticed = (0..MUTANT_SEEDS)
             .find_map(|seed| run(seed, Some(mutant)).wrong.into_iter().next().map(|wrong| (seed, wrong)));
         let (seed, wrong) = noticed.unwrap_or_else(|| panic!("{mutant} is not noticed by {MUTANT_SEEDS} seeds"));
+        assert_eq!(run(seed, None).wrong, Vec::<String>::new(), "seed {seed} fails by itself");
         eprintln!("{mutant} is noticed by seed {seed}: {wrong:.200}");
         true
     });

@@ -53,8 +53,11 @@ pub(super) fn die(nth: usize, shop: &Shop, ledger: &Mutex<Ledger>, random: &mut 
         note(name, died && status.code().is_none(), report);
         return;
     }
-    // It may die before it listens.
-    let Ok(mut server) = Server::try_start(command) else { return note(name, true, report) };
+    let mut server = match Server::try_start(command) {
+        Ok(server) => server,
+        // It may die before it listens, without a word.
+        Err(said) => return note(name, !said.contains("etalage: "), report),
+    };
     let address = server.http.url().trim_start_matches("http://").to_owned();
     waits_until(|| server.has_ended() || server.http.try_get("/readyz").is_ok_and(|answer| answer.status == 200));
     let died = work_until(&address, ledger, random, report, |stop| {
@@ -62,10 +65,9 @@ pub(super) fn die(nth: usize, shop: &Shop, ledger: &Mutex<Ledger>, random: &mut 
         stop.store(true, Ordering::SeqCst);
         died
     });
-    if !died {
-        server.kill();
-    }
-    note(name, died, report);
+    // By a signal, and not by itself.
+    let ended = if died { server.wait() } else { server.kill() };
+    note(name, died && ended.code.is_none(), report);
 }
 
 fn note(name: &'static str, died: bool, report: &mut Report) {

@@ -102,6 +102,7 @@ fn in_folder(config: &Config, wanted: Wanted<'_>) -> Result<Value, CliError> {
     // There must be something to take from.
     drop(etalage_store::frames(dir)?);
     let options = PipelineOptions {
+        is_served: false,
         clock: ClockMode::Wall,
         readers: Vec::new(),
         on_ready: Box::new(|_| {}),

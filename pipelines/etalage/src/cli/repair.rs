@@ -1,8 +1,10 @@
 //! `etalage repair`: what is damaged of a store, set aside so that the rest can be used.
 
+use std::path::Path;
+
 use etalage_store::{
-    QUARANTINE_FILE, Quarantine, SET_ASIDE, StoreError, find_damage, set_damage_aside,
-    snapshot::{Place, remove_beyond},
+    Damage, QUARANTINE_FILE, Quarantine, StoreError, find_damage, set_damage_aside, set_file_aside,
+    snapshot::{Listed, Place, list, remove_beyond},
 };
 
 use super::{CliError, Out, args::RepairArgs};
@@ -11,7 +13,9 @@ use crate::config::Config;
 pub(super) const HELP: &str = "\
 Reads the whole log in --data-dir, checks every byte, and looks at the quarantine. Without --apply nothing is
 changed. With it, the log ends before its first damage: the damaged part and everything behind it are set aside
-beside it (*.damaged) and are not read any more. Snapshots that hold more than the log does then are removed. No running server may hold the store at that time.
+beside it (*.damaged) and are not read any more. Snapshots that hold more than the log does then are removed for
+good; where the service still starts from one of them, copy the folder first. Where the log was trimmed and no other
+snapshot is left to start from, nothing is changed. No running server may hold the store at that time.
 
 Examples:
   etalage repair --data-dir etalage-data
@@ -20,25 +24,21 @@ Examples:
 /// Finds damage, and sets it aside where it is told so.
 ///
 /// # Errors
-/// Where the store cannot be read or written, or is in use.
+/// Where the store cannot be read or written, or is in use, or nothing would be left to start from.
 pub(super) fn run(config: &Config, args: &RepairArgs) -> Result<(), CliError> {
     let dir = &config.store.dir;
     let mut out = Out::new();
-    let found = match args.apply {
-        true => set_damage_aside(dir)?.map(|(damage, aside)| (damage, Some(aside))),
-        false => find_damage(dir)?.map(|damage| (damage, None)),
-    };
-    let is_whole = found.is_none();
-    if let Some((damage, aside)) = found {
-        out.line(&format!("{} is damaged at byte {}: {}", damage.path.display(), damage.offset, damage.what))?;
-        out.line(&format!("before it stand {} records in {} frames; they stay", damage.records, damage.frames))?;
-        out.line(&format!("from there on stand {} bytes, in {} segments", damage.bytes, 1 + damage.later.len()))?;
-        for path in aside.iter().flatten() {
-            out.line(&format!("set aside: {}", path.display()))?;
+    let mut is_whole = true;
+    if args.apply {
+        // What is set aside may have hidden damage before it.
+        while let Some((damage, aside)) = set_damage_aside(dir, |damage| forget_snapshots(config, damage))? {
+            is_whole = false;
+            tell(&damage, &mut out)?;
+            aside.iter().try_for_each(|path| out.line(&format!("set aside: {}", path.display())))?;
         }
-        if aside.is_some() {
-            forget_snapshots(config, damage.next_frame, &mut out)?;
-        }
+    } else if let Some(damage) = find_damage(dir)? {
+        is_whole = false;
+        tell(&damage, &mut out)?;
     }
     let is_quarantine_whole = quarantine(config, args.apply, &mut out)?;
     match (is_whole && is_quarantine_whole, args.apply) {
@@ -49,31 +49,45 @@ pub(super) fn run(config: &Config, args: &RepairArgs) -> Result<(), CliError> {
     out.flush()
 }
 
-/// A snapshot may hold what the log does not any more.
-fn forget_snapshots(config: &Config, next_frame: u64, out: &mut Out) -> Result<(), CliError> {
+fn tell(damage: &Damage, out: &mut Out) -> Result<(), CliError> {
+    out.line(&format!("{} is damaged at byte {}: {}", damage.path.display(), damage.offset, damage.what))?;
+    out.line(&format!("before it stand {} records in {} frames; they stay", damage.records, damage.frames))?;
+    out.line(&format!("from there on stand {} bytes, in {} segments", damage.bytes, 1 + damage.later.len()))
+}
+
+/// Removes the snapshots that hold what the log will not any more; unless nothing were left to start from.
+fn forget_snapshots(config: &Config, damage: &Damage) -> Result<(), CliError> {
     let url = config.snapshots.place(&config.store.dir);
-    if url.contains("://") || std::path::Path::new(&url).is_dir() {
-        let removed = remove_beyond(&Place::open(&url)?, next_frame)?;
-        out.line(&format!("removed {} snapshots, which hold more than the log does now", removed.snapshots))?;
+    let is_there = url.contains("://") || Path::new(&url).is_dir();
+    let place = if is_there { Some(Place::open(&url)?) } else { None };
+    let listed = place.as_ref().map(list).transpose()?.unwrap_or_default();
+    let holds = |listed: &Listed| listed.manifest.as_ref().ok().map(|manifest| manifest.log.next_frame);
+    let remains = damage.begins_at == 0
+        || listed.iter().filter_map(holds).any(|next| (damage.begins_at..=damage.next_frame).contains(&next));
+    if !remains {
+        return Err(CliError::Failed(format!(
+            "the log was trimmed: it begins with frame {}, and no snapshot holds what is before that and no more than is \
+             left before the damage; nothing was changed. A start from a snapshot may still work; else restore the folder \
+             from a copy",
+            damage.begins_at
+        )));
     }
+    place.map(|place| remove_beyond(&place, damage.next_frame)).transpose()?;
     Ok(())
 }
 
 /// True where the quarantine is whole, or there is none.
 fn quarantine(config: &Config, apply: bool, out: &mut Out) -> Result<bool, CliError> {
-    let path = config.store.dir.join(QUARANTINE_FILE);
-    if !path.is_file() {
+    let dir = &config.store.dir;
+    if !dir.join(QUARANTINE_FILE).is_file() {
         return Ok(true);
     }
-    match Quarantine::open(&config.store.dir, config.quarantine_options()) {
+    match Quarantine::open(dir, config.quarantine_options()) {
         Ok(_) => Ok(true),
         Err(StoreError::Quarantine { path, error }) => {
             out.line(&format!("{} is damaged: {error}", path.display()))?;
             if apply {
-                let mut aside = path.clone().into_os_string();
-                aside.push(SET_ASIDE);
-                std::fs::rename(&path, &aside).map_err(|error| CliError::Failed(error.to_string()))?;
-                out.line(&format!("set aside: {}", std::path::Path::new(&aside).display()))?;
+                out.line(&format!("set aside: {}", set_file_aside(dir, &path)?.display()))?;
             }
             Ok(false)
         }

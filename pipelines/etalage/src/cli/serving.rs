@@ -73,6 +73,7 @@ impl Serving {
         let begin = beside.begin;
         let identify = identify(&views, store.clone());
         let options = PipelineOptions {
+            is_served: true,
             clock,
             readers,
             on_ready: Box::new(move |tick| {

@@ -118,6 +118,7 @@ fn in_folder(config: &Config) -> Result<Value, CliError> {
     // There must be something to take one of.
     drop(etalage_store::frames(dir)?);
     let options = PipelineOptions {
+        is_served: false,
         clock: ClockMode::Wall,
         readers: Vec::new(),
         on_ready: Box::new(|_| {}),

@@ -35,7 +35,15 @@ pub(super) fn run(common: &Common, config: &Config) -> Result<(), CliError> {
     let pipeline = Pipeline::start(
         config,
         dir,
-        PipelineOptions { clock: ClockMode::Replay, readers, on_ready, refused: None, identify: None, snapshots },
+        PipelineOptions {
+            is_served: false,
+            clock: ClockMode::Replay,
+            readers,
+            on_ready,
+            refused: None,
+            identify: None,
+            snapshots,
+        },
     )?;
     let ready = pipeline.ready();
     pipeline.stop();

@@ -266,6 +266,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("snapshots.keep", "3"),
     ("snapshots.keep_for", r#""3m""#),
     ("snapshots.keep_bytes", "3"),
+    ("snapshots.trim_log", r#""yes""#),
     ("time.max_clock_skew", r#""3m""#),
     ("time.retention", r#""90d""#),
     ("time.max_replay_gap", r#""3d""#),

@@ -107,6 +107,7 @@ pub(super) fn assemble(
         generation,
         options: snapshot::fingerprint(&shop_options(config)),
         workers,
+        is_served: options.is_served,
         is_live: false,
         exporting: None,
         on_ready: Some(options.on_ready),

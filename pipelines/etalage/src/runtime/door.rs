@@ -318,9 +318,15 @@ impl Door {
         explain::explain(Arc::clone(&self.shared.machine.disk), dir, &**identify, view, key, limit)
     }
 
-    /// Refused messages are done with.
-    pub(super) fn done_with(&self, numbers: &[u64]) -> Result<(), String> {
-        self.shared.quarantine.remove(numbers).map_err(|error| error.to_string())
+    pub(super) fn quarantine_store(&self) -> &Quarantine {
+        &self.shared.quarantine
+    }
+
+    /// Waits until everything that was refused before is written to the quarantine.
+    pub(super) fn flush(&self) -> Result<(), String> {
+        let (reply, answer) = crossbeam_channel::bounded(1);
+        self.shared.command(Command::Finish { until: None, reply })?;
+        answer.recv().map(drop).map_err(|_| self.shared.why_over())
     }
 
     /// Whether so many messages are taken now.

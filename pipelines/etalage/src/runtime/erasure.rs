@@ -168,7 +168,9 @@ impl Sequencer {
             (std::mem::take(&mut erasure.gone), std::mem::take(&mut erasure.instead))
         };
         let tick = self.shared.clock.lock().mint(self.shared.now());
-        self.bind(tick);
+        if !self.bind(tick) {
+            return Err(EraseError::Over(self.shared.why_over()));
+        }
         for (records, diff) in [(gone, -1), (instead, 1)] {
             if !records.is_empty() {
                 self.pass_on(StoredFrame { records, diff, ..StoredFrame::empty(tick) });

@@ -87,6 +87,9 @@ pub struct PipelineOptions {
     pub refused: Option<Box<dyn KeepRefused>>,
     /// Tells who belongs together, as of what was published: needed to erase somebody, and to explain.
     pub identify: Option<Identify>,
+    /// Whether what is published is read by somebody who may come back to another process: then time that passes without
+    /// input is bound in the log. Not where a command opens a store for a moment.
+    pub is_served: bool,
     /// Snapshots to start from, and to take; without them the log is read from its beginning.
     pub snapshots: Option<Snapshots>,
 }

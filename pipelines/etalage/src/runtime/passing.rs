@@ -4,6 +4,9 @@
 //! are in the log. A tick without a frame is published only if it lies at most [`MAX_UNBOUND_US`] beyond the newest
 //! frame; one further on gets an empty frame first. A process begins that far above the newest frame, and so above
 //! everything that any process before it has published, whatever the wall clock says.
+//!
+//! Excepted: before the first frame; while the disk is full, when time goes on for whoever reads; and a replay, whose ticks
+//! are those of its messages alone, into a store that was served before.
 
 use super::{clock::ClockMode, conductor::Signal, machine::Waiting, mutant::is_mutant, sequencer::Sequencer};
 use etalage_model::{Binding, Tick};
@@ -15,53 +18,66 @@ pub const MAX_UNBOUND_US: u64 = 1_000_000;
 impl Sequencer {
     /// Time passes without input.
     pub(super) fn idle(&mut self) {
-        if let Some(tick) = self.mint_running() {
+        let tick = self.mint_running();
+        if let Some(tick) = tick.filter(|tick| self.bind(*tick)) {
             self.signal(Signal::Complete { below: tick + 1 });
         }
     }
 
-    /// A new tick that may be published, of a clock that runs by itself.
+    /// A new tick of a clock that runs by itself.
     fn mint_running(&mut self) -> Option<Tick> {
-        let tick = {
-            let mut clock = self.shared.clock.lock();
-            (clock.mode() != ClockMode::Replay).then(|| clock.mint(self.shared.now()))
-        };
-        tick.into_iter().for_each(|tick| self.bind(tick));
-        tick
+        let mut clock = self.shared.clock.lock();
+        (clock.mode() != ClockMode::Replay).then(|| clock.mint(self.shared.now()))
     }
 
-    /// A new tick that may be published. In a replay what comes after it is not at it.
-    pub(super) fn mint_alone(&mut self) -> Tick {
-        self.mint_running().unwrap_or_else(|| {
+    /// A new tick that may be published, unless the log is in doubt. In a replay what comes after it is not at it.
+    pub(super) fn mint_alone(&mut self) -> Option<Tick> {
+        let tick = self.mint_running().unwrap_or_else(|| {
             let mut clock = self.shared.clock.lock();
             let tick = clock.mint(self.shared.now());
             clock.restore(tick + 1);
             tick
-        })
+        });
+        self.bind(tick).then_some(tick)
     }
 
-    /// Binds a tick that is about to be published without a frame, where it lies too far beyond the newest one.
-    pub(super) fn bind(&mut self, tick: Tick) {
-        if is_mutant("unbound-ticks") {
-            return;
+    /// Binds a tick that is about to be published without a frame, where it lies too far beyond the newest one. False
+    /// where it must not be published: a frame of its own may be in the log, and nobody knows.
+    pub(super) fn bind(&mut self, tick: Tick) -> bool {
+        if self.is_in_doubt() {
+            return false;
         }
-        let Some(unbound_us) = self.shared.clock.lock().unbound_us() else { return };
+        if is_mutant("unbound-ticks") || !self.is_served {
+            return true;
+        }
+        let Some(unbound_us) = self.shared.clock.lock().unbound_us() else { return true };
         // Before the first frame nothing is published that another process could contradict.
         if self.log.last_tick().is_none_or(|last| tick <= last + unbound_us) {
-            return;
+            return true;
         }
         if let Err(error) = self.log.append_bound(tick, &[], &Binding::default()) {
             metrics::counter!("etalage_store_errors_total").increment(1);
             if error.is_retryable() {
                 // Time goes on for whoever reads, even where nothing can be stored.
-                return tracing::warn!(%error, "time passes, and the log cannot be told");
+                tracing::warn!(%error, "time passes, and the log cannot be told");
+                return true;
             }
             self.shared.set_failed(format!("the store failed: {error}"));
+            return false;
         }
+        true
+    }
+
+    /// Whether a write has failed in a way that leaves open what is stored.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.log.poison().is_some()
     }
 
     /// Begins above everything that was published before.
     pub(super) fn begin_above(&self) {
+        if is_mutant("unbound-ticks") {
+            return;
+        }
         let mut clock = self.shared.clock.lock();
         if let (Some(last), Some(unbound_us)) = (self.log.last_tick(), clock.unbound_us()) {
             clock.restore(last + unbound_us);
@@ -75,7 +91,9 @@ impl Sequencer {
             until.into_iter().for_each(|until| clock.accept(until));
             clock.mint(self.shared.now())
         };
-        self.bind(tick);
+        if !self.bind(tick) {
+            return tick;
+        }
         let (reply, sealed) = crossbeam_channel::bounded(1);
         self.signal(Signal::Seal { below: tick + 1, reply });
         // An error means that the conductor has ended, which fails everything that follows.

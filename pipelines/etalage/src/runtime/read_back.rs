@@ -55,7 +55,7 @@ impl Sequencer {
                 if let Some(tick) = restored.filter(|tick| frame.tick <= *tick) {
                     return Err(format!(
                         "the log goes on at tick {}, and the snapshot that the start began with is of tick {tick}: a \
-                         process that did not know of it wrote on; remove that snapshot, and start again",
+                         process that did not know of it wrote on; move that snapshot away, and start again",
                         frame.tick
                     ));
                 }

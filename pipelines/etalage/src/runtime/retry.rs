@@ -79,7 +79,7 @@ impl Door {
             }
             Wanted::Code(code) => {
                 // What is refused again comes behind those that are there now.
-                let (mut after, end) = (0, self.newest_refused()?);
+                let (mut after, end) = (0, self.quarantine_store().newest().map_err(|error| error.to_string())?);
                 while after < end {
                     let page = self.quarantine(after, MAX_RETRIED_AT_ONCE)?;
                     let Some(last) = page.last() else { break };
@@ -90,15 +90,6 @@ impl Door {
             }
         }
         Ok(retried)
-    }
-
-    /// The greatest number in the quarantine.
-    fn newest_refused(&self) -> Result<u64, String> {
-        let mut newest = 0;
-        while let Some(last) = self.quarantine(newest, MAX_RETRIED_AT_ONCE)?.last() {
-            newest = last.seq;
-        }
-        Ok(newest)
     }
 
     fn retry_some(&self, records: Vec<Quarantined>) -> Result<Vec<Retried>, String> {
@@ -112,10 +103,20 @@ impl Door {
         }
         for (source, items) in by_source {
             let (numbers, batch): (Vec<u64>, Vec<_>) = items.into_iter().unzip();
+            let before = self.quarantine_store().newest().map_err(|error| error.to_string())?;
             let answer = self.submit_blocking(Origin::Named(source.into()), batch)?;
             let outcomes = answer.blocking_recv().map_err(|_| self.failure().unwrap_or_else(|| "it is over".into()))?;
             let outcomes = outcomes.map_err(|error| error.to_string())?;
-            self.done_with(&numbers)?;
+            let refused = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Refused(_))).count() as u64;
+            if refused > 0 {
+                // What is refused again must be written down before it is done with.
+                self.flush()?;
+            }
+            let newest = self.quarantine_store().newest().map_err(|error| error.to_string())?;
+            if newest < before + refused {
+                return Err("what was refused again could not be written to the quarantine; it stays as it was".into());
+            }
+            self.quarantine_store().remove(&numbers).map_err(|error| error.to_string())?;
             let of_one = numbers.into_iter().zip(outcomes);
             retried.extend(of_one.map(|(number, outcome)| Retried { number, became: Ok(outcome) }));
         }

@@ -62,6 +62,8 @@ pub(super) enum Command {
     /// Remove the segments of the log that lie before this frame.
     Trim {
         before: u64,
+        /// The generation of the snapshots that hold what is before it.
+        of: u64,
     },
     /// Export everything as of a tick of its own.
     Snapshot {
@@ -103,6 +105,8 @@ pub(super) struct Sequencer {
     /// Stands for the options that decide what snapshots hold.
     pub(super) options: String,
     pub(super) workers: Vec<WorkerHandle>,
+    /// What is published is read by somebody who may come back to another process.
+    pub(super) is_served: bool,
     /// True once the wall clock drives the time of a pipeline that is fed by topics.
     pub(super) is_live: bool,
     /// The way of the ids that are being exported.
@@ -216,7 +220,7 @@ impl Sequencer {
                 let _ = reply.send(tick);
             }
             Some(Command::GoLive) => self.go_live(),
-            Some(Command::Trim { before }) => self.trim(before),
+            Some(Command::Trim { before, of }) => self.trim(before, of),
             Some(Command::Erase { id, reply }) => {
                 // Whoever asked may have gone.
                 let _ = reply.send(self.erase(&id));
@@ -280,9 +284,8 @@ impl Sequencer {
         self.answer(answers, &stored);
         failpoint::reach(failpoint::ANSWERED);
         frames.retain(|frame| !frame.records.is_empty());
-        if frames.is_empty() && moment.mode != ClockMode::Replay {
+        if frames.is_empty() && moment.mode != ClockMode::Replay && self.bind(moment.tick) {
             // Time passes although nothing was admitted.
-            self.bind(moment.tick);
             self.signal(Signal::Complete { below: moment.tick + 1 });
         }
         frames.into_iter().for_each(|frame| self.pass_on(frame));
@@ -429,7 +432,9 @@ impl Sequencer {
 
     fn stop(&mut self) {
         let tick = self.shared.clock.lock().last();
-        self.signal(Signal::Complete { below: tick + 1 });
+        if !self.is_in_doubt() {
+            self.signal(Signal::Complete { below: tick + 1 });
+        }
         self.signal(Signal::Stop);
     }
 }

@@ -75,6 +75,14 @@ pub fn remove_all(place: &Place) -> Result<Pruned, SnapshotError> {
     remove(place, &list(place)?, &[], &HashSet::new())
 }
 
+/// Removes the snapshots of these ticks; their chunks go when old ones are removed.
+///
+/// # Errors
+/// Where the place cannot be written.
+pub fn forget(place: &Place, ticks: &[Tick]) -> Result<(), SnapshotError> {
+    ticks.iter().try_for_each(|tick| place.remove(&place.manifest(*tick)))
+}
+
 /// Removes those that hold more than the frames before number `next_frame` of the log.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ impl Sequencer {
         if !self.is_live && !self.shared.positions().is_empty() {
             return Err("what topics held at the start is not caught up with yet".into());
         }
-        let tick = self.mint_alone();
+        let tick = self.mint_alone().ok_or_else(|| self.shared.why_over())?;
         self.admission.begin_export();
         self.exporting = Some(Outlet::new(pieces.clone(), 0));
         self.signal(Signal::Export { tick, pieces });
@@ -31,8 +31,12 @@ impl Sequencer {
         Ok(Begun { head, sync_log: Box::new(self.log.syncing()) })
     }
 
-    /// Trims the log: snapshots hold what is before this frame.
-    pub(in crate::runtime) fn trim(&mut self, before: u64) {
+    /// Trims the log: snapshots of this generation hold what is before this frame.
+    pub(in crate::runtime) fn trim(&mut self, before: u64, of: u64) {
+        // An erasure, which is done on this thread too, has removed them.
+        if self.generation.number().ok() != Some(of) {
+            return;
+        }
         match self.log.trim(before) {
             Ok(0) => {}
             Ok(segments) => tracing::info!(segments, before, "the log was trimmed before the oldest snapshot"),

@@ -9,7 +9,9 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use etalage_store::snapshot::{Checked, LogPart, MIN_KEPT, Manifest, Place, Writer, Written, list, prune, remove_all};
+use etalage_store::snapshot::{
+    Checked, LogPart, MIN_KEPT, Manifest, Place, Writer, Written, list, load, prune, remove_all,
+};
 use parking_lot::Mutex;
 
 use super::{Begun, MAX_WAITING_PIECES, NotTaken, Piece, Snapshots, summary};
@@ -49,7 +51,7 @@ impl Generation {
     }
 
     /// The number of this generation, unless it is ending.
-    fn number(&self) -> Result<u64, NotTaken> {
+    pub(in crate::runtime) fn number(&self) -> Result<u64, NotTaken> {
         let count = self.0.count.load(Ordering::SeqCst);
         if count.is_multiple_of(2) { Ok(count) } else { Err(NotTaken::Outdated) }
     }
@@ -161,23 +163,34 @@ impl Taker {
         match prune(&self.place, self.snapshots.kept, tick) {
             Ok(pruned) => {
                 tracing::debug!(?pruned, "old snapshots were removed");
-                self.trim(&written.manifest)?;
+                if let Err(error) = self.trim(&written.manifest, of) {
+                    tracing::warn!(%error, "the log is not trimmed; after the next snapshot it is tried again");
+                }
             }
             Err(error) => tracing::warn!(%error, "old snapshots could not be removed; the next one tries again"),
         }
         Ok(written)
     }
 
-    /// Has the log before the oldest snapshot trimmed, where that is wanted and there are enough of them.
-    fn trim(&self, newest: &Manifest) -> Result<(), NotTaken> {
+    /// Has the log before the oldest snapshot trimmed, where that is wanted and enough of them can be used, every byte of
+    /// them; unless somebody is erased since they were taken.
+    fn trim(&self, newest: &Manifest, of: u64) -> Result<(), NotTaken> {
         if !self.snapshots.trims_log {
             return Ok(());
         }
-        let is_usable = |manifest: &Manifest| manifest.epoch == newest.epoch && manifest.options == newest.options;
-        let listed = list(&self.place)?.into_iter().filter_map(|listed| listed.manifest.ok());
-        let usable: Vec<u64> = listed.filter(is_usable).map(|manifest| manifest.log.next_frame).collect();
+        let is_usable = |manifest: &Manifest| {
+            manifest.epoch == newest.epoch
+                && manifest.options == newest.options
+                && manifest.log.next_frame <= newest.log.next_frame
+                && manifest.log.is_of(&newest.log.segments)
+        };
+        let mut usable = Vec::new();
+        for manifest in list(&self.place)?.into_iter().filter_map(|listed| listed.manifest.ok()).filter(is_usable) {
+            load(&self.place, manifest.tick)?.verify()?;
+            usable.push(manifest.log.next_frame);
+        }
         if let Some(before) = usable.iter().min().filter(|_| usable.len() >= MIN_KEPT) {
-            self.shared.command(Command::Trim { before: *before }).map_err(NotTaken::Over)?;
+            self.shared.command(Command::Trim { before: *before, of }).map_err(NotTaken::Over)?;
         }
         Ok(())
     }
