@@ -204,7 +204,7 @@ fn on_a_full_disk_reads_go_on_and_writes_wait_until_there_is_room() {
     eventually("time goes on", || (tick() > before + 1_500_000).then_some(()));
     assert_eq!(server.http.get("/readyz").status, 200);
     fs::remove_file(&filler).expect("room is made");
-    sell(&server.http, next as usize..next as usize + 100);
+    sell(&server.http, next..next + 100);
     has_lines(&server.http, acknowledged + 100);
     server.kill();
     let server = shop.run();

@@ -10,6 +10,7 @@ mod error;
 mod folder;
 mod get;
 mod key;
+mod opened;
 mod out;
 pub mod people;
 mod quarantine;

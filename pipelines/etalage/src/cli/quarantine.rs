@@ -13,11 +13,11 @@ use super::{
     args::{Common, QuarantineCommand},
     client::{Client, encoded},
     entry::{Cell, Row, table},
-    snapshots,
+    opened::in_store,
 };
 use crate::{
     config::Config,
-    runtime::{ClockMode, Pipeline, PipelineOptions, Retried, Wanted, snapshot::Taking},
+    runtime::{Retried, Wanted},
 };
 
 /// Records that are read at a time.
@@ -78,7 +78,11 @@ fn retry(common: &Common, config: &Config, numbers: &[u64], code: Option<&str>) 
             let mut answer: Value = serde_json::from_str(&body).map_err(|error| client.strange(error))?;
             answer["retried"].take()
         }
-        None => in_folder(config, code.map_or(Wanted::Numbers(numbers), Wanted::Code))?,
+        None => {
+            let wanted = code.map_or(Wanted::Numbers(numbers), Wanted::Code);
+            let retried = in_store(config, |door| door.retry(wanted))?.map_err(CliError::Failed)?;
+            retried.iter().map(Retried::told).collect()
+        }
     };
     let mut out = Out::new();
     for one in retried.as_array().into_iter().flatten() {
@@ -94,26 +98,6 @@ fn retry(common: &Common, config: &Config, numbers: &[u64], code: Option<&str>) 
         eprintln!("no message was refused for that");
     }
     out.flush()
-}
-
-/// Opens the store, takes them in, and closes it.
-fn in_folder(config: &Config, wanted: Wanted<'_>) -> Result<Value, CliError> {
-    let dir = &config.store.dir;
-    // There must be something to take from.
-    drop(etalage_store::frames(dir)?);
-    let options = PipelineOptions {
-        is_served: false,
-        clock: ClockMode::Wall,
-        readers: Vec::new(),
-        on_ready: Box::new(|_| {}),
-        refused: None,
-        identify: None,
-        snapshots: snapshots::of(config, Taking::NEVER),
-    };
-    let pipeline = Pipeline::start(config, dir, options)?;
-    let retried = pipeline.ready().map(|()| pipeline.door().retry(wanted));
-    pipeline.stop();
-    Ok(retried?.map_err(CliError::Failed)?.iter().map(Retried::told).collect())
 }
 
 /// Where records are read.

@@ -7,12 +7,12 @@ use etalage_model::{Micros, Tick};
 use etalage_store::snapshot::{Listed, Manifest, Place, list, load};
 use serde_json::{Value, json};
 
-use super::{CliError, Out, args::Common, client::Client};
+use super::{CliError, Out, args::Common, client::Client, opened::in_store};
 use crate::{
     config::Config,
     runtime::{
-        ClockMode, Pipeline, PipelineOptions,
-        snapshot::{Snapshots, Taking},
+        Door,
+        snapshot::{Snapshots, Taking, summary},
     },
 };
 
@@ -96,7 +96,7 @@ fn now(common: &Common, config: &Config, out: &mut Out) -> Result<(), CliError> 
         let client = Client::new(common, config)?;
         serde_json::from_str(&client.post("/v1/snapshots")?).map_err(|error| client.strange(error))?
     } else {
-        in_folder(config)?
+        summary(&in_store(config, Door::snapshot)??)
     };
     if common.json {
         return out.line(&taken.to_string());
@@ -110,26 +110,6 @@ fn now(common: &Common, config: &Config, out: &mut Out) -> Result<(), CliError> 
         text("stored_bytes"),
         text("new_bytes"),
     ))
-}
-
-/// Opens the store, takes a snapshot, and closes it.
-fn in_folder(config: &Config) -> Result<Value, CliError> {
-    let dir = &config.store.dir;
-    // There must be something to take one of.
-    drop(etalage_store::frames(dir)?);
-    let options = PipelineOptions {
-        is_served: false,
-        clock: ClockMode::Wall,
-        readers: Vec::new(),
-        on_ready: Box::new(|_| {}),
-        refused: None,
-        identify: None,
-        snapshots: of(config, Taking::NEVER),
-    };
-    let pipeline = Pipeline::start(config, dir, options)?;
-    let taken = pipeline.ready().map(|()| pipeline.door().snapshot());
-    pipeline.stop();
-    Ok(crate::runtime::snapshot::summary(&taken??))
 }
 
 fn listed(common: &Common, all: &[Listed], out: &mut Out) -> Result<(), CliError> {

@@ -59,8 +59,7 @@ pub(super) fn open(config: &Config, dir: &Path, machine: &Machine) -> Result<(Lo
 /// Puts a pipeline together over its log, the place of its snapshots, its quarantine, and workers that
 /// `start_workers` gives.
 pub(super) fn assemble(
-    config: &Config,
-    dir: &Path,
+    (config, dir): (&Config, &Path),
     options: PipelineOptions,
     machine: Machine,
     (log, opened): (Log, Opened),

@@ -144,7 +144,7 @@ impl Pipeline {
             Ok(workers.insert(started).handles())
         };
         let Assembly { shared, epoch, sequencer, frames, commands, conductor, inbox, taker } =
-            assembly::assemble(config, dir, options, machine, opened, place, refused, start_workers)?;
+            assembly::assemble((config, dir), options, machine, opened, place, refused, start_workers)?;
         let conductor = spawn("conductor", move || conductor.run(inbox))?;
         let sequencer = spawn("sequencer", move || sequencer.run(frames, commands))?;
         let taker = taker.map(|taker| spawn("snapshots", move || taker.run())).transpose()?;

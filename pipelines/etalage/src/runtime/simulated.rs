@@ -2,7 +2,7 @@
 //! decides the order of everything, and one seed gives one run.
 //!
 //! The same sequencer, conductor, worker (one) and taker of snapshots as in [`Pipeline`](super::Pipeline); only the
-//! threads around them are missing. Where one of them waits, the others go on from within ([`Others`]).
+//! threads around them are missing. Where one of them waits, the others go on from within.
 
 use std::{cell::RefCell, path::Path, rc::Rc, sync::Arc};
 
@@ -111,7 +111,7 @@ impl Simulated {
             Ok(vec![handle])
         };
         let Assembly { shared, epoch, sequencer, frames, commands, conductor, inbox, taker } =
-            assembly::assemble(config, dir, options, machine, opened, place, refused, start_workers)?;
+            assembly::assemble((config, dir), options, machine, opened, place, refused, start_workers)?;
         let (worker, share) = built.ok_or_else(|| StartError::Dataflow("no worker was built".into()))?;
         let parts = Rc::new(Parts {
             epoch,
