@@ -138,6 +138,14 @@ impl Process {
         Ok(())
     }
 
+    /// How far it came.
+    pub(crate) fn told(&self) -> String {
+        let Process { steps, disk, sim, .. } = self;
+        let published = self.reader.published();
+        let (failure, hits) = (sim.failure(), disk.hits());
+        format!("{} steps, published as of {published:?}; calls that failed: {hits:?}; {failure:?}", steps.get())
+    }
+
     /// Why it ended, where nothing that was to happen to it explains it.
     pub(crate) fn unexplained_end(&self) -> Option<String> {
         let is_explained = self.disk.is_dead() || !self.disk.hits().is_empty();

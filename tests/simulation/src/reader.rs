@@ -64,6 +64,12 @@ impl Reader {
         seen.marks.push(mark);
     }
 
+    /// As of which ticks the groups were published last.
+    pub(crate) fn published(&self) -> [Tick; 2] {
+        let seen = self.seen.lock();
+        [0, 1].map(|at| seen.groups[at].upper.saturating_sub(1))
+    }
+
     /// Looks at what was marked.
     pub(crate) fn with_marks<T>(&self, look: impl FnOnce(&[Mark]) -> T) -> T {
         look(&self.seen.lock().marks)

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeSet, path::Path, rc::Rc, sync::Arc};
 
 use etalage::{
     config::Config,
-    runtime::{shop_options, simulated},
+    runtime::{Time, shop_options, simulated},
 };
 use etalage_model::Group;
 use etalage_store::disk::Disk;
@@ -24,6 +24,9 @@ use crate::{
     time::Clocks,
 };
 
+/// How long it takes until the next process runs.
+const RESTART_US: u64 = 1_000;
+
 /// Who follows streams.
 const FOLLOWERS: usize = 4;
 
@@ -37,6 +40,8 @@ pub struct Run {
     pub occurred: BTreeSet<&'static str>,
     /// What must not be; nothing, if all is well.
     pub wrong: Vec<String>,
+    /// What was to happen to each process, and how each began and ended.
+    pub story: Vec<String>,
     /// Stands for everything that was stored and published: of one seed it is always the same.
     pub digest: u64,
 }
@@ -76,7 +81,7 @@ pub fn run(seed: u64, mutant: Option<&'static str>) -> Run {
     run.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         let wrong = vec![format!("panicked: {}", text.unwrap_or("nobody knows why"))];
-        Run { messages: MESSAGES, processes: 0, occurred: BTreeSet::new(), wrong, digest: 0 }
+        Run { messages: MESSAGES, processes: 0, occurred: BTreeSet::new(), wrong, story: Vec::new(), digest: 0 }
     })
 }
 
@@ -114,13 +119,14 @@ struct Course {
     processes: usize,
     marks: Vec<Mark>,
     wrong: Vec<String>,
+    story: Vec<String>,
 }
 
 impl Course {
     fn begin(world: Rc<World>) -> Course {
         let disk = SimDisk::default();
         let objects = Objects::new(disk.clone());
-        Course { world, disk, objects, processes: 0, marks: Vec::new(), wrong: Vec::new() }
+        Course { world, disk, objects, processes: 0, marks: Vec::new(), wrong: Vec::new(), story: Vec::new() }
     }
 
     /// A process to which something happens.
@@ -130,13 +136,18 @@ impl Course {
         {
             self.world.note("rotten_object");
         }
+        // A process takes a while to start, and what was published before anything was stored is bound by nothing.
+        self.world.clocks.pass(RESTART_US);
         // Before anything is stored nobody remembers what time it was.
         let is_known = self.world.shop.borrow().sent.values().any(|sent| sent.is_acknowledged);
         self.world.clocks.set_off(if is_known { life.begins_off_us } else { 0 });
         self.processes += 1;
+        let now = self.world.clocks.now();
+        self.story.push(format!("process {} at {now:?}: {life:?}", self.processes));
         match Process::start(&self.world, &self.disk, &self.objects, Some(life)) {
             Start::Runs(process) => {
                 process.run(until_lines);
+                self.story.push(format!("  ran {}", process.told()));
                 // What was published last is what a later process contradicts most easily.
                 if self.world.random.borrow_mut().random_bool(0.5) {
                     process.reader.mark(Group::Shop);
@@ -146,7 +157,9 @@ impl Course {
                 self.keep(&process);
             }
             // Only what was to happen to it may keep it from starting; and nothing damages a log.
-            Start::Failed(reason) if self.is_explained(&reason) => {}
+            Start::Failed(reason) if self.is_explained(&reason) => {
+                self.story.push(format!("  did not start: {reason}"))
+            }
             Start::Failed(reason) => self.wrong.push(format!("a process did not start: {reason}")),
         }
         self.count(life);
@@ -238,6 +251,6 @@ impl Course {
         }
         occurred.extend(&self.world.network.borrow().occurred);
         occurred.extend(self.world.followers.borrow().iter().flat_map(|follower| &follower.occurred));
-        Run { messages: shop.lines, processes: self.processes, occurred, wrong: self.wrong, digest }
+        Run { messages: shop.lines, processes: self.processes, occurred, wrong: self.wrong, story: self.story, digest }
     }
 }

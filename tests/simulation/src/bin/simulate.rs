@@ -58,6 +58,9 @@ fn main() -> ExitCode {
                     let seed = args.from + nth;
                     let run = run(seed, mutant);
                     if !run.wrong.is_empty() {
+                        if args.seeds == 1 {
+                            bar.suspend(|| println!("{}", run.story.join("\n")));
+                        }
                         let shown: Vec<String> =
                             run.wrong.iter().take(MAX_SHOWN).map(|wrong| format!("  {wrong:.600}")).collect();
                         bar.suspend(|| {
