@@ -117,6 +117,8 @@ struct Course {
     disk: SimDisk,
     objects: Objects,
     processes: usize,
+    /// The disk of the last process was full.
+    was_full: bool,
     marks: Vec<Mark>,
     wrong: Vec<String>,
     story: Vec<String>,
@@ -126,7 +128,16 @@ impl Course {
     fn begin(world: Rc<World>) -> Course {
         let disk = SimDisk::default();
         let objects = Objects::new(disk.clone());
-        Course { world, disk, objects, processes: 0, marks: Vec::new(), wrong: Vec::new(), story: Vec::new() }
+        Course {
+            world,
+            disk,
+            objects,
+            processes: 0,
+            was_full: false,
+            marks: Vec::new(),
+            wrong: Vec::new(),
+            story: Vec::new(),
+        }
     }
 
     /// A process to which something happens.
@@ -138,9 +149,11 @@ impl Course {
         }
         // A process takes a while to start, and what was published before anything was stored is bound by nothing.
         self.world.clocks.pass(RESTART_US);
-        // Before anything is stored nobody remembers what time it was.
+        // What `runtime::passing` excepts: before anything is stored nobody remembers what time it was, nor where the disk
+        // was full.
         let is_known = self.world.shop.borrow().sent.values().any(|sent| sent.is_acknowledged);
-        self.world.clocks.set_off(if is_known { life.begins_off_us } else { 0 });
+        let may_be_off = is_known && !std::mem::take(&mut self.was_full);
+        self.world.clocks.set_off(if may_be_off { life.begins_off_us } else { 0 });
         self.processes += 1;
         let now = self.world.clocks.now();
         self.story.push(format!("process {} at {now:?}: {life:?}", self.processes));
@@ -163,6 +176,7 @@ impl Course {
             Start::Failed(reason) => self.wrong.push(format!("a process did not start: {reason}")),
         }
         self.count(life);
+        self.was_full = life.faults.iter().any(|(fault, _)| fault.kind == std::io::ErrorKind::StorageFull);
         self.end_process(life.loses_power);
     }
 

@@ -107,6 +107,7 @@ pub(super) fn assemble(
         options: snapshot::fingerprint(&shop_options(config)),
         workers,
         is_served: options.is_served,
+        tries_again_after: 0,
         is_live: false,
         exporting: None,
         on_ready: Some(options.on_ready),

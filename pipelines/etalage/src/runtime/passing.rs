@@ -51,8 +51,7 @@ impl Sequencer {
             return true;
         }
         let Some(unbound_us) = self.shared.clock.lock().unbound_us() else { return true };
-        // Before the first frame nothing is published that another process could contradict.
-        if self.log.last_tick().is_none_or(|last| tick <= last + unbound_us) {
+        if self.log.last_tick().is_none_or(|last| tick <= last + unbound_us) || tick <= self.tries_again_after {
             return true;
         }
         if let Err(error) = self.log.append_bound(tick, &[], &Binding::default()) {
@@ -60,6 +59,7 @@ impl Sequencer {
             if error.is_retryable() {
                 // Time goes on for whoever reads, even where nothing can be stored.
                 tracing::warn!(%error, "time passes, and the log cannot be told");
+                self.tries_again_after = tick + unbound_us;
                 return true;
             }
             self.shared.set_failed(format!("the store failed: {error}"));

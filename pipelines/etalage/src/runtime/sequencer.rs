@@ -107,6 +107,8 @@ pub(super) struct Sequencer {
     pub(super) workers: Vec<WorkerHandle>,
     /// What is published is read by somebody who may come back to another process.
     pub(super) is_served: bool,
+    /// The disk was full when a tick was to be bound: up to this one it is not tried again.
+    pub(super) tries_again_after: Tick,
     /// True once the wall clock drives the time of a pipeline that is fed by topics.
     pub(super) is_live: bool,
     /// The way of the ids that are being exported.
