@@ -1,7 +1,8 @@
 //! What a pipeline reaches of the machine that it runs on: files, clocks, and the other threads.
 //!
-//! Nothing else in the runtime does, so that a simulation can stand in its place: a disk that fails, clocks that jump,
-//! and every part of the pipeline a turn at a time on one thread (`simulated`).
+//! Nothing else in the runtime does (quarantine and place of snapshots are handed to it), so that a simulation can stand in
+//! its place: a disk that fails, clocks that jump, and every part of the pipeline a turn at a time on one thread
+//! (`simulated`).
 
 use std::sync::Arc;
 
