@@ -5,7 +5,8 @@
 //! frame; one further on gets an empty frame first. A process begins that far above the newest frame, and so above
 //! everything that any process before it has published, whatever the wall clock says.
 //!
-//! Excepted: before the first frame; while the disk is full, when time goes on for whoever reads; and a replay, whose ticks
+//! Excepted: before the first frame; while the disk is full, when time goes on for whoever reads, and the wall clock is
+//! set back before the next process begins; and a replay, whose ticks
 //! are those of its messages alone, into a store that was served before.
 
 use super::{clock::ClockMode, conductor::Signal, machine::Waiting, mutant::is_mutant, sequencer::Sequencer};
@@ -19,7 +20,7 @@ impl Sequencer {
     /// Time passes without input.
     pub(super) fn idle(&mut self) {
         let tick = self.mint_running();
-        if let Some(tick) = tick.filter(|tick| self.bind(*tick)) {
+        if let Some(tick) = tick.filter(|tick| self.bind(*tick) && self.may_pass(*tick)) {
             self.signal(Signal::Complete { below: tick + 1 });
         }
     }
@@ -66,6 +67,18 @@ impl Sequencer {
             return false;
         }
         true
+    }
+
+    /// Whether time may come to a tick: where the disk is too full to bind it, only as far as the wall clock is, with which
+    /// the next process begins.
+    pub(super) fn may_pass(&self, tick: Tick) -> bool {
+        let (unbound_us, mode) = {
+            let clock = self.shared.clock.lock();
+            (clock.unbound_us(), clock.mode())
+        };
+        let bound = self.log.last_tick().zip(unbound_us).map(|(last, unbound_us)| last + unbound_us);
+        let is_free = !self.is_served || mode != ClockMode::Wall || is_mutant("unbound-ticks");
+        is_free || bound.is_none_or(|bound| tick <= bound) || tick <= self.shared.now().wall_us
     }
 
     /// Whether a write has failed in a way that leaves open what is stored.

@@ -286,7 +286,8 @@ impl Sequencer {
         self.answer(answers, &stored);
         failpoint::reach(failpoint::ANSWERED);
         frames.retain(|frame| !frame.records.is_empty());
-        if frames.is_empty() && moment.mode != ClockMode::Replay && self.bind(moment.tick) {
+        let is_running = moment.mode != ClockMode::Replay;
+        if frames.is_empty() && is_running && self.bind(moment.tick) && self.may_pass(moment.tick) {
             // Time passes although nothing was admitted.
             self.signal(Signal::Complete { below: moment.tick + 1 });
         }
