@@ -18,10 +18,15 @@ use crate::{
 
 /// The log, whole: what was trimmed of it, and what is there.
 pub(crate) fn log(disk: &SimDisk, dir: &Path) -> Result<Vec<(Tick, Record)>, String> {
-    let trimmed = disk.graveyard(|path| path.extension().is_some_and(|ending| ending == "seg"));
+    let trimmed = trimmed(disk);
     let mut stored = if trimmed.files().is_empty() { Vec::new() } else { frames(&trimmed, dir)? };
     stored.extend(frames(disk, dir)?);
     Ok(stored)
+}
+
+/// The segments that were trimmed.
+pub(crate) fn trimmed(disk: &SimDisk) -> SimDisk {
+    disk.graveyard(|path| path.extension().is_some_and(|ending| ending == "seg"))
 }
 
 fn frames(disk: &SimDisk, dir: &Path) -> Result<Vec<(Tick, Record)>, String> {

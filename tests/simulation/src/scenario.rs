@@ -191,6 +191,7 @@ impl Course {
 
     /// A process to which nothing happens, to its end.
     fn live_on(&mut self) {
+        self.world.clocks.pass(RESTART_US);
         self.world.clocks.set_off(0);
         self.processes += 1;
         match Process::start(&self.world, &self.disk, &self.objects, None) {
@@ -260,7 +261,7 @@ impl Course {
         }
         let mut occurred = std::mem::take(&mut *self.world.occurred.borrow_mut());
         occurred.extend(&shop.occurred);
-        if !self.disk.graveyard(|path| path.extension().is_some_and(|ending| ending == "seg")).files().is_empty() {
+        if !check::trimmed(&self.disk).files().is_empty() {
             occurred.insert("log_trimmed");
         }
         occurred.extend(&self.world.network.borrow().occurred);

@@ -50,11 +50,6 @@ pub enum Part {
     Quarantine,
 }
 
-impl Part {
-    /// All parts.
-    pub const ALL: [Part; 4] = [Part::Sequencer, Part::Conductor, Part::Worker, Part::Quarantine];
-}
-
 /// What happens while a snapshot is taken.
 pub type Beside = Rc<dyn Fn()>;
 
