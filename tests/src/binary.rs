@@ -1,5 +1,5 @@
 //! The binary under test. It is built by the first test that asks for it, as `cargo test` builds
-//! everything else (profile `test`), with the features `mutants` and `kafka`. `ETALAGE_BIN` names another one.
+//! everything else (profile `test`), with all features. `ETALAGE_BIN` names another one.
 
 use std::{
     ffi::OsStr,
@@ -42,7 +42,7 @@ fn build() -> PathBuf {
         "--bin",
         "etalage",
     ]);
-    cargo.args(["--features", "mutants,kafka", "--message-format", "json-render-diagnostics"]);
+    cargo.args(["--features", "mutants,kafka,cloud", "--message-format", "json-render-diagnostics"]);
     let built = cargo.stderr(Stdio::inherit()).output().expect("cargo can be started");
     assert!(built.status.success(), "the binary could not be built");
     let text = String::from_utf8_lossy(&built.stdout);

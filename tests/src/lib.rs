@@ -5,12 +5,14 @@
 //! - [`binary`]: the binary, built once, and its commands run to their ends.
 //! - [`shop`]: a folder with a configuration and a store, and servers that are started on it.
 //! - [`broker`]: a real Kafka broker.
+//! - [`s3`]: a real S3 server.
 //! - [`http`], [`stream`]: clients.
 //! - [`seed`], [`story`]: random messages that a seed repeats.
 
 pub mod binary;
 pub mod broker;
 pub mod http;
+pub mod s3;
 pub mod seed;
 pub mod shop;
 pub mod story;

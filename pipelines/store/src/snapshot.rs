@@ -5,10 +5,10 @@
 //! <place>/chunks/<hash of the rows, 32 hex>.zst    rows of a section, compressed
 //! ```
 //!
-//! A *place* is a folder, or anything that `object_store` reaches by a URL. A snapshot counts once its manifest is
-//! there, which is written last. **Chunks are named by what is in them** and shared between snapshots: what has not
-//! changed since the one before is not written again. Where a chunk ends is decided by its rows (`chunk.rs`), so
-//! that a change moves the ends near it and no others; rows of a closed bucket are written once.
+//! A *place* is a folder, or, in builds with the feature `cloud`, a bucket of S3, Google or Azure. A snapshot counts
+//! once its manifest is there, which is written last. **Chunks are named by what is in them** and shared between
+//! snapshots: what has not changed since the one before is not written again. Where a chunk ends is decided by its rows
+//! (`chunk.rs`), so that a change moves the ends near it and no others; rows of a closed bucket are written once.
 //!
 //! What holds:
 //! - A file is there as a whole or not at all; in a folder, it is on the device before the manifest names it.
@@ -16,6 +16,8 @@
 //! - [`prune`] never removes the newest snapshots, of which at least [`MIN_KEPT`] stay, nor a chunk of one that
 //!   stays.
 
+mod address;
+mod bucket;
 mod chunk;
 mod error;
 mod manifest;
@@ -24,6 +26,7 @@ mod prune;
 mod reader;
 mod writer;
 
+pub use address::check_url;
 pub use chunk::{DEFAULT_CHUNK_BYTES, MAX_ROW_BYTES};
 pub use error::SnapshotError;
 pub use manifest::{Chunk, LogPart, Manifest, SNAPSHOT_VERSION, Section, State};

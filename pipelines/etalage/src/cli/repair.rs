@@ -59,7 +59,7 @@ fn tell(damage: &Damage, out: &mut Out) -> Result<(), CliError> {
 fn forget_snapshots(config: &Config, damage: &Damage) -> Result<(), CliError> {
     let url = config.snapshots.place(&config.store.dir);
     let is_there = url.contains("://") || Path::new(&url).is_dir();
-    let place = if is_there { Some(Place::open(&url)?) } else { None };
+    let place = if is_there { Some(Place::open(&url, config.snapshots.retry_for())?) } else { None };
     let listed = place.as_ref().map(list).transpose()?.unwrap_or_default();
     let holds = |listed: &Listed| listed.manifest.as_ref().ok().map(|manifest| manifest.log.next_frame);
     let remains = damage.begins_at == 0

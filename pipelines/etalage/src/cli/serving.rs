@@ -110,6 +110,7 @@ impl Serving {
     /// Ends streams, then the server, then the pipeline.
     pub(super) fn stop(self) {
         self.state.shutdown();
+        self.pipeline.give_up_snapshots();
         match self.server.join() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the server failed"),

@@ -70,6 +70,7 @@ pub(super) fn of(config: &Config, taking: Taking) -> Option<Snapshots> {
     let url = config.snapshots.place(&config.store.dir);
     config.snapshots.on.then_some(Snapshots {
         url,
+        retry_for: config.snapshots.retry_for(),
         taking,
         kept: config.snapshots.kept,
         trims_log: config.snapshots.trim_log,
@@ -88,7 +89,7 @@ fn place_to_read(config: &Config) -> Result<Place, CliError> {
     if !url.contains("://") && !std::path::Path::new(&url).is_dir() {
         return Err(CliError::NotFound(format!("there are no snapshots in {url}")));
     }
-    Ok(Place::open(&url)?)
+    Ok(Place::open(&url, config.snapshots.retry_for())?)
 }
 
 fn now(common: &Common, config: &Config, out: &mut Out) -> Result<(), CliError> {

@@ -180,6 +180,7 @@ pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
             on: values.text("snapshots.on") == "yes",
             trim_log: values.text("snapshots.trim_log") == "yes",
             url: values.text("snapshots.url").to_owned(),
+            retry_us: values.span_us("snapshots.retry_for"),
             every_us: values.span_us("snapshots.every"),
             after_records: values.size("snapshots.after_records") as u64,
             kept: Kept {

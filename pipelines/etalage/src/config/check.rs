@@ -4,12 +4,9 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use etalage_model::{Micros, money::micros_of, time::parse_span_us};
+use etalage_store::snapshot::check_url;
 
-use super::{
-    Dimension, ScopeOf, Window,
-    read::Raw,
-    table::{Entry, Kind},
-};
+use super::{Dimension, ScopeOf, Window, kind::Kind, read::Raw, table::Entry};
 
 /// The most windows, and the most half-lives, that a configuration may name.
 pub const MAX_WINDOWS: usize = 16;
@@ -37,6 +34,7 @@ pub(super) fn value(entry: &Entry, raw: &Raw, views: &[&str]) -> Result<Value, V
         Kind::Text => {
             one(text(raw).filter(|text| !text.is_empty()).map(Value::Text).ok_or_else(|| expected(entry, raw)))
         }
+        Kind::Place => one(place(entry, raw)),
         Kind::Int(min, max) => {
             one(int(raw).filter(|n| (min..=max).contains(n)).map(Value::Int).ok_or_else(|| expected(entry, raw)))
         }
@@ -74,6 +72,11 @@ fn text(raw: &Raw) -> Option<String> {
         Raw::Text(text) | Raw::Environment(text) => Some(text.trim().to_owned()),
         _ => None,
     }
+}
+
+fn place(entry: &Entry, raw: &Raw) -> Result<Value, String> {
+    let url = text(raw).filter(|text| !text.is_empty()).ok_or_else(|| expected(entry, raw))?;
+    check_url(&url).map(|()| Value::Text(url))
 }
 
 fn int(raw: &Raw) -> Option<i64> {

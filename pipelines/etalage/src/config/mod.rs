@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod convert;
 mod errors;
+pub mod kind;
 mod read;
 pub mod reference;
 pub mod table;
@@ -17,6 +18,7 @@ use std::{
     fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use etalage_model::{InputKind, measures::ScoreWeights, money::Currencies};
@@ -172,6 +174,8 @@ pub struct Snapshots {
     pub on: bool,
     /// A folder, or a URL.
     pub url: String,
+    /// How long a call to a server is tried again.
+    pub retry_us: u64,
     /// How often one is taken.
     pub every_us: u64,
     /// After how many more messages one is taken before its time; 0 is never.
@@ -189,6 +193,11 @@ impl Snapshots {
             true => self.url.clone(),
             false => store.join(&self.url).display().to_string(),
         }
+    }
+
+    /// How long a call to a server is tried again.
+    pub fn retry_for(&self) -> Duration {
+        Duration::from_micros(self.retry_us)
     }
 }
 

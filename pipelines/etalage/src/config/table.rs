@@ -2,6 +2,8 @@
 //! checks, the environment overrides, `etalage config reference` and `docs/configuration.md` all
 //! walk this one table.
 
+use super::kind::Kind;
+
 /// One key of the configuration.
 #[derive(Debug)]
 pub struct Entry {
@@ -13,61 +15,6 @@ pub struct Entry {
     pub default: &'static str,
     /// What it means, in sentences.
     pub doc: &'static str,
-}
-
-/// What may stand at a key.
-#[derive(Clone, Copy, Debug)]
-pub enum Kind {
-    /// A text that is not empty.
-    Text,
-    /// A whole number within bounds.
-    Int(i64, i64),
-    /// A duration, such as `"10s"`.
-    Span,
-    /// A duration, or `"auto"`.
-    SpanOrAuto,
-    /// One of these texts.
-    OneOf(&'static [&'static str]),
-    /// A currency code: three capital letters.
-    Currency,
-    /// Address and port to listen on.
-    Address,
-    /// Texts.
-    List,
-    /// Durations, written as the windows shall be called.
-    Windows,
-    /// Durations, written as the half-lives shall be called; there may be none.
-    HalfLives,
-    /// Scope dimensions and pairs of them.
-    Dimensions,
-    /// SHA-256 sums in hex.
-    Hashes,
-    /// Names of views.
-    Views,
-    /// Currency code → (date → rate).
-    Rates,
-}
-
-impl Kind {
-    /// What is expected, for error messages and the reference.
-    pub fn expects(self) -> String {
-        match self {
-            Kind::Text => "a text".to_owned(),
-            Kind::Int(i64::MIN, i64::MAX) => "a whole number".to_owned(),
-            Kind::Int(min, max) => format!("a whole number from {min} to {max}"),
-            Kind::Span => "a duration such as \"10s\"".to_owned(),
-            Kind::SpanOrAuto => "a duration such as \"90d\", or \"auto\"".to_owned(),
-            Kind::OneOf(names) => names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" or "),
-            Kind::Currency => "a currency code such as \"EUR\"".to_owned(),
-            Kind::Address => "address and port such as \"127.0.0.1:7878\"".to_owned(),
-            Kind::List => "a list of texts".to_owned(),
-            Kind::Windows | Kind::HalfLives => "a list of durations such as [\"1h\", \"7d\"]".to_owned(),
-            Kind::Dimensions => "a list of dimensions such as [\"global\", \"country+category\"]".to_owned(),
-            Kind::Hashes => "a list of SHA-256 sums, each 64 hex digits".to_owned(),
-            Kind::Views => "a list of view names".to_owned(),
-            Kind::Rates => "a table of rates by date such as { \"2010-01-01\" = 1.17 }".to_owned(),
-        }
-    }
 }
 
 /// The sections, in the order of the reference, each with a sentence.
@@ -244,10 +191,18 @@ pub const TABLE: &[Entry] = &[
     ),
     entry(
         "snapshots.url",
-        Kind::Text,
+        Kind::Place,
         r#""snapshots""#,
-        "Where they are: a folder (one that is relative lies in `store.dir`), or a URL such as \
-         `file:///var/backups/etalage`. One store has it for itself.",
+        "Where they are: a folder (one that is relative lies in `store.dir`), or, in a build with the feature `cloud`, \
+         `s3://bucket/path`, `gs://bucket/path` or `az://container/path`, with credentials from the environment \
+         (docs/snapshots.md). One store has it for itself.",
+    ),
+    entry(
+        "snapshots.retry_for",
+        Kind::Span,
+        r#""10s""#,
+        "How long a call to a server of `url` that fails for a reason that may pass (it is busy, or does not answer) \
+         is tried again. Then there is no snapshot this time, or no start.",
     ),
     entry(
         "snapshots.every",

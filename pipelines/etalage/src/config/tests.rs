@@ -261,6 +261,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("store.write_behind_bytes", "3"),
     ("snapshots.on", r#""no""#),
     ("snapshots.url", r#""elsewhere""#),
+    ("snapshots.retry_for", r#""3s""#),
     ("snapshots.every", r#""3m""#),
     ("snapshots.after_records", "3"),
     ("snapshots.keep", "3"),

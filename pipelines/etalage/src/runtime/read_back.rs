@@ -95,7 +95,8 @@ impl Sequencer {
         let began = Instant::now();
         let newest =
             snapshot::newest(place, frames.epoch(), &self.options, (&frames.segments(), self.log.next_frame()));
-        let newest = newest.map_err(|error| error.to_string())?;
+        // Going on without looking would leave one that holds more than the log, which later is not told from others.
+        let newest = newest.map_err(|error| format!("{error}; [snapshots] on = \"no\" starts with the log alone"))?;
         let Some(snapshot) = newest.map(Arc::new) else { return Ok(None) };
         let tick = snapshot.manifest.tick;
         frames.skip_to(snapshot.manifest.log.next_frame);

@@ -50,6 +50,8 @@ pub(super) const SEQUENCER: &str = "sequencer";
 pub struct Snapshots {
     /// Where: a folder, or a URL.
     pub url: String,
+    /// How long a call to a server is tried again.
+    pub retry_for: Duration,
     /// When one is taken without being asked for.
     pub taking: Taking,
     /// Which stay.

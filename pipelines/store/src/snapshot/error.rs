@@ -21,6 +21,18 @@ pub enum SnapshotError {
         /// What the system said.
         error: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The server of the place could not be reached, or refused.
+    #[error("cannot {action} {path}: {reason}; {cure}")]
+    Server {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The object.
+        path: String,
+        /// What was said.
+        reason: String,
+        /// What to do.
+        cure: String,
+    },
     /// A file is not what was written.
     #[error("{path} is damaged: {what}")]
     Damaged {

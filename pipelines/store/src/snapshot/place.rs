@@ -4,15 +4,23 @@ use std::{
     fmt, io,
     path::{Path as FilePath, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use etalage_model::Tick;
 use futures_util::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, local::LocalFileSystem, path::Path};
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::watch,
+};
 
-use super::SnapshotError;
+use super::{
+    SnapshotError,
+    address::{self, Address, Server},
+    bucket,
+};
 
 const MANIFESTS: &str = "snapshots";
 const CHUNKS: &str = "chunks";
@@ -29,6 +37,8 @@ pub struct Place {
     runtime: Arc<Runtime>,
     /// Where it is a folder.
     folder: Option<PathBuf>,
+    /// Where it is a bucket: whose, and whether nobody waits for it any more.
+    server: Option<(Server, Arc<watch::Sender<bool>>)>,
 }
 
 impl fmt::Debug for Place {
@@ -45,23 +55,22 @@ pub(crate) struct File {
 
 impl Place {
     /// The place that `url` names: a folder, or a URL such as `s3://bucket/etalage`, whose credentials come from
-    /// the environment as `object_store` reads them.
+    /// the environment as `object_store` reads them. What a server cannot do now is tried again for `retry_for`.
     ///
     /// # Errors
-    /// Where the folder cannot be made, or the URL is none that this build knows.
-    pub fn open(url: &str) -> Result<Place, SnapshotError> {
-        let wrong = |reason: String| SnapshotError::Place { url: url.to_owned(), reason };
-        if !url.contains("://") {
-            return Place::folder(FilePath::new(url));
+    /// Where the folder cannot be made, or the URL is none that this build knows. No server is asked yet.
+    pub fn open(url: &str, retry_for: Duration) -> Result<Place, SnapshotError> {
+        let wrong = |reason: String| SnapshotError::Place { url: address::shown(url), reason };
+        match Address::of(url).map_err(wrong)? {
+            Address::Folder(folder) => Place::folder(&folder),
+            Address::Bucket(server, parsed) => {
+                let (store, base) = bucket::open(server, &parsed, retry_for).map_err(|error| {
+                    wrong(format!("{}; look at the environment ({})", bucket::reason(&error), server.variables()))
+                })?;
+                let place = Place::of(store, base, url)?;
+                Ok(Place { server: Some((server, Arc::new(watch::Sender::new(false)))), ..place })
+            }
         }
-        let parsed = url::Url::parse(url).map_err(|error| wrong(error.to_string()))?;
-        if let Ok(folder) = parsed.to_file_path() {
-            return Place::folder(&folder);
-        }
-        let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-        let (store, base) =
-            object_store::parse_url_opts(&parsed, environment).map_err(|error| wrong(error.to_string()))?;
-        Place::of(Arc::from(store), base, url)
     }
 
     /// A folder, which is made where there is none.
@@ -104,7 +113,7 @@ impl Place {
             path: shown.to_owned(),
             error: error.into(),
         })?;
-        Ok(Place { store, base, shown: shown.to_owned(), runtime: Arc::new(runtime), folder: None })
+        Ok(Place { store, base, shown: shown.to_owned(), runtime: Arc::new(runtime), folder: None, server: None })
     }
 
     /// A file's name as people know it.
@@ -142,8 +151,8 @@ impl Place {
 
     fn files(&self, folder: &str) -> Result<Vec<File>, SnapshotError> {
         let prefix = self.base.clone().join(folder);
-        let listed = self.runtime.block_on(self.store.list(Some(&prefix)).try_collect::<Vec<_>>());
-        let listed = listed.map_err(SnapshotError::io("list", &self.shown(&prefix)))?;
+        let listed = self.wait(self.store.list(Some(&prefix)).try_collect::<Vec<_>>());
+        let listed = listed.map_err(self.failed("list", &prefix))?;
         let file = |meta: object_store::ObjectMeta| {
             Some(File { name: meta.location.filename()?.to_owned(), bytes: meta.size })
         };
@@ -151,17 +160,49 @@ impl Place {
     }
 
     pub(crate) fn put(&self, path: &Path, bytes: Vec<u8>) -> Result<(), SnapshotError> {
-        let put = self.runtime.block_on(self.store.put(path, PutPayload::from(bytes)));
-        put.map(|_| ()).map_err(SnapshotError::io("write", &self.shown(path)))
+        let put = self.wait(self.store.put(path, PutPayload::from(bytes)));
+        put.map(|_| ()).map_err(self.failed("write", path))
     }
 
     /// The whole file; `None` where there is none.
     pub(crate) fn get(&self, path: &Path) -> Result<Option<Bytes>, SnapshotError> {
-        let got = self.runtime.block_on(async { self.store.get(path).await?.bytes().await });
+        let got = self.wait(async { self.store.get(path).await?.bytes().await });
         match got {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(SnapshotError::io("read", &self.shown(path))(error)),
+            Err(error) => Err(self.failed("read", path)(error)),
+        }
+    }
+
+    /// Ends calls of a server that are under way, with an error, and all that come: whoever stops does not wait for it.
+    /// What was being written is there or not, as after a kill. A folder is waited for.
+    pub fn give_up(&self) {
+        if let Some((_, given_up)) = &self.server {
+            given_up.send_replace(true);
+        }
+    }
+
+    /// What comes of a call.
+    fn wait<T>(&self, call: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+        let Some((_, given_up)) = &self.server else { return self.runtime.block_on(call) };
+        let mut given_up = given_up.subscribe();
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                result = call => result,
+                _ = given_up.wait_for(|given_up| *given_up) => {
+                    Err(object_store::Error::Generic { store: "snapshots", source: bucket::GIVEN_UP.into() })
+                }
+            }
+        })
+    }
+
+    /// For `map_err`: what was tried, and on which file.
+    fn failed(&self, action: &'static str, path: &Path) -> impl FnOnce(object_store::Error) -> SnapshotError {
+        let (shown, server) = (self.shown(path), self.server.as_ref().map(|(server, _)| *server));
+        move |error| match server {
+            Some(server) => bucket::refused(server, action, shown, &error),
+            None => SnapshotError::io(action, &shown)(error),
         }
     }
 
@@ -195,9 +236,9 @@ impl Place {
 
     /// Removes a file; nothing to do where there is none.
     pub(crate) fn remove(&self, path: &Path) -> Result<(), SnapshotError> {
-        match self.runtime.block_on(self.store.delete(path)) {
+        match self.wait(self.store.delete(path)) {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(SnapshotError::io("remove", &self.shown(path))(error)),
+            Err(error) => Err(self.failed("remove", path)(error)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Snapshots in a folder and in memory.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use proptest::prelude::*;
 
@@ -83,7 +83,7 @@ fn rows_of_several_workers_stand_in_one_section() {
 #[test]
 fn every_flipped_byte_of_every_file_is_seen_and_named() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::open(dir.path().to_str().unwrap()).unwrap();
+    let place = Place::open(dir.path().to_str().unwrap(), Duration::ZERO).unwrap();
     write(&place, 5, &[("Windows", 0, &rows(0, 3))]);
     let files = ["snapshots", "chunks"].map(|folder| fs::read_dir(dir.path().join(folder)).unwrap());
     let files: Vec<_> = files.into_iter().flatten().map(|entry| entry.unwrap().path()).collect();
@@ -146,11 +146,11 @@ fn pruning_keeps_the_newest_and_what_is_young_and_the_chunks_of_those() {
 
 #[test]
 fn a_place_that_cannot_be_is_told() {
-    let error = Place::open("gopher://somewhere").unwrap_err().to_string();
+    let error = Place::open("gopher://somewhere", Duration::ZERO).unwrap_err().to_string();
     assert!(error.contains("gopher://somewhere"), "{error}");
     let file = tempfile::NamedTempFile::new().unwrap();
     let under = file.path().join("snapshots");
-    let error = Place::open(under.to_str().unwrap()).unwrap_err().to_string();
+    let error = Place::open(under.to_str().unwrap(), Duration::ZERO).unwrap_err().to_string();
     assert!(error.contains(under.to_str().unwrap()), "{error}");
 }
 
