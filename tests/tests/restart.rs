@@ -1,6 +1,6 @@
 //! What a restart leaves as it was, and what it tells those who were reading: values and refused
-//! messages are the same, `as_of` never goes back, an ETag never vouches for what has changed, and a
-//! stream that is resumed is told to start again.
+//! messages are the same, `as_of` never goes back, an ETag vouches for what has not changed and for nothing else, and a
+//! stream goes on where it was.
 
 use std::collections::BTreeMap;
 
@@ -170,7 +170,7 @@ fn as_of_rises_over_many_restarts() {
 }
 
 #[test]
-fn an_etag_never_vouches_for_what_has_changed() {
+fn an_etag_vouches_for_what_has_not_changed_and_for_nothing_else() {
     let shop = Shop::new(CONFIG);
     let server = shop.run();
     sell(&server.http);
@@ -193,14 +193,28 @@ fn an_etag_never_vouches_for_what_has_changed() {
     let server = shop.run();
     let answer = server.http.with("If-None-Match", &tag).get(&path);
     assert_eq!((answer.status, &answer.json()["value"]["available"]), (200, &json!(4)), "an old tag is still old");
-    let epoch = |tag: &str| tag.trim_matches('"').split_once('-').map(|(epoch, _)| epoch.to_owned());
-    assert_eq!(epoch(answer.header("etag").expect("a tag")), epoch(&tag), "tags name the store");
-    let known = answer.header("etag").expect("a tag").to_owned();
-    assert_eq!(server.http.with("If-None-Match", &known).get(&path).status, 304);
+    let known = fresh.header("etag").expect("a tag");
+    assert_eq!(answer.header("etag"), Some(known), "what has not changed has the tag that it had");
+    assert_eq!(server.http.with("If-None-Match", known).get(&path).status, 304);
+    server.kill();
+
+    shop.configure(&CONFIG.replace("10m", "5m"));
+    let server = shop.run();
+    let answer = server.http.with("If-None-Match", known).get(&path);
+    assert_eq!(answer.status, 200, "with other options a tag says nothing");
 }
 
 #[test]
-fn a_stream_goes_on_where_it_was_and_after_a_restart_starts_again() {
+fn a_stream_goes_on_where_it_was_after_a_termination() {
+    a_stream_goes_on_where_it_was(|server| server.terminate().with_code(0));
+}
+
+#[test]
+fn a_stream_goes_on_where_it_was_after_a_kill() {
+    a_stream_goes_on_where_it_was(Server::kill);
+}
+
+fn a_stream_goes_on_where_it_was(end: fn(Server) -> Ended) {
     let shop = Shop::new(CONFIG);
     let server = shop.run();
     sell(&server.http);
@@ -223,14 +237,27 @@ fn a_stream_goes_on_where_it_was_and_after_a_restart_starts_again() {
     let mut before = settled(&server.http);
     before.retain(|key, _| key.starts_with("item.sellable ") || key == expected[1]);
     let open = Stream::open(&server.http, path, None);
-    server.terminate().with_code(0);
-    open.rest();
+    assert_eq!(open.next().event, "snapshot");
+    assert_eq!(open.next().event, "heartbeat");
+    end(server);
+    let last = open.rest().into_iter().filter_map(|message| message.id).next_back();
 
     let server = shop.run();
-    for id in [id.as_str(), "0-17", "no id"] {
+    for id in last.iter().chain([&id]) {
+        let resumed = Stream::open(&server.http, path, Some(id)).next();
+        assert_eq!((resumed.event.as_str(), resumed.changes().count()), ("changes", 0), "{id}: {resumed:?}");
+    }
+    server.http.store("/v1/inventory", &[stock("s5", "item 6", 0)]);
+    settled(&server.http);
+    let resumed = Stream::open(&server.http, path, Some(&id)).next();
+    let changed: Vec<&Value> = resumed.changes().map(|(_, key, _)| key).collect();
+    assert_eq!(changed[0], &json!({ "item_id": "item 6" }), "what has changed since: {resumed:?}");
+    before = settled(&server.http);
+    before.retain(|key, _| key.starts_with("item.sellable ") || key == expected[1]);
+    for id in ["0-17", "no id"] {
         let stream = Stream::open(&server.http, path, Some(id));
         let reset = stream.next();
-        assert_eq!((reset.event.as_str(), reset.id), ("reset", None), "{id} is from before, or from elsewhere");
+        assert_eq!((reset.event.as_str(), reset.id), ("reset", None), "{id} is from elsewhere");
         let snapshot = stream.next();
         assert_eq!(snapshot.event, "snapshot");
         let values = snapshot.changes().map(|(view, key, value)| (format!("{view} {key}"), value.to_string()));

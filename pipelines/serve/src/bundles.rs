@@ -96,6 +96,14 @@ pub(crate) struct InBundle<'a> {
     pub(crate) lane: u8,
 }
 
+impl Bundle {
+    /// One that has no value and stands nowhere.
+    fn new(member: Sym, axis: Sym, lanes: usize) -> Bundle {
+        let (amounts, changed) = (None, iter::repeat_n(0, lanes).collect());
+        Bundle { member, axis, amounts, changed, places: SmallVec::new(), died: 0 }
+    }
+}
+
 impl InBundle<'_> {
     pub(crate) fn key(&self) -> Key {
         Key::new(&[self.place.scope, self.label, self.bundle.member])
@@ -156,12 +164,16 @@ impl BundleRows {
             return;
         }
         if self.labels.is_empty() {
-            self.labels = Arc::clone(&bundles.labels);
-            self.in_order = self.labels.iter().enumerate().map(|(lane, label)| (*label, lane as u8)).collect();
-            self.in_order.sort_by_key(|(label, _)| *label);
+            self.set_labels(Arc::clone(&bundles.labels));
         }
         debug_assert_eq!(self.labels, bundles.labels, "a view has the same labels for ever");
         bundles.changes.iter().filter_map(|change| self.set(change, tick)).for_each(was);
+    }
+
+    fn set_labels(&mut self, labels: Arc<[Sym]>) {
+        self.in_order = labels.iter().enumerate().map(|(lane, label)| (*label, lane as u8)).collect();
+        self.in_order.sort_by_key(|(label, _)| *label);
+        self.labels = labels;
     }
 
     fn set(&mut self, change: &BundleChange, tick: Tick) -> Option<WasBundle> {
@@ -169,7 +181,7 @@ impl BundleRows {
         // That something is gone which no reader has ever seen says nothing, nor what stands nowhere.
         let slot = match self.find(change.member, change.axis) {
             None if !has_any || change.scopes.is_empty() => return None,
-            found => found.unwrap_or_else(|| self.insert(change)),
+            found => found.unwrap_or_else(|| self.insert(Bundle::new(change.member, change.axis, self.labels.len()))),
         };
         let (live, dead) = self.counts(slot);
         let bundle = &mut self.slots[slot as usize];
@@ -242,15 +254,8 @@ impl BundleRows {
         self.index.find(self.hasher.hash_one((member, axis)), is_same).copied()
     }
 
-    fn insert(&mut self, change: &BundleChange) -> u32 {
-        let bundle = Bundle {
-            member: change.member,
-            axis: change.axis,
-            amounts: None,
-            changed: iter::repeat_n(0, self.labels.len()).collect(),
-            places: SmallVec::new(),
-            died: 0,
-        };
+    fn insert(&mut self, bundle: Bundle) -> u32 {
+        let hash = self.hasher.hash_one((bundle.member, bundle.axis));
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = bundle;
@@ -262,7 +267,7 @@ impl BundleRows {
             }
         };
         let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert_unique(hasher.hash_one((change.member, change.axis)), slot, |slot| {
+        self.index.insert_unique(hash, slot, |slot| {
             let bundle = &slots[*slot as usize];
             hasher.hash_one((bundle.member, bundle.axis))
         });
@@ -392,5 +397,8 @@ impl BundleRows {
     }
 }
 
+mod kept;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use kept::KeptBundle;

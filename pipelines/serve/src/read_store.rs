@@ -5,11 +5,13 @@
 //! only; values of bundles are made, JSON is written and old values are freed outside.
 //!
 //! **Reading back.** Ticks that are published before [`ReadStore::begin`] rebuild the state from
-//! the log; nothing is served until then, and a stream cannot be resumed from before it.
+//! a snapshot and the log; nothing is served until then. Streams go on from a tick of an earlier process where it
+//! is known exactly what was published as of it ([`known`](crate::known)), and what the snapshot kept of it tells what has changed
+//! since ([`kept`](crate::kept)).
 //!
 //! **Bound.** Live keys are bounded by the dataflow; tombstones by [`StoreOptions`].
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use etalage_model::{
     Changes, Group, Key, KeyFields, KeyPrefix, Resolve, SealedBatch, SealedTick, Tick, TickTimes, Value, ViewInfo,
@@ -17,6 +19,7 @@ use etalage_model::{
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
+    group_rows::GroupRows,
     replaced::Replaced,
     rows::Keep,
     sse::outbox::Outbox,
@@ -34,6 +37,8 @@ pub struct StoreOptions {
     /// For how long values of the shop that were replaced are kept for reads of both groups, while the
     /// other group is behind. Default 10 s.
     pub group_lag_max_us: u64,
+    /// Of how many keys of a view a snapshot keeps when they changed. Default 100,000.
+    pub max_kept_changes: usize,
     /// Ticks that may wait for the streams' encoder. Beyond it they are dropped and every stream
     /// is told to start again. Default 1,024.
     pub max_waiting_ticks: usize,
@@ -45,6 +50,7 @@ impl Default for StoreOptions {
             tombstone_keep_us: 600_000_000,
             max_tombstones: 100_000,
             group_lag_max_us: 10_000_000,
+            max_kept_changes: 100_000,
             max_waiting_ticks: 1024,
         }
     }
@@ -61,8 +67,14 @@ struct Inner {
     /// What the shop's values were as of the tick of the other group.
     replaced: Option<Mutex<Replaced>>,
     keep: Keep,
+    max_kept_changes: usize,
     outbox: Arc<Outbox>,
+    /// The newest ticks that are in the log.
+    bound: Mutex<VecDeque<Tick>>,
 }
+
+/// How many of the newest ticks of the log are remembered.
+const MAX_BOUND: usize = 4_096;
 
 struct ViewAt {
     name: &'static str,
@@ -70,22 +82,6 @@ struct ViewAt {
     /// Its place among the views of its group.
     at: usize,
     resolve: Option<Resolve>,
-}
-
-#[derive(Default)]
-struct GroupRows {
-    /// The tick as of which the values held at [`ReadStore::begin`].
-    begun: Option<Tick>,
-    /// First tick not covered yet; 0 before anything was published.
-    upper: Tick,
-    times: TickTimes,
-    views: Vec<ViewRows>,
-}
-
-impl GroupRows {
-    fn as_of(&self) -> Tick {
-        self.upper.saturating_sub(1)
-    }
 }
 
 /// A view, as the store numbers them.
@@ -146,24 +142,42 @@ impl ReadStore {
             groups: groups.map(RwLock::new),
             replaced: replaced.then(|| Mutex::new(Replaced::new(options.group_lag_max_us))),
             keep: Keep { span_us: options.tombstone_keep_us, max: options.max_tombstones },
+            max_kept_changes: options.max_kept_changes,
             outbox: Arc::new(Outbox::new(options.max_waiting_ticks)),
+            bound: Mutex::default(),
         }))
     }
 
     /// Says that the state is complete: everything published so far came from reading the log
     /// back, and ticks from `tick` on are new. From now on reads are answered.
     ///
-    /// Until the first new tick the values hold as of the one before `tick`, and a stream that
-    /// asks to go on from earlier is reset. So that none goes on from a tick of an earlier
-    /// process, whose idle ticks are not in the log, `tick` is one that this process has minted.
+    /// Until the first new tick the values hold as of the one before `tick`, which no earlier process has reached:
+    /// `tick` is one that this process has minted.
     pub fn begin(&self, tick: Tick) {
         for group in &self.0.groups {
             let mut rows = group.write();
             rows.upper = rows.upper.max(tick);
             let as_of = rows.as_of();
-            rows.views.iter_mut().for_each(|view| view.raise_floor(as_of));
-            rows.begun = Some(as_of);
+            rows.known.begin(as_of);
         }
+    }
+
+    /// A tick is in the log. Told before anything is published as of it or later.
+    pub fn bind(&self, tick: Tick) {
+        let mut bound = self.0.bound.lock();
+        if bound.len() == MAX_BOUND {
+            bound.pop_front();
+        }
+        bound.push_back(tick);
+    }
+
+    /// From which tick somebody goes on who has what was published as of `as_of`, of which nothing has changed since
+    /// `changed`: the newest one that is in the log, for which the next process knows what has changed since. One
+    /// between two commits may not be known to it.
+    pub(crate) fn resumption(&self, changed: Tick, as_of: Tick) -> Tick {
+        let bound = self.0.bound.lock();
+        let newest = bound.partition_point(|at| *at <= as_of).checked_sub(1).map(|at| bound[at]);
+        newest.filter(|bound| changed <= *bound).unwrap_or(as_of)
     }
 
     /// Applies a sealed tick and hands it to the streams. Never waits for a reader of a stream.
@@ -179,6 +193,7 @@ impl ReadStore {
             assert!(tick.upper > rows.upper, "sealed up to {} after {}", tick.upper, rows.upper);
             rows.upper = tick.upper;
             rows.times = tick.times.after(&rows.times);
+            rows.known.seal(tick.as_of());
             for batch in &tick.batches {
                 let Some(view) = self.0.views.iter().find(|view| view.name == batch.view && view.group == tick.group)
                 else {
@@ -194,7 +209,7 @@ impl ReadStore {
                 Some(replaced) => replaced.lock().publish(tick, was),
                 None => vec![was],
             };
-            (rows.begun.is_some(), done)
+            (rows.known.begun().is_some(), done)
         };
         drop(done);
         if begun {
@@ -212,12 +227,12 @@ impl ReadStore {
     /// The tick as of which the group's values hold; `None` before [`ReadStore::begin`].
     pub fn as_of(&self, group: Group) -> Option<Tick> {
         let rows = self.0.groups[group as usize].read();
-        rows.begun.map(|_| rows.as_of())
+        rows.known.begun().map(|_| rows.as_of())
     }
 
     /// The tick as of which the values held at [`ReadStore::begin`].
     pub(crate) fn begun_at(&self, group: Group) -> Option<Tick> {
-        self.0.groups[group as usize].read().begun
+        self.0.groups[group as usize].read().known.begun()
     }
 
     /// How many keys each view has, in the order of the views.
@@ -233,6 +248,28 @@ impl ReadStore {
 
     pub(crate) fn group(&self, view: ViewId) -> Group {
         self.0.views[view].group
+    }
+
+    /// All views.
+    pub(crate) fn views(&self) -> std::ops::Range<ViewId> {
+        0..self.0.views.len()
+    }
+
+    pub(crate) fn name(&self, view: ViewId) -> &'static str {
+        self.0.views[view].name
+    }
+
+    /// The place of a view among those of its group.
+    pub(crate) fn place(&self, view: ViewId) -> usize {
+        self.0.views[view].at
+    }
+
+    pub(crate) fn group_rows(&self, group: Group) -> &RwLock<GroupRows> {
+        &self.0.groups[group as usize]
+    }
+
+    pub(crate) fn max_kept_changes(&self) -> usize {
+        self.0.max_kept_changes
     }
 
     pub(crate) fn outbox(&self) -> &Arc<Outbox> {
@@ -354,9 +391,10 @@ impl ReadStore {
         let mut tag = 0;
         for (view, of) in &parts.of {
             let of_view = &rows.views[self.0.views[*view].at];
-            if after.is_some_and(|tick| tick >= rows.upper || tick < of_view.floor()) {
+            if after.is_some_and(|tick| tick >= rows.upper || tick < of_view.floor() || !rows.known.has(tick)) {
                 return Err(Unreadable::Forgotten);
             }
+            tag = tag.max(of_view.floor());
             let begin = entries.len();
             let mut take = |row: &Found<'_>, entries: &mut Vec<Entry>| {
                 tag = tag.max(row.changed());

@@ -10,10 +10,10 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    ops::Bound,
+    ops::{Bound, Range},
 };
 
-use etalage_model::{Key, KeyFields, KeyPrefix, KeyText, Tick, Value, hash::hash64, key::MAX_KEY_FIELDS};
+use etalage_model::{Key, KeyFields, KeyPrefix, KeyText, Name, Tick, Value, hash::hash64, key::MAX_KEY_FIELDS};
 use hashbrown::HashTable;
 
 /// How many tombstones a tick may forget, however little it changes.
@@ -72,9 +72,37 @@ impl Rows {
         self.floor
     }
 
-    /// Says that nothing is known of the changes up to `tick`.
-    pub(crate) fn raise_floor(&mut self, tick: Tick) {
-        self.floor = self.floor.max(tick);
+    /// How many slots there are, some of which are free.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The rows in these slots, tombstones among them.
+    pub(crate) fn in_slots(&self, slots: Range<usize>) -> impl Iterator<Item = &Row> {
+        // The tombstone in a slot that is free is at or below the floor.
+        let slots = slots.start..slots.end.min(self.slots.len());
+        self.slots[slots].iter().filter(|row| row.value.is_some() || row.changed > self.floor)
+    }
+
+    /// Says that some changes up to `floor` are forgotten, and that of everything there is nothing is known but that it
+    /// has not changed since `rest`.
+    pub(crate) fn begin_restoring(&mut self, floor: Tick, rest: Tick) {
+        self.floor = self.floor.max(floor);
+        self.slots.iter_mut().for_each(|row| row.changed = row.changed.min(rest));
+    }
+
+    /// Says when a key changed last; one that is not there was removed then. Later ones come after earlier ones.
+    pub(crate) fn restore(&mut self, key: &KeyFields, tick: Tick) {
+        let key: &dyn KeyText = key;
+        let same = |slot: &u32| (&self.slots[*slot as usize].key as &dyn KeyText) == key;
+        if let Some(&slot) = self.index.find(hash_of(key), same) {
+            self.slots[slot as usize].changed = tick;
+            return;
+        }
+        let names: Vec<Name> = (0..MAX_KEY_FIELDS).map_while(|at| key.text(at).map(Name::from)).collect();
+        let slot = self.insert(hash_of(key), Row { key: Key::of_names(&names), value: None, changed: tick });
+        self.graves.push_back((tick, slot));
+        self.dead += 1;
     }
 
     /// Applies changes that are all of `tick`, and tells what each has replaced.
@@ -112,7 +140,7 @@ impl Rows {
         std::mem::replace(&mut row.value, value)
     }
 
-    fn insert(&mut self, hash: u64, row: Row) {
+    fn insert(&mut self, hash: u64, row: Row) -> u32 {
         let key = row.key.clone();
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -126,6 +154,7 @@ impl Rows {
         };
         self.index.insert_unique(hash, slot, |slot| hash_of(&self.slots[*slot as usize].key));
         self.order.insert(key, slot);
+        slot
     }
 
     /// Forgets tombstones that are too old or too many: in a tick of `changes` changes not many

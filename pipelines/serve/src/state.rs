@@ -2,10 +2,12 @@
 
 use std::{
     sync::Arc,
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
 use etalage_model::ViewInfo;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
@@ -27,6 +29,8 @@ struct Inner {
     door: Arc<dyn Door>,
     options: ServeOptions,
     hub: Arc<Hub>,
+    /// The thread that feeds the streams.
+    feeding: Mutex<Option<JoinHandle<()>>>,
     stopping: watch::Sender<bool>,
     started: Instant,
 }
@@ -46,7 +50,8 @@ impl ServeState {
         options: ServeOptions,
     ) -> ServeState {
         let state = ServeState::unfed(views, epoch, store, door, options);
-        state.0.hub.start(state.0.door.clone()).expect("a thread can be started");
+        let thread = state.0.hub.start(state.0.door.clone()).expect("a thread can be started");
+        *state.0.feeding.lock() = Some(thread);
         state
     }
 
@@ -76,7 +81,8 @@ impl ServeState {
         let views: Arc<[ViewInfo]> = views.into();
         let hub = Arc::new(Hub::new(store.clone(), views.clone(), hub_options));
         let stopping = watch::Sender::new(false);
-        ServeState(Arc::new(Inner { views, epoch, store, door, options, hub, stopping, started: Instant::now() }))
+        let (feeding, started) = (Mutex::default(), Instant::now());
+        ServeState(Arc::new(Inner { views, epoch, store, door, options, hub, feeding, stopping, started }))
     }
 
     /// Puts the ticks that were published into the streams, and a heartbeat if told so.
@@ -87,10 +93,13 @@ impl ServeState {
         }
     }
 
-    /// Ends all streams and lets [`crate::serve`] return.
+    /// Tells all streams what was published, and from where to go on; ends them, and lets [`crate::serve`] return.
     pub fn shutdown(&self) {
-        self.0.stopping.send_replace(true);
         self.0.store.outbox().close();
+        if let Some(Err(_)) = self.0.feeding.lock().take().map(JoinHandle::join) {
+            tracing::error!("the thread that feeds the streams ended with a panic");
+        }
+        self.0.stopping.send_replace(true);
     }
 
     /// Turns true when [`ServeState::shutdown`] is called.

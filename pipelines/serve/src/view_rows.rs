@@ -10,8 +10,8 @@ use crate::{
 /// All rows of a view, which are of one kind: the other is empty.
 #[derive(Default)]
 pub(crate) struct ViewRows {
-    single: Rows,
-    bundled: BundleRows,
+    pub(crate) single: Rows,
+    pub(crate) bundled: BundleRows,
 }
 
 /// A key with its newest state.
@@ -100,11 +100,6 @@ impl ViewRows {
     /// The tick at and below which changes may have been forgotten.
     pub(crate) fn floor(&self) -> Tick {
         self.single.floor().max(self.bundled.floor())
-    }
-
-    /// Says that nothing is known of the changes up to `tick`.
-    pub(crate) fn raise_floor(&mut self, tick: Tick) {
-        self.single.raise_floor(tick);
     }
 
     /// Applies changes that are all of `tick`. What they have replaced goes to `was`, for the caller to

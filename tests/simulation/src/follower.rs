@@ -27,8 +27,8 @@ const MAX_WAITING_TICKS: usize = 8;
 /// The HTTP side of one process.
 pub(crate) struct Streams {
     state: ServeState,
-    app: Router,
-    runtime: Runtime,
+    pub(crate) app: Router,
+    pub(crate) runtime: Runtime,
 }
 
 impl Streams {
@@ -66,6 +66,8 @@ pub(crate) struct Follower {
     stream: Option<BodyDataStream>,
     /// The beginning of a message.
     text: String,
+    /// It was connected before, and has not been told anything since.
+    comes_back: bool,
     /// How often it was told to start again, and why.
     pub(crate) occurred: Vec<&'static str>,
 }
@@ -84,12 +86,18 @@ impl Follower {
             tick: 0,
             stream: None,
             text: String::new(),
+            comes_back: false,
             occurred,
         }
     }
 
-    /// The connection is gone.
+    /// The process is gone.
     pub(crate) fn cut(&mut self) {
+        self.comes_back = self.id.is_some();
+        self.disconnect();
+    }
+
+    fn disconnect(&mut self) {
         self.stream = None;
         self.text.clear();
     }
@@ -125,7 +133,7 @@ impl Follower {
                 Ok(true)
             }
             Some(_) => {
-                self.cut();
+                self.disconnect();
                 Ok(true)
             }
         }
@@ -139,6 +147,7 @@ impl Follower {
         if tick < self.tick {
             return Err(format!("a stream of {} was at {}, and then at {tick} ({event})", self.view, self.tick));
         }
+        let comes_back = std::mem::take(&mut self.comes_back);
         match event {
             "reset" => {
                 self.occurred.push(match data["reason"].as_str() {
@@ -150,6 +159,7 @@ impl Follower {
                 return Ok(());
             }
             "snapshot" => self.rows.clear(),
+            "changes" if comes_back => self.occurred.push("reader_went_on"),
             "changes" | "heartbeat" => {}
             other => return Err(format!("a message called {other}")),
         }

@@ -24,6 +24,7 @@ mod life;
 mod network;
 mod objects;
 mod plan;
+mod poller;
 mod reader;
 mod report;
 mod scenario;

@@ -69,7 +69,7 @@ impl Process {
         let store = Streams::store(&views);
         let ready = store.clone();
         let pipeline = PipelineOptions {
-            is_served: true,
+            served: Some(store.clone()),
             clock: ClockMode::Wall,
             readers: vec![Box::new(store.clone()), Box::new(reader.clone())],
             on_ready: Box::new(move |tick| ready.begin(tick)),
@@ -77,7 +77,6 @@ impl Process {
             identify: None,
             snapshots: Some(Snapshots {
                 url: "objects".into(),
-                retry_for: Duration::ZERO,
                 taking: Taking { every: Duration::ZERO, after_records: 0 },
                 kept: Kept { newest: 2, for_us: 0, max_bytes: 0 },
                 trims_log: world.config.snapshots.trim_log,
@@ -88,7 +87,7 @@ impl Process {
             Ok(sim) => sim,
             Err(error) => return Start::Failed(error.to_string()),
         };
-        let streams = Streams::new(views, sim.epoch(), store, sim.door());
+        let streams = Streams::new(views, sim.edition(), store, sim.door());
         let process = Process {
             world: Rc::clone(world),
             sim,
@@ -236,6 +235,9 @@ impl Process {
         let Some(follower) = followers.choose_mut(&mut *random) else { return };
         if !follower.is_slow || random.random_bool(0.03) {
             self.wrong.borrow_mut().extend(follower.look(&self.streams).err());
+        }
+        if let Some(poller) = self.world.pollers.borrow_mut().choose_mut(&mut *random) {
+            self.wrong.borrow_mut().extend(poller.look(&self.streams).err());
         }
     }
 

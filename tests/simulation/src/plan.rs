@@ -35,6 +35,8 @@ pub const FAULTS: &[&str] = &[
     "link",
     "reader_lagged",
     "reader_started_again",
+    "reader_went_on",
+    "not_modified",
     "started_from_a_snapshot",
     "snapshot_failed",
     "log_trimmed",

@@ -19,6 +19,7 @@ use crate::{
     network::Network,
     objects::Objects,
     plan::{Death, Life, MESSAGES, Plan},
+    poller::Poller,
     reader::Mark,
     shop::Shop,
     time::Clocks,
@@ -29,6 +30,9 @@ const RESTART_US: u64 = 1_000;
 
 /// Who follows streams.
 const FOLLOWERS: usize = 4;
+
+/// How many ask for a view now and then.
+const POLLERS: usize = 2;
 
 /// What became of a run.
 pub struct Run {
@@ -55,6 +59,7 @@ pub(crate) struct World {
     pub(crate) shop: RefCell<Shop>,
     pub(crate) network: RefCell<Network>,
     pub(crate) followers: RefCell<Vec<Follower>>,
+    pub(crate) pollers: RefCell<Vec<Poller>>,
     occurred: RefCell<BTreeSet<&'static str>>,
 }
 
@@ -92,6 +97,8 @@ fn run_through(seed: u64, mutant: Option<&'static str>) -> Run {
     let views = etalage_views::infos(&shop_options(&config));
     let followers = (0..FOLLOWERS).filter_map(|nth| Some(Follower::of(views.choose(&mut random)?, nth % 2 == 1)));
     let followers = RefCell::new(followers.collect());
+    let pollers = (0..POLLERS).filter_map(|_| Some(Poller::of(views.choose(&mut random)?)));
+    let pollers = RefCell::new(pollers.collect());
     let world = Rc::new(World {
         config,
         mutant,
@@ -100,6 +107,7 @@ fn run_through(seed: u64, mutant: Option<&'static str>) -> Run {
         shop: RefCell::new(shop),
         network: RefCell::default(),
         followers,
+        pollers,
         occurred: RefCell::default(),
     });
     simulated::choose_mutant(mutant);
@@ -233,6 +241,7 @@ impl Course {
     fn end_process(&mut self, loses_power: bool) {
         self.world.network.borrow_mut().cut();
         self.world.followers.borrow_mut().iter_mut().for_each(Follower::cut);
+        self.world.pollers.borrow_mut().iter_mut().for_each(Poller::cut);
         self.disk = match loses_power {
             true => {
                 self.world.note("power_loss");
@@ -266,6 +275,7 @@ impl Course {
         }
         occurred.extend(&self.world.network.borrow().occurred);
         occurred.extend(self.world.followers.borrow().iter().flat_map(|follower| &follower.occurred));
+        occurred.extend(self.world.pollers.borrow().iter().flat_map(|poller| &poller.occurred));
         Run { messages: shop.lines, processes: self.processes, occurred, wrong: self.wrong, story: self.story, digest }
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn in_store<T>(config: &Config, act: impl FnOnce(&Door) -> T) -> Resu
     // A command of this kind must not make a store where there is none.
     drop(etalage_store::frames(dir)?);
     let options = PipelineOptions {
-        is_served: false,
+        served: None,
         clock: ClockMode::Wall,
         readers: Vec::new(),
         on_ready: Box::new(|_| {}),

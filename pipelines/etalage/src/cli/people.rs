@@ -85,7 +85,7 @@ fn in_folder(config: &Config, id: &str) -> Result<Value, CliError> {
     let store = ReadStore::new(&views, StoreOptions::default());
     let (ready, identify) = (store.clone(), serving::identify(&views, store.clone()));
     let options = PipelineOptions {
-        is_served: false,
+        served: None,
         clock: ClockMode::Wall,
         readers: vec![Box::new(store)],
         on_ready: Box::new(move |tick| ready.begin(tick)),

@@ -66,7 +66,7 @@ pub(super) fn run(common: &Common, config: &Config, args: &ReplayArgs) -> Result
         let config = &only_dumped(config, &dumps);
         let collector = Collector::of(dumps.iter().map(|dump| dump.view.to_owned()));
         let options = PipelineOptions {
-            is_served: false,
+            served: None,
             clock: ClockMode::Replay,
             readers: vec![Box::new(collector.clone())],
             on_ready: Box::new(|_| {}),

@@ -73,7 +73,7 @@ impl Serving {
         let begin = beside.begin;
         let identify = identify(&views, store.clone());
         let options = PipelineOptions {
-            is_served: true,
+            served: Some(store.clone()),
             clock,
             readers,
             on_ready: Box::new(move |tick| {
@@ -89,7 +89,7 @@ impl Serving {
         serve.mode = mode.to_owned();
         let render = metrics.clone();
         serve.metrics = Arc::new(move || render.render());
-        let state = ServeState::new(views, pipeline.epoch(), store, Arc::new(pipeline.door()), serve);
+        let state = ServeState::new(views, pipeline.edition(), store, Arc::new(pipeline.door()), serve);
         let serving = state.clone();
         let server = std::thread::Builder::new().name("http".into()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build()?;
@@ -109,6 +109,7 @@ impl Serving {
 
     /// Ends streams, then the server, then the pipeline.
     pub(super) fn stop(self) {
+        self.pipeline.rest();
         self.state.shutdown();
         self.pipeline.give_up_snapshots();
         match self.server.join() {

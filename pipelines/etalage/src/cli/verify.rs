@@ -36,7 +36,7 @@ pub(super) fn run(common: &Common, config: &Config) -> Result<(), CliError> {
         config,
         dir,
         PipelineOptions {
-            is_served: false,
+            served: None,
             clock: ClockMode::Replay,
             readers,
             on_ready,

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use etalage_model::Group;
+use etalage_model::{Group, hash::hash64};
 use etalage_store::{Frames, Log, LogOptions, Opened, Quarantine, StoreError, snapshot::Place};
 use etalage_views::{ShopOptions, VIEWS, audit::StockAudit};
 
@@ -25,8 +25,8 @@ use crate::config::Config;
 /// What runs side by side, and what they share.
 pub(super) struct Assembly {
     pub(super) shared: Arc<Shared>,
-    /// The store's.
-    pub(super) epoch: u64,
+    /// See [`Pipeline::edition`](super::Pipeline::edition).
+    pub(super) edition: u64,
     pub(super) sequencer: Sequencer,
     /// What it reads back first.
     pub(super) frames: Frames,
@@ -81,12 +81,15 @@ pub(super) fn assemble(
     let backlog = Arc::clone(&shared.backlog);
     let conductor = Conductor::new(workers.clone(), &groups, options.readers, backlog, time, audit(config));
     let generation = Generation::default();
+    let fingerprint = snapshot::fingerprint(&shop_options(config));
+    let edition = edition(opened.epoch, &fingerprint, &frames);
     let taker = place.clone().zip(options.snapshots).zip(requests).map(|((place, snapshots), requests)| Taker {
         place,
         snapshots,
         shared: Arc::clone(&shared),
         requests,
         generation: generation.clone(),
+        served: options.served.clone(),
         checked: Default::default(),
         exporters: groups.len() * workers.len() + 1,
     });
@@ -104,15 +107,21 @@ pub(super) fn assemble(
         dir: dir.to_path_buf(),
         place,
         generation,
-        options: snapshot::fingerprint(&shop_options(config)),
+        options: fingerprint,
         workers,
-        is_served: options.is_served,
+        served: options.served,
         tries_again_after: 0,
         is_live: false,
         exporting: None,
         on_ready: Some(options.on_ready),
     };
-    Ok(Assembly { shared, epoch: opened.epoch, sequencer, frames, commands, conductor, inbox, taker })
+    Ok(Assembly { shared, edition, sequencer, frames, commands, conductor, inbox, taker })
+}
+
+/// What two processes must have in common for their ticks to mean the same: an erasure rewrites segments of the log.
+fn edition(epoch: u64, fingerprint: &str, frames: &Frames) -> u64 {
+    let rewritten: Vec<(u64, u32)> = frames.segments().into_iter().filter(|(_, rewritings)| *rewritings > 0).collect();
+    hash64(format!("{epoch} {fingerprint} {} {rewritten:?}", env!("CARGO_PKG_VERSION")).as_bytes())
 }
 
 /// The groups of which any view is switched on.

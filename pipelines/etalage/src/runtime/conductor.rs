@@ -46,6 +46,8 @@ pub(crate) enum Signal {
     Frame(StoredFrame),
     /// Nothing more comes below this tick.
     Complete { below: Tick },
+    /// As `Complete`; a round ends there.
+    Cut { below: Tick },
     /// As `Complete`; answers once everything below has been published.
     Seal { below: Tick, reply: Sender<Tick> },
     /// Nothing more comes up to `tick`: export everything as of it.
@@ -81,6 +83,8 @@ struct Pace {
     published: Tick,
     /// Where the group that it follows has cut beyond `sent`; absent for one that follows none.
     cuts: Option<VecDeque<Tick>>,
+    /// Where rounds end, whatever they hold.
+    ends: VecDeque<Tick>,
     /// The tick as of which everything is exported: a round ends there.
     export: Option<(Tick, Sender<Piece>)>,
 }
@@ -149,6 +153,10 @@ impl Conductor {
         match signal {
             Signal::Frame(frame) => self.add(frame),
             Signal::Complete { below } => self.complete(below),
+            Signal::Cut { below } => {
+                self.complete(below);
+                self.groups.iter_mut().for_each(|pace| pace.ends.push_back(below));
+            }
             Signal::Seal { below, reply } => {
                 self.complete(below);
                 self.waiting.push((below, reply));
@@ -234,8 +242,8 @@ impl Conductor {
 impl Pace {
     fn new(group: Group, follows: bool) -> Pace {
         let cuts = follows.then(VecDeque::new);
-        let (frames, rounds) = (VecDeque::new(), VecDeque::new());
-        Pace { group, frames, rounds, sent: 0, published: 0, cuts, export: None }
+        let (frames, rounds, ends) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        Pace { group, frames, rounds, sent: 0, published: 0, cuts, ends, export: None }
     }
 
     /// Gives the workers a round of what is complete, if they have room for it; its upper end.
@@ -266,7 +274,9 @@ impl Pace {
     /// Where the next round ends: when about [`MAX_ROUND_LINES`] are in it, or where everything
     /// complete is; and where the group that it follows has cut. One ends where everything is exported.
     fn next_upper(&mut self, complete_below: Tick) -> Option<Tick> {
+        while self.ends.pop_front_if(|end| *end <= self.sent).is_some() {}
         let most = self.export.as_ref().map_or(Tick::MAX, |(tick, _)| tick + 1);
+        let most = self.ends.front().map_or(most, |end| most.min(*end));
         let Some(cuts) = &mut self.cuts else {
             let upper = full_at(&self.frames, complete_below).unwrap_or(complete_below).min(most);
             return (upper > self.sent).then_some(upper);
@@ -312,7 +322,7 @@ impl PendingFrame {
     }
 }
 
-/// The tick before which about [`MAX_ROUND_LINES`] lie, and at least those of one tick; `None` where
+/// The end of the tick up to which about [`MAX_ROUND_LINES`] lie, and at least those of one tick; `None` where
 /// fewer are complete.
 fn full_at(frames: &VecDeque<Arc<PendingFrame>>, complete_below: Tick) -> Option<Tick> {
     let mut lines = 0;
@@ -320,7 +330,7 @@ fn full_at(frames: &VecDeque<Arc<PendingFrame>>, complete_below: Tick) -> Option
     for frame in frames.iter().take_while(|frame| frame.tick < complete_below) {
         lines += frame.lines;
         if before.is_some_and(|before| before < frame.tick) && lines > MAX_ROUND_LINES {
-            return Some(frame.tick);
+            return before.map(|before| before + 1);
         }
         before = Some(frame.tick);
     }

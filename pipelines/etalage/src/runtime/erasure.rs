@@ -177,6 +177,7 @@ impl Sequencer {
             }
         }
         let as_of = self.seal_all(None);
+        self.served.iter().for_each(|served| served.erased(as_of));
         let receipts = self.receipts.as_mut().ok_or(EraseError::NoPeople)?;
         let erased_at = Micros(self.shared.now().wall_us);
         let profile = erasure.lock().profile_id();

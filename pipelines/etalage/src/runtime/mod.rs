@@ -46,7 +46,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use etalage_model::{Binding, Changes, Group, Record, Tick};
-use etalage_serve::Vital;
+use etalage_serve::{ReadStore, Vital};
 use etalage_store::{
     Quarantine, StoreError,
     snapshot::{Place, SnapshotError},
@@ -87,9 +87,10 @@ pub struct PipelineOptions {
     pub refused: Option<Box<dyn KeepRefused>>,
     /// Tells who belongs together, as of what was published: needed to erase somebody, and to explain.
     pub identify: Option<Identify>,
-    /// Whether what is published is read by somebody who may come back to another process: then time that passes without
-    /// input is bound in the log. Not where a command opens a store for a moment.
-    pub is_served: bool,
+    /// What is served of what is published, where whoever reads it may come back to another process: then time that passes
+    /// without input is bound in the log, and snapshots keep when everything changed. One of the readers. Absent where
+    /// a command opens a store for a moment.
+    pub served: Option<ReadStore>,
     /// Snapshots to start from, and to take; without them the log is read from its beginning.
     pub snapshots: Option<Snapshots>,
 }
@@ -118,14 +119,12 @@ pub enum StartError {
 /// the process.
 pub struct Pipeline {
     shared: Arc<Shared>,
-    epoch: u64,
+    edition: u64,
     sequencer: JoinHandle<()>,
     conductor: JoinHandle<()>,
     workers: Option<worker::Workers>,
     quarantine: quarantine::Writer,
     taker: Option<JoinHandle<()>>,
-    /// Of the snapshots.
-    place: Option<Place>,
 }
 
 impl Pipeline {
@@ -137,8 +136,7 @@ impl Pipeline {
     pub fn start(config: &Config, dir: &Path, options: PipelineOptions) -> Result<Pipeline, StartError> {
         let machine = Machine::real();
         let opened = assembly::open(config, dir, &machine)?;
-        let place = options.snapshots.as_ref();
-        let place = place.map(|snapshots| Place::open(&snapshots.url, snapshots.retry_for)).transpose()?;
+        let place = options.snapshots.as_ref().map(|snapshots| Place::open(&snapshots.url)).transpose()?;
         let quarantine = quarantine::Writer::start(Quarantine::open(dir, config.quarantine_options())?)?;
         let refused = (quarantine.reader(), quarantine.sender());
         let mut workers = None;
@@ -146,12 +144,12 @@ impl Pipeline {
             let started = worker::Workers::start(config.workers, groups, shop_options(config), conductor)?;
             Ok(workers.insert(started).handles())
         };
-        let Assembly { shared, epoch, sequencer, frames, commands, conductor, inbox, taker } =
-            assembly::assemble((config, dir), options, machine, opened, place.clone(), refused, start_workers)?;
+        let Assembly { shared, edition, sequencer, frames, commands, conductor, inbox, taker } =
+            assembly::assemble((config, dir), options, machine, opened, place, refused, start_workers)?;
         let conductor = spawn("conductor", move || conductor.run(inbox))?;
         let sequencer = spawn("sequencer", move || sequencer.run(frames, commands))?;
         let taker = taker.map(|taker| spawn("snapshots", move || taker.run())).transpose()?;
-        Ok(Pipeline { shared, epoch, sequencer, conductor, workers, quarantine, taker, place })
+        Ok(Pipeline { shared, edition, sequencer, conductor, workers, quarantine, taker })
     }
 
     /// The way in.
@@ -159,9 +157,10 @@ impl Pipeline {
         Door::new(Arc::clone(&self.shared))
     }
 
-    /// The store's epoch: a number drawn when the folder was made.
-    pub fn epoch(&self) -> u64 {
-        self.epoch
+    /// A number that is the same for two processes where a tick means the same to both: those of one store with the same
+    /// options, of the same version, between which nobody was erased.
+    pub fn edition(&self) -> u64 {
+        self.edition
     }
 
     /// Waits until the log has been read back.
@@ -184,15 +183,19 @@ impl Pipeline {
         answer.recv().map_err(|_| self.shared.why_over())
     }
 
-    /// Ends calls of a server of snapshots, so that nobody waits for them who stops.
-    pub fn give_up_snapshots(&self) {
-        self.place.iter().for_each(Place::give_up);
+    /// Seals what was submitted before as of a tick that is in the log: whoever reads what is published can go on from
+    /// there with the next process.
+    pub fn rest(&self) {
+        let (reply, rested) = bounded(1);
+        if self.shared.is_ready() && self.shared.command(Command::Rest { reply }).is_ok() {
+            // An error means that the pipeline has ended already.
+            let _ = rested.recv();
+        }
     }
 
     /// Ends all threads. What was acknowledged is stored.
     pub fn stop(self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        self.give_up_snapshots();
         // A sequencer that has ended already needs no telling.
         let _ = self.shared.command(Command::Stop);
         let _ = self.taker.map(JoinHandle::join);

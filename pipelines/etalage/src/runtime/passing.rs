@@ -31,7 +31,7 @@ impl Sequencer {
         (clock.mode() != ClockMode::Replay).then(|| clock.mint(self.shared.now()))
     }
 
-    /// A new tick that may be published, unless the log is in doubt. In a replay what comes after it is not at it.
+    /// A new tick that may be published, unless the log is in doubt, or too full to bind it. In a replay what comes after it is not at it.
     pub(super) fn mint_alone(&mut self) -> Option<Tick> {
         let tick = self.mint_running().unwrap_or_else(|| {
             let mut clock = self.shared.clock.lock();
@@ -39,7 +39,7 @@ impl Sequencer {
             clock.restore(tick + 1);
             tick
         });
-        self.bind(tick).then_some(tick)
+        (self.bind(tick) && self.may_pass(tick)).then_some(tick)
     }
 
     /// Binds a tick that is about to be published without a frame, where it lies too far beyond the newest one. False
@@ -48,13 +48,17 @@ impl Sequencer {
         if self.is_in_doubt() {
             return false;
         }
-        if is_mutant("unbound-ticks") || !self.is_served {
+        if is_mutant("unbound-ticks") || self.served.is_none() {
             return true;
         }
         let Some(unbound_us) = self.shared.clock.lock().unbound_us() else { return true };
         if self.log.last_tick().is_none_or(|last| tick <= last + unbound_us) || tick <= self.tries_again_after {
             return true;
         }
+        self.bind_now(tick, unbound_us)
+    }
+
+    fn bind_now(&mut self, tick: Tick, unbound_us: u64) -> bool {
         if let Err(error) = self.log.append_bound(tick, &[], &Binding::default()) {
             metrics::counter!("etalage_store_errors_total").increment(1);
             if error.is_retryable() {
@@ -66,7 +70,13 @@ impl Sequencer {
             self.shared.set_failed(format!("the store failed: {error}"));
             return false;
         }
+        self.has_bound(tick);
         true
+    }
+
+    /// A tick is in the log: streams that come back to another process can go on from it.
+    pub(super) fn has_bound(&self, tick: Tick) {
+        self.served.iter().for_each(|served| served.bind(tick));
     }
 
     /// Whether time may come to a tick: where the disk is too full to bind it, only as far as the wall clock is, with which
@@ -77,7 +87,7 @@ impl Sequencer {
             (clock.unbound_us(), clock.mode())
         };
         let bound = self.log.last_tick().zip(unbound_us).map(|(last, unbound_us)| last + unbound_us);
-        let is_free = !self.is_served || mode != ClockMode::Wall || is_mutant("unbound-ticks");
+        let is_free = self.served.is_none() || mode != ClockMode::Wall || is_mutant("unbound-ticks");
         is_free || bound.is_none_or(|bound| tick <= bound) || tick <= self.shared.now().wall_us
     }
 
@@ -97,6 +107,25 @@ impl Sequencer {
         }
     }
 
+    /// Seals everything as of a tick that is in the log: whoever has what was published as of it can go on from there.
+    pub(super) fn rest(&mut self) {
+        let unbound_us = self.shared.clock.lock().unbound_us();
+        let is_served = self.served.is_some() && self.log.last_tick().is_some();
+        let (Some(unbound_us), true, false) = (unbound_us, is_served, self.is_in_doubt()) else { return };
+        let Some(tick) = self.mint_running() else { return };
+        if self.bind_now(tick, unbound_us) && self.may_pass(tick) {
+            self.seal(tick);
+        }
+    }
+
+    /// Seals everything up to a tick, and waits for it.
+    fn seal(&self, tick: Tick) {
+        let (reply, sealed) = crossbeam_channel::bounded(1);
+        self.signal(Signal::Seal { below: tick + 1, reply });
+        // An error means that the conductor has ended, which fails everything that follows.
+        let _ = self.shared.machine.receive(Waiting::Sequencer, &sealed);
+    }
+
     /// Seals everything up to pipeline time, or `until`, and waits for it.
     pub(super) fn seal_all(&mut self, until: Option<Tick>) -> Tick {
         let tick = {
@@ -107,10 +136,7 @@ impl Sequencer {
         if !self.bind(tick) {
             return tick;
         }
-        let (reply, sealed) = crossbeam_channel::bounded(1);
-        self.signal(Signal::Seal { below: tick + 1, reply });
-        // An error means that the conductor has ended, which fails everything that follows.
-        let _ = self.shared.machine.receive(Waiting::Sequencer, &sealed);
+        self.seal(tick);
         let mut clock = self.shared.clock.lock();
         if clock.mode() == ClockMode::Replay && tick > 0 {
             // What comes after a seal must not be at the sealed tick.

@@ -17,13 +17,17 @@ use super::{
     machine::Waiting,
     mutant::is_mutant,
     sequencer::{MAX_COMMIT_EVENTS, Sequencer},
-    snapshot::{self, SEQUENCER},
+    snapshot::{self, SEQUENCER, SERVED},
     worker::Order,
 };
 
 /// Of so many frames of the log what is known of their messages is looked up together, if they do not hold
 /// [`MAX_COMMIT_EVENTS`] records before.
 const FRAMES_AT_ONCE: usize = 16;
+
+/// Of the end of the log, in microseconds of pipeline time, every frame is sealed by itself: whoever was connected when
+/// the process before this one ended has seen one of these ticks last, and goes on from it.
+const SEALED_ONE_BY_ONE_US: u64 = 3_000_000;
 
 /// How often it is said how far reading back has come.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -42,6 +46,7 @@ impl Sequencer {
         }
         let (began, mut records) = (Instant::now(), 0);
         let mut progress = Progress::begin(&frames);
+        let mut last = None;
         loop {
             let some = some_of(&mut frames).map_err(|error| error.to_string())?;
             if some.is_empty() {
@@ -60,16 +65,30 @@ impl Sequencer {
                     ));
                 }
                 records += frame.records.len() as u64;
+                last.filter(|last| *last < frame.tick).into_iter().for_each(|last| self.seal_as_it_was(last));
+                last = Some(frame.tick);
                 self.take_back_in(frame);
             }
             progress.tell(&frames, records);
         }
+        // In a replay there may be more at the last tick.
+        let is_whole = self.shared.clock.lock().mode() != ClockMode::Replay;
+        last.filter(|_| is_whole).into_iter().for_each(|last| self.seal_as_it_was(last));
         progress.end(records);
         self.shared.read_back.store(records, Ordering::Relaxed);
         if records > 0 {
             tracing::info!(records, seconds = began.elapsed().as_secs_f64(), "the log was read back");
         }
         Ok(self.is_live)
+    }
+
+    /// Has everything up to the tick of a frame sealed as of it, as the process did that stored it; if it is one of the
+    /// last.
+    fn seal_as_it_was(&self, tick: Tick) {
+        let end = self.log.last_tick().unwrap_or(0);
+        if self.served.is_some() && tick.saturating_add(SEALED_ONE_BY_ONE_US) >= end {
+            self.signal(Signal::Cut { below: tick + 1 });
+        }
     }
 
     fn take_back_in(&mut self, frame: Frame) {
@@ -115,10 +134,23 @@ impl Sequencer {
         let (reply, sealed) = crossbeam_channel::bounded(1);
         self.signal(Signal::Seal { below: tick + 1, reply });
         self.shared.machine.receive(Waiting::Sequencer, &sealed).map_err(|_| "the dataflow has ended".to_owned())?;
+        self.restore_served(&snapshot)?;
         failpoint::reach(failpoint::RESTORED);
         let seconds = began.elapsed().as_secs_f64();
         tracing::info!(tick, rows = snapshot.manifest.rows(), seconds, "started from a snapshot");
         Ok(Some(tick))
+    }
+
+    /// When what is served has changed.
+    fn restore_served(&self, snapshot: &Snapshot) -> Result<(), String> {
+        let Some(served) = &self.served else { return Ok(()) };
+        for section in snapshot.manifest.sections.iter().filter(|section| section.part == SERVED) {
+            for chunk in &section.chunks {
+                let rows = snapshot.rows(chunk).map_err(|error| error.to_string())?;
+                served.import_changes(&section.name, &rows).map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
     }
 
     /// What the sequencer itself remembers.

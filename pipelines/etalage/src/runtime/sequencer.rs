@@ -15,7 +15,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use etalage_model::{Binding, Group, Message, Micros, Outcome, Quarantined, Record, Rejected, Tick};
-use etalage_serve::NotStored;
+use etalage_serve::{NotStored, ReadStore};
 use etalage_store::{Fate, Frames, Log, Receipt, Receipts, snapshot::Place as SnapshotPlace};
 use tokio::sync::oneshot;
 
@@ -50,6 +50,10 @@ pub(super) enum Command {
     Finish {
         until: Option<Tick>,
         reply: Sender<Tick>,
+    },
+    /// Seal everything before, as of a tick that is in the log.
+    Rest {
+        reply: Sender<()>,
     },
     /// What was there when the pipeline started has been submitted: from now on the wall clock
     /// drives pipeline time.
@@ -105,8 +109,8 @@ pub(super) struct Sequencer {
     /// Stands for the options that decide what snapshots hold.
     pub(super) options: String,
     pub(super) workers: Vec<WorkerHandle>,
-    /// What is published is read by somebody who may come back to another process.
-    pub(super) is_served: bool,
+    /// What is served of what is published, where whoever reads it may come back to another process.
+    pub(super) served: Option<ReadStore>,
     /// The disk was full when a tick was to be bound: up to this one it is not tried again.
     pub(super) tries_again_after: Tick,
     /// True once the wall clock drives the time of a pipeline that is fed by topics.
@@ -220,6 +224,11 @@ impl Sequencer {
                 self.flush_quarantine();
                 // Whoever asked may have gone.
                 let _ = reply.send(tick);
+            }
+            Some(Command::Rest { reply }) => {
+                self.rest();
+                // Whoever asked may have gone.
+                let _ = reply.send(());
             }
             Some(Command::GoLive) => self.go_live(),
             Some(Command::Trim { before, of }) => self.trim(before, of),
@@ -349,6 +358,7 @@ impl Sequencer {
         let began = Instant::now();
         for at in 0..frames.len() {
             let Err(error) = self.log.append_bound(frames[at].tick, &frames[at].records, &frames[at].binding) else {
+                self.has_bound(frames[at].tick);
                 continue;
             };
             let reason = error.to_string();

@@ -62,7 +62,7 @@ thread_local! {
 pub struct Simulated(Rc<Parts>);
 
 struct Parts {
-    epoch: u64,
+    edition: u64,
     shared: Arc<Shared>,
     frames: RefCell<Option<Frames>>,
     sequencer: RefCell<Sequencer>,
@@ -105,11 +105,11 @@ impl Simulated {
             built = Some((worker, share));
             Ok(vec![handle])
         };
-        let Assembly { shared, epoch, sequencer, frames, commands, conductor, inbox, taker } =
+        let Assembly { shared, edition, sequencer, frames, commands, conductor, inbox, taker } =
             assembly::assemble((config, dir), options, machine, opened, place, refused, start_workers)?;
         let (worker, share) = built.ok_or_else(|| StartError::Dataflow("no worker was built".into()))?;
         let parts = Rc::new(Parts {
-            epoch,
+            edition,
             shared,
             frames: RefCell::new(Some(frames)),
             sequencer: RefCell::new(sequencer),
@@ -139,9 +139,9 @@ impl Simulated {
         Door::new(Arc::clone(&self.0.shared))
     }
 
-    /// The store's epoch.
-    pub fn epoch(&self) -> u64 {
-        self.0.epoch
+    /// As [`Pipeline::edition`](super::Pipeline::edition).
+    pub fn edition(&self) -> u64 {
+        self.0.edition
     }
 
     /// Why it cannot go on, if it cannot.

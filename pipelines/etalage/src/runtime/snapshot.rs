@@ -45,13 +45,14 @@ pub(super) const MAX_WAITING_REQUESTS: usize = 16;
 /// The part of a snapshot that the sequencer exports.
 pub(super) const SEQUENCER: &str = "sequencer";
 
+/// The part of a snapshot that says when what is served has changed.
+pub(super) const SERVED: &str = "served";
+
 /// How snapshots are kept.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
     /// Where: a folder, or a URL.
     pub url: String,
-    /// How long a call to a server is tried again.
-    pub retry_for: Duration,
     /// When one is taken without being asked for.
     pub taking: Taking,
     /// Which stay.

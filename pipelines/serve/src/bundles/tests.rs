@@ -35,13 +35,22 @@ struct Step {
     amounts: [u8; 3],
     scopes: [bool; 3],
     later: Tick,
+    /// Another process goes on then.
+    restarts: bool,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let amount = prop_oneof![2 => Just(0u8), 1 => 1u8..3];
     let step =
-        (0..MEMBERS.len(), 0..AXES.len(), [amount.clone(), amount.clone(), amount], any::<[bool; 3]>(), 1u64..15);
-    let step = step.prop_map(|(member, axis, amounts, scopes, later)| Step { member, axis, amounts, scopes, later });
+        (0..MEMBERS.len(), 0..AXES.len(), [amount.clone(), amount.clone(), amount], any::<[bool; 3]>(), 1u64..15, 0..8);
+    let step = step.prop_map(|(member, axis, amounts, scopes, later, draw)| Step {
+        member,
+        axis,
+        amounts,
+        scopes,
+        later,
+        restarts: draw == 0,
+    });
     prop::collection::vec(step, 1..60)
 }
 
@@ -82,6 +91,42 @@ impl Both {
         self.single.apply(&upserts, self.tick, |_, _| ());
         self.bundled.bury(self.tick, KEEP, upserts.len());
         self.single.bury(self.tick, KEEP, upserts.len());
+        if step.restarts {
+            self.restart();
+        }
+    }
+
+    /// Makes the values again, as a new process does, and takes in when they changed.
+    fn restart(&mut self) {
+        let (old, single) = (std::mem::take(&mut self.bundled), std::mem::take(&mut self.single));
+        let bundle =
+            |(&(member, axis), (scopes, amounts)): (&(usize, usize), &(BTreeSet<Sym>, [u8; 3]))| BundleChange {
+                member: Sym::new(MEMBERS[member]),
+                axis: Sym::new(AXES[axis].0),
+                scopes: scopes.iter().copied().collect(),
+                joined: scopes.iter().copied().collect(),
+                left: Vec::new(),
+                changed: (0..3u8).filter(|lane| amounts[usize::from(*lane)] != 0).collect(),
+                was: Arc::new(Plain::default()),
+                now: Arc::new(Plain(*amounts)),
+            };
+        let changes = self.made.iter().map(bundle).filter(|change| !change.scopes.is_empty()).collect();
+        let bundles = Bundles { labels: LABELS.map(Sym::new).into(), changes };
+        let upserts: Vec<(Key, Option<Value>)> = bundles.upserts().collect();
+        self.bundled.apply(&bundles, self.tick, |_| ());
+        self.single.apply(&upserts, self.tick, |_, _| ());
+
+        self.bundled.begin_restoring(old.floor(), 0, &LABELS.map(str::to_owned));
+        let mut kept: Vec<KeptBundle> = old.in_slots(0..old.slots()).collect();
+        kept.sort_by_key(KeptBundle::newest);
+        kept.iter().for_each(|kept| self.bundled.restore(kept));
+        self.bundled.end_restoring();
+        self.single.begin_restoring(single.floor(), 0);
+        let mut kept: Vec<_> = single.in_slots(0..single.slots()).collect();
+        kept.sort_by_key(|row| row.changed);
+        for row in kept {
+            self.single.restore(&KeyFields(row.key.texts().map(str::to_owned).collect()), row.changed);
+        }
     }
 
     /// The live keys of a scan, each with its value and when it changed.
@@ -157,19 +202,33 @@ fn value(found: &InBundle<'_>) -> Option<Value> {
 #[test]
 fn what_leaves_its_last_scope_takes_no_room_either() {
     let mut both = Both::default();
-    both.take(&Step { member: 0, axis: 0, amounts: [1, 2, 0], scopes: [true, false, false], later: 1 });
-    both.take(&Step { member: 0, axis: 0, amounts: [1, 2, 0], scopes: [false; 3], later: 1 });
+    both.take(&Step {
+        member: 0,
+        axis: 0,
+        amounts: [1, 2, 0],
+        scopes: [true, false, false],
+        later: 1,
+        restarts: false,
+    });
+    both.take(&Step { member: 0, axis: 0, amounts: [1, 2, 0], scopes: [false; 3], later: 1, restarts: false });
     // It loses its values where nobody is told of it.
-    both.take(&Step { member: 0, axis: 0, amounts: [0; 3], scopes: [false; 3], later: 1 });
-    both.take(&Step { member: 1, axis: 0, amounts: [1; 3], scopes: [true; 3], later: 40 });
+    both.take(&Step { member: 0, axis: 0, amounts: [0; 3], scopes: [false; 3], later: 1, restarts: false });
+    both.take(&Step { member: 1, axis: 0, amounts: [1; 3], scopes: [true; 3], later: 40, restarts: false });
     assert_eq!((both.bundled.index.len(), both.bundled.free.len(), both.bundled.dead), (1, 1, 0));
 }
 
 #[test]
 fn what_came_while_it_stood_nowhere_is_there_when_it_stands_somewhere() {
     let mut both = Both::default();
-    both.take(&Step { member: 0, axis: 0, amounts: [1, 0, 0], scopes: [false; 3], later: 1 });
-    both.take(&Step { member: 0, axis: 0, amounts: [1, 0, 0], scopes: [true, false, false], later: 1 });
+    both.take(&Step { member: 0, axis: 0, amounts: [1, 0, 0], scopes: [false; 3], later: 1, restarts: false });
+    both.take(&Step {
+        member: 0,
+        axis: 0,
+        amounts: [1, 0, 0],
+        scopes: [true, false, false],
+        later: 1,
+        restarts: false,
+    });
     assert_eq!(both.bundled.scan(&KeyPrefix::default(), None).filter(InBundle::is_live).count(), 1);
     assert_eq!(both.bundled.live(), 1);
 }
@@ -177,7 +236,8 @@ fn what_came_while_it_stood_nowhere_is_there_when_it_stands_somewhere() {
 #[test]
 fn what_is_forgotten_takes_no_room() {
     let mut both = Both::default();
-    let step = |amounts, later| Step { member: 0, axis: 0, amounts, scopes: [true, true, false], later };
+    let step =
+        |amounts, later| Step { member: 0, axis: 0, amounts, scopes: [true, true, false], later, restarts: false };
     both.take(&step([1, 2, 0], 1));
     both.take(&step([0, 0, 0], 1));
     assert_eq!((both.bundled.live(), both.bundled.scopes.len()), (0, 2));

@@ -41,16 +41,17 @@ pub(crate) enum Kind {
     Live,
 }
 
-/// A `snapshot` or `changes` message.
+/// A `snapshot` or `changes` message, as of `tick`; nothing of it has changed since that of `id`, which may be earlier.
 pub(crate) fn entries<'a>(
     kind: Kind,
     id: EventId,
+    tick: Tick,
     times: &TickTimes,
     views: &[ViewInfo],
     changes: impl Iterator<Item = Change<'a>>,
 ) -> Bytes {
     let mut out = Vec::with_capacity(512);
-    head(if kind == Kind::Snapshot { "snapshot" } else { "changes" }, Some(id), id.tick, &mut out);
+    head(if kind == Kind::Snapshot { "snapshot" } else { "changes" }, Some(id), tick, &mut out);
     out.push(b',');
     json::times(times, monotonic_us(), kind == Kind::Live, &mut out);
     out.extend_from_slice(b",\"changes\":[");
@@ -62,7 +63,7 @@ pub(crate) fn entries<'a>(
         out.push(b',');
         json::key(view, key, &mut out);
         if value.is_some() {
-            json::window_start(view, key, id.tick, &mut out);
+            json::window_start(view, key, tick, &mut out);
         }
         out.push(b',');
         json::value(value.as_ref(), &mut out);
@@ -72,10 +73,10 @@ pub(crate) fn entries<'a>(
     out.into()
 }
 
-/// Says that nothing has changed since the last message, up to this tick.
-pub(crate) fn heartbeat(id: EventId, times: &TickTimes) -> Bytes {
+/// Says that nothing has changed since the last message, up to this tick; nor since that of `id`, which may be earlier.
+pub(crate) fn heartbeat(id: EventId, tick: Tick, times: &TickTimes) -> Bytes {
     let mut out = Vec::with_capacity(256);
-    head("heartbeat", Some(id), id.tick, &mut out);
+    head("heartbeat", Some(id), tick, &mut out);
     out.push(b',');
     json::times(times, monotonic_us(), false, &mut out);
     out.extend_from_slice(b"}\n\n");

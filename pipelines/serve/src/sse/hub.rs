@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -56,14 +57,14 @@ impl Hub {
         Hub { store, views, options, gauges, topics, streams, newest }
     }
 
-    /// Starts the thread; it ends when the store's outbox is closed.
-    pub(crate) fn start(self: &Arc<Hub>, door: Arc<dyn Door>) -> std::io::Result<()> {
+    /// Starts the thread; it ends when the store's outbox is closed, with a last heartbeat.
+    pub(crate) fn start(self: &Arc<Hub>, door: Arc<dyn Door>) -> std::io::Result<JoinHandle<()>> {
         let running = self.clone();
         std::thread::Builder::new().name("sse-hub".into()).spawn(move || {
             let _vital = Vital("sse-hub");
             running.run(&*door);
-        })?;
-        Ok(())
+            running.beat();
+        })
     }
 
     /// Open streams.
@@ -80,7 +81,13 @@ impl Hub {
         }
         metrics::gauge!("etalage_sse_streams").increment(1.0);
         let mut topics = self.topics.lock();
+        let group = parts.group;
+        let is_new = !topics.contains_key(&parts);
         let topic = topics.entry(parts.clone()).or_insert_with(|| Arc::new(Topic::new(parts))).clone();
+        if is_new {
+            // What is published after this look comes through the ring.
+            topic.may_have_changed(self.store.group_rows(group).read().as_of());
+        }
         topic.join();
         Ok(Reader { hub: self.clone(), topic })
     }
@@ -101,7 +108,10 @@ impl Hub {
         let taken = self.store.outbox().take(deadline);
         if taken.overflowed {
             tracing::warn!("the streams' encoder fell behind: all streams start again from a snapshot");
-            self.topics.lock().values().for_each(|topic| topic.gap());
+            self.topics.lock().values().for_each(|topic| {
+                topic.may_have_changed(self.store.group_rows(topic.parts.group).read().as_of());
+                topic.gap();
+            });
         }
         for tick in &taken.ticks {
             self.emit(tick);
@@ -110,6 +120,10 @@ impl Hub {
             *newest = Some((tick.as_of(), tick.times.after(&before)));
         }
         !taken.closed
+    }
+
+    pub(crate) fn id(&self, tick: Tick) -> EventId {
+        EventId { epoch: self.options.epoch, tick }
     }
 
     fn of_group(&self, group: Group) -> Vec<Arc<Topic>> {
@@ -126,9 +140,9 @@ impl Hub {
                 if changes.is_empty() {
                     continue;
                 }
-                let id = EventId { epoch: self.options.epoch, tick: tick.as_of() };
-                let bytes = frames::entries(Kind::Live, id, &tick.times, &self.views, changes.into_iter());
-                topic.push(Frame { tick: id.tick, heartbeat: false, bytes }, self.options.ring);
+                let (id, at) = (self.id(tick.as_of()), tick.as_of());
+                let bytes = frames::entries(Kind::Live, id, at, &tick.times, &self.views, changes.into_iter());
+                topic.push(Frame { tick: at, heartbeat: false, bytes }, self.options.ring);
             }
         }
         if let Some(arrived_us) = tick.times.first_arrival_us {
@@ -145,10 +159,11 @@ impl Hub {
             topics.iter().for_each(|topic| topic.forget_shared());
             let begun = self.store.begun_at(group).map(|begun| (begun, TickTimes::default()));
             if let Some((tick, times)) = newest[group as usize].or(begun) {
-                let id = EventId { epoch: self.options.epoch, tick };
-                let bytes = frames::heartbeat(id, &times);
-                let frame = Frame { tick, heartbeat: true, bytes };
-                topics.iter().for_each(|topic| topic.push(frame.clone(), self.options.ring));
+                for topic in topics {
+                    let from = self.store.resumption(topic.changed(), tick);
+                    let bytes = frames::heartbeat(self.id(from), tick, &times);
+                    topic.push(Frame { tick, heartbeat: true, bytes }, self.options.ring);
+                }
             }
         }
     }

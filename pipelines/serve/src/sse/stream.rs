@@ -213,9 +213,9 @@ impl Stream {
 }
 
 fn encode(hub: &Hub, kind: Kind, read: &Read<Vec<Entry>>) -> Bytes {
-    let id = EventId { epoch: hub.options.epoch, tick: read.as_of };
+    let id = hub.id(hub.store.resumption(read.tag, read.as_of));
     let entries = read.entries.iter().map(|entry| (entry.view, &entry.key, &entry.held));
-    frames::entries(kind, id, &read.times, &hub.views, entries)
+    frames::entries(kind, id, read.as_of, &read.times, &hub.views, entries)
 }
 
 /// Runs a read of many keys where it holds up no other request; a runtime of one thread has no such place.

@@ -7,7 +7,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -41,6 +41,8 @@ pub(crate) struct Topic {
     pub(crate) parts: Parts,
     /// How many streams follow it; changed only under the lock of the hub's table.
     pub(crate) readers: AtomicUsize,
+    /// The last tick that has, or may have, changed anything of it.
+    changed: AtomicU64,
     ring: Mutex<Ring>,
     news: Notify,
     shared: tokio::sync::Mutex<Option<(Instant, Shared)>>,
@@ -79,6 +81,7 @@ impl Topic {
         Topic {
             parts,
             readers: AtomicUsize::new(0),
+            changed: AtomicU64::new(0),
             ring: Mutex::default(),
             news: Notify::new(),
             shared: tokio::sync::Mutex::new(None),
@@ -114,8 +117,21 @@ impl Topic {
         }
     }
 
+    /// The last tick that has, or may have, changed anything of it.
+    pub(crate) fn changed(&self) -> Tick {
+        self.changed.load(Ordering::Relaxed)
+    }
+
+    /// Ticks up to this one may have changed it, unseen.
+    pub(crate) fn may_have_changed(&self, tick: Tick) {
+        self.changed.fetch_max(tick, Ordering::Relaxed);
+    }
+
     /// Adds a frame and wakes the readers.
     pub(crate) fn push(&self, frame: Frame, limits: RingLimits) {
+        if !frame.heartbeat {
+            self.may_have_changed(frame.tick);
+        }
         let mut ring = self.ring.lock();
         ring.bytes += frame.bytes.len();
         ring.frames.push_back(frame);

@@ -133,6 +133,7 @@ fn stopping_ends_the_streams_and_the_server() {
     stream.expect("snapshot");
     let begin = Instant::now();
     shop.state.shutdown();
+    assert_eq!(stream.any().map(|event| event.event), Some("heartbeat".into()), "it is told from where to go on");
     assert_eq!(stream.any(), None, "the stream ends");
     shop.server.take().unwrap().join().unwrap().unwrap();
     assert!(begin.elapsed() < Duration::from_secs(4), "before stop_timeout_s");

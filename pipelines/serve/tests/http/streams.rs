@@ -117,15 +117,70 @@ fn an_id_that_is_not_known_is_answered_with_reset() {
 }
 
 #[test]
-fn ids_from_before_this_process_are_reset() {
+fn ticks_from_before_this_process_are_known_if_it_has_sealed_them() {
     let shop = Shop::reading_back(ServeOptions::default(), StoreOptions::default());
     let old = shop.tick(&[("item.sellable:a", Some(1))]);
     let last = shop.tick(&[("item.sellable:a", Some(2))]);
-    shop.store.begin(last + 1);
-    let mut stream = shop.stream(&format!("/v1/stream/item.sellable?after=beef-{old}"));
-    assert_eq!(stream.next().event, "reset");
-    let mut stream = shop.stream(&format!("/v1/stream/item.sellable?after=beef-{last}"));
-    assert!(stream.expect("changes").is_empty());
+    shop.store.begin(last + 10);
+    let mut stream = shop.stream(&format!("/v1/stream/item.sellable?after=beef-{}", last + 1));
+    assert_eq!(stream.next().event, "reset", "an earlier process may have published something then");
+    for (id, changes) in [(old, vec!["a=2"]), (last, vec![]), (last + 9, vec![])] {
+        let mut stream = shop.stream(&format!("/v1/stream/item.sellable?after=beef-{id}"));
+        assert_eq!(stream.expect("changes"), changes, "{id}");
+    }
+}
+
+/// What a snapshot as of a tick keeps, while the process that takes it goes on, is enough for the next one.
+#[test]
+fn streams_and_tags_of_an_earlier_process_are_known_from_a_snapshot() {
+    let tag = |shop: &Shop| shop.get("/v1/views/item.sellable/a").header("etag").to_owned();
+    let shop = Shop::open();
+    let first = shop.tick(&[("item.sellable:a", Some(1)), ("item.sellable:b", Some(1))]);
+    let second = shop.tick(&[("item.sellable:b", None)]);
+    let third = shop.tick(&[("item.sellable:c", Some(3)), ("item.sellable:d", Some(3))]);
+    let tag_of_a = tag(&shop);
+    shop.tick(&[("item.sellable:d", None), ("item.sellable:e", Some(4))]);
+    let kept: Vec<_> = shop.store.export_changes(third).map(|(section, rows)| (section, rows.unwrap())).collect();
+
+    let next = Shop::reading_back(ServeOptions::default(), StoreOptions::default());
+    (first..third).for_each(|_| drop(next.tick(&[])));
+    let restored = [("item.sellable:a", Some(1)), ("item.sellable:c", Some(3)), ("item.sellable:d", Some(3))];
+    assert_eq!(next.tick(&restored), third);
+    kept.iter().for_each(|(section, rows)| next.store.import_changes(section, rows).unwrap());
+    next.store.begin(third + 10);
+    assert_eq!(tag(&next), tag_of_a);
+    for (id, changes) in
+        [(first, vec!["b=null", "c=3", "d=3", "e=null"]), (second, vec!["c=3", "d=3", "e=null"]), (third, vec![])]
+    {
+        let mut stream = next.stream(&format!("/v1/stream/item.sellable?after=beef-{id}"));
+        assert_eq!(stream.expect("changes"), changes, "{id}");
+    }
+    let mut stream = next.stream(&format!("/v1/stream/item.sellable?after=beef-{}", third + 1));
+    assert_eq!(stream.next().event, "reset", "of what came after the snapshot the next process knows nothing");
+}
+
+/// Of more keys than there is room for those that changed last are kept; the key of nobody who was erased is.
+#[test]
+fn a_snapshot_keeps_the_newest_changes_and_no_key_of_who_was_erased() {
+    let store = StoreOptions { max_kept_changes: 2, ..StoreOptions::default() };
+    let shop = Shop::with(ServeOptions::default(), store.clone());
+    shop.tick(&[("item.sellable:a", Some(1)), ("item.sellable:erased", Some(1))]);
+    let erased = shop.tick(&[("item.sellable:erased", None)]);
+    shop.store.erased(erased);
+    let third = shop.tick(&[("item.sellable:b", Some(1))]);
+    let last = shop.tick(&[("item.sellable:c", Some(1))]);
+    let kept: Vec<_> = shop.store.export_changes(last).map(|(section, rows)| (section, rows.unwrap())).collect();
+    assert!(kept.iter().all(|(_, rows)| !rows.windows(6).any(|bytes| bytes == b"erased")));
+
+    let next = Shop::reading_back(ServeOptions::default(), store);
+    (erased - 1..last).for_each(|_| drop(next.tick(&[])));
+    next.tick(&[("item.sellable:a", Some(1)), ("item.sellable:b", Some(1)), ("item.sellable:c", Some(1))]);
+    kept.iter().for_each(|(section, rows)| next.store.import_changes(section, rows).unwrap());
+    next.store.begin(last + 10);
+    let mut stream = next.stream(&format!("/v1/stream/item.sellable?after=beef-{third}"));
+    assert_eq!(stream.expect("changes"), ["c=1"]);
+    let mut stream = next.stream(&format!("/v1/stream/item.sellable?after=beef-{}", erased - 1));
+    assert_eq!(stream.next().event, "reset", "what was removed then is not known");
 }
 
 #[test]

@@ -12,7 +12,9 @@ impl Sequencer {
         if !self.is_live && !self.shared.positions().is_empty() {
             return Err("what topics held at the start is not caught up with yet".into());
         }
-        let tick = self.mint_alone().ok_or_else(|| self.shared.why_over())?;
+        let tick = self.mint_alone().ok_or_else(|| {
+            self.shared.failure().unwrap_or_else(|| "the log takes nothing now, and so has no tick for it".into())
+        })?;
         self.admission.begin_export();
         self.exporting = Some(Outlet::new(pieces.clone(), 0));
         self.signal(Signal::Export { tick, pieces });

@@ -9,16 +9,21 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use etalage_model::Tick;
+use etalage_serve::ReadStore;
 use etalage_store::snapshot::{
-    Checked, LogPart, MIN_KEPT, Manifest, Place, Writer, Written, list, load, prune, remove_all,
+    Checked, LogPart, MIN_KEPT, Manifest, Place, SectionName, Writer, Written, list, load, prune, remove_all,
 };
 use parking_lot::Mutex;
 
-use super::{Begun, MAX_WAITING_PIECES, NotTaken, Piece, Snapshots, summary};
+use super::{Begun, MAX_WAITING_PIECES, NotTaken, Piece, SERVED, Snapshots, summary};
 use crate::runtime::{door::Shared, failpoint, machine::Waiting, sequencer::Command};
 
 /// How often the taker looks whether it is time.
 pub const SNAPSHOT_LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the taker looks whether a tick was published.
+const PUBLISHED_LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Asks for a snapshot now.
 pub(in crate::runtime) struct Request {
@@ -64,6 +69,8 @@ pub(in crate::runtime) struct Taker {
     pub(in crate::runtime) shared: Arc<Shared>,
     pub(in crate::runtime) requests: Receiver<Request>,
     pub(in crate::runtime) generation: Generation,
+    /// What is served, of which it is kept when everything changed.
+    pub(in crate::runtime) served: Option<ReadStore>,
     /// Chunks that need not be looked at again.
     pub(in crate::runtime) checked: Checked,
     /// How many parts export: each worker in each group, and the sequencer.
@@ -146,6 +153,7 @@ impl Taker {
             }
         }
         let tick = head.tick;
+        self.keep_changes(tick, of, &mut writer)?;
         let segments =
             etalage_store::frames_on(Arc::clone(&self.shared.machine.disk), &self.shared.about.dir)?.segments();
         let next_frame = head.log.next_frame;
@@ -170,6 +178,35 @@ impl Taker {
             Err(error) => tracing::warn!(%error, "old snapshots could not be removed; the next one tries again"),
         }
         Ok(written)
+    }
+
+    /// Keeps what whoever is served wants to know of another process, once everything up to the tick is published.
+    fn keep_changes(&self, tick: Tick, of: u64, writer: &mut Writer) -> Result<(), NotTaken> {
+        let Some(served) = &self.served else { return Ok(()) };
+        while !served.has_passed(tick) {
+            self.shared.machine.others.go_on(Waiting::Taker, &|| served.has_passed(tick));
+            self.go_on(of)?;
+            if !served.has_passed(tick) {
+                std::thread::sleep(PUBLISHED_LOOK_EVERY);
+            }
+        }
+        for (section, rows) in served.export_changes(tick) {
+            self.go_on(of)?;
+            let rows = rows.map_err(|error| NotTaken::Over(error.to_string()))?;
+            writer.add(&SectionName { part: SERVED.to_owned(), name: section.to_owned() }, 0, &rows)?;
+        }
+        Ok(())
+    }
+
+    /// As long as the pipeline lives and nobody is erased.
+    fn go_on(&self, of: u64) -> Result<(), NotTaken> {
+        if self.is_over() {
+            return Err(NotTaken::Over(self.shared.why_over()));
+        }
+        if self.generation.number()? != of {
+            return Err(NotTaken::Outdated);
+        }
+        Ok(())
     }
 
     /// Has the log before the oldest snapshot trimmed, where that is wanted and enough of them can be used, every byte of
@@ -199,13 +236,9 @@ impl Taker {
     fn wait<T>(&self, from: &Receiver<T>, of: u64) -> Result<T, NotTaken> {
         loop {
             self.shared.machine.others.go_on(Waiting::Taker, &|| !from.is_empty());
-            if self.is_over() {
-                return Err(NotTaken::Over(self.shared.why_over()));
-            }
+            self.go_on(of)?;
             let received = from.recv_timeout(SNAPSHOT_LOOK_EVERY);
-            if self.generation.number()? != of {
-                return Err(NotTaken::Outdated);
-            }
+            self.go_on(of)?;
             match received {
                 Ok(message) => return Ok(message),
                 Err(RecvTimeoutError::Timeout) => {}
