@@ -77,6 +77,7 @@ impl Process {
             identify: None,
             snapshots: Some(Snapshots {
                 url: "objects".into(),
+                retry_for: Duration::ZERO,
                 taking: Taking { every: Duration::ZERO, after_records: 0 },
                 kept: Kept { newest: 2, for_us: 0, max_bytes: 0 },
                 trims_log: world.config.snapshots.trim_log,

@@ -125,6 +125,8 @@ pub struct Pipeline {
     workers: Option<worker::Workers>,
     quarantine: quarantine::Writer,
     taker: Option<JoinHandle<()>>,
+    /// Of the snapshots.
+    place: Option<Place>,
 }
 
 impl Pipeline {
@@ -136,7 +138,8 @@ impl Pipeline {
     pub fn start(config: &Config, dir: &Path, options: PipelineOptions) -> Result<Pipeline, StartError> {
         let machine = Machine::real();
         let opened = assembly::open(config, dir, &machine)?;
-        let place = options.snapshots.as_ref().map(|snapshots| Place::open(&snapshots.url)).transpose()?;
+        let place = options.snapshots.as_ref();
+        let place = place.map(|snapshots| Place::open(&snapshots.url, snapshots.retry_for)).transpose()?;
         let quarantine = quarantine::Writer::start(Quarantine::open(dir, config.quarantine_options())?)?;
         let refused = (quarantine.reader(), quarantine.sender());
         let mut workers = None;
@@ -145,11 +148,11 @@ impl Pipeline {
             Ok(workers.insert(started).handles())
         };
         let Assembly { shared, edition, sequencer, frames, commands, conductor, inbox, taker } =
-            assembly::assemble((config, dir), options, machine, opened, place, refused, start_workers)?;
+            assembly::assemble((config, dir), options, machine, opened, place.clone(), refused, start_workers)?;
         let conductor = spawn("conductor", move || conductor.run(inbox))?;
         let sequencer = spawn("sequencer", move || sequencer.run(frames, commands))?;
         let taker = taker.map(|taker| spawn("snapshots", move || taker.run())).transpose()?;
-        Ok(Pipeline { shared, edition, sequencer, conductor, workers, quarantine, taker })
+        Ok(Pipeline { shared, edition, sequencer, conductor, workers, quarantine, taker, place })
     }
 
     /// The way in.
@@ -193,9 +196,15 @@ impl Pipeline {
         }
     }
 
+    /// Ends calls of a server of snapshots, so that nobody waits for them who stops.
+    pub fn give_up_snapshots(&self) {
+        self.place.iter().for_each(Place::give_up);
+    }
+
     /// Ends all threads. What was acknowledged is stored.
     pub fn stop(self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
+        self.give_up_snapshots();
         // A sequencer that has ended already needs no telling.
         let _ = self.shared.command(Command::Stop);
         let _ = self.taker.map(JoinHandle::join);

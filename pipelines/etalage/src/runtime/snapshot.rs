@@ -53,6 +53,8 @@ pub(super) const SERVED: &str = "served";
 pub struct Snapshots {
     /// Where: a folder, or a URL.
     pub url: String,
+    /// How long a call to a server is tried again.
+    pub retry_for: Duration,
     /// When one is taken without being asked for.
     pub taking: Taking,
     /// Which stay.
