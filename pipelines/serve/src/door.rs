@@ -71,6 +71,15 @@ pub trait Door: Send + Sync + 'static {
     /// A sentence that says why there is none.
     fn snapshot(&self) -> Result<serde_json::Value, String>;
 
+    /// How the wall clock stands to pipeline time, as JSON.
+    fn clock(&self) -> serde_json::Value;
+
+    /// Adopts the wall clock, and says what that did, as JSON.
+    ///
+    /// # Errors
+    /// Where it does not drive pipeline time.
+    fn accept_clock(&self) -> Result<serde_json::Value, String>;
+
     /// The newest `limit` events behind a value of somebody, as JSON. May take long.
     ///
     /// # Errors

@@ -50,6 +50,9 @@ pub(crate) enum ApiError {
     NotStored(String),
     #[error("not erased, or not everything: {0}; ask again")]
     NotErased(String),
+    /// The wall clock does not drive pipeline time.
+    #[error("{0}")]
+    NoWallClock(String),
     /// No snapshot could be taken.
     #[error("{0}")]
     NoSnapshot(String),
@@ -92,6 +95,7 @@ impl ApiError {
             ApiError::NotStored(_) => (S::SERVICE_UNAVAILABLE, "not_stored"),
             ApiError::NotErased(_) => (S::SERVICE_UNAVAILABLE, "not_erased"),
             ApiError::NoSnapshot(_) => (S::SERVICE_UNAVAILABLE, "no_snapshot"),
+            ApiError::NoWallClock(_) => (S::CONFLICT, "no_wall_clock"),
             ApiError::Unknown(_) => (S::SERVICE_UNAVAILABLE, "unknown_outcome"),
             ApiError::TooManyStreams { .. } => (S::SERVICE_UNAVAILABLE, "too_many_streams"),
             ApiError::Stopping => (S::SERVICE_UNAVAILABLE, "stopping"),

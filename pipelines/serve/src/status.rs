@@ -61,6 +61,29 @@ pub(crate) async fn status(
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response())
 }
 
+/// `GET /v1/clock`
+pub(crate) async fn clock(
+    State(state): State<ServeState>,
+    access: Access,
+    params: Params,
+) -> Result<Response, ApiError> {
+    params.only(&[])?;
+    access.secret()?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(state.door().clock())).into_response())
+}
+
+/// `POST /v1/clock/accept`: adopts the wall clock.
+pub(crate) async fn accept_clock(
+    State(state): State<ServeState>,
+    access: Access,
+    params: Params,
+) -> Result<Response, ApiError> {
+    params.only(&[])?;
+    access.secret()?;
+    state.door().ready().map_err(ApiError::NotReadyBecause)?;
+    Ok(Json(state.door().accept_clock().map_err(ApiError::NoWallClock)?).into_response())
+}
+
 /// `POST /v1/snapshots`: takes one now.
 pub(crate) async fn snapshot(
     State(state): State<ServeState>,

@@ -43,6 +43,7 @@ pub(crate) struct Process {
     steps: Cell<usize>,
     death: Option<Death>,
     jump: Option<(usize, i64)>,
+    adopts: Option<usize>,
     is_taking: Cell<bool>,
     /// The shop makes no more requests.
     is_closing: Cell<bool>,
@@ -98,6 +99,7 @@ impl Process {
             steps: Cell::default(),
             death: life.map(|life| life.death),
             jump: life.and_then(|life| life.jump),
+            adopts: life.and_then(Life::adopts),
             is_taking: Cell::default(),
             is_closing: Cell::default(),
             wrong: RefCell::default(),
@@ -175,6 +177,9 @@ impl Process {
         if let Some((_, off_us)) = self.jump.filter(|(step, _)| *step == at) {
             self.world.note("wall_clock_jump");
             self.world.clocks.set_off(off_us);
+        }
+        if self.adopts == Some(at) && self.sim.door().accept_clock().is_ok() {
+            self.world.note("wall_clock_adopted");
         }
         let draw = self.world.random.borrow_mut().random_range(0..1_000);
         match draw {

@@ -25,6 +25,7 @@ pub const FAULTS: &[&str] = &[
     "object_read_error",
     "rotten_object",
     "wall_clock_jump",
+    "wall_clock_adopted",
     "answer_lost",
     "request_twice",
     "request_reordered",
@@ -101,6 +102,14 @@ impl Plan {
 }
 
 impl Life {
+    /// At which step somebody adopts the wall clock: some time after about half of the jumps, and of the starts where it
+    /// is off.
+    pub(crate) fn adopts(&self) -> Option<usize> {
+        const LATER: usize = 300;
+        let (step, off_us) = self.jump.unwrap_or((0, self.begins_off_us));
+        (off_us != 0 && off_us % 2 == 0 && step.is_multiple_of(2)).then_some(step + LATER)
+    }
+
     fn draw(is_fsync: bool, random: &mut Random) -> Life {
         let death = match random.random_range(0..10) {
             0..2 => Death::Between(random.random_range(0..6_000)),

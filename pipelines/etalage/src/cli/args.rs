@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use etalage_model::time::parse_span_us;
 
-use super::{error::EXIT_CODES, people, repair, snapshots};
+use super::{clock, error::EXIT_CODES, people, repair, snapshots};
 use crate::demo::DEFAULT_SEED;
 
 /// etalage: what sells, what is in stock, now.
@@ -107,6 +107,9 @@ pub enum Command {
     /// Take snapshots, and look at them
     #[command(subcommand)]
     Snapshot(snapshots::SnapshotCommand),
+    /// See how the wall clock stands to pipeline time, and adopt it
+    #[command(subcommand)]
+    Clock(clock::ClockCommand),
     /// List the events behind a value of one person
     #[command(after_help = people::EXPLAIN_HELP)]
     Explain(people::ExplainArgs),

@@ -4,6 +4,7 @@
 pub mod args;
 mod check;
 mod client;
+pub mod clock;
 mod demo;
 mod entry;
 mod error;
@@ -69,6 +70,7 @@ fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Quarantine(command) => quarantine::run(common, &load(common)?.config, command),
         Command::Repair(args) => repair::run(&load(common)?.config, args),
         Command::Snapshot(command) => snapshots::run(common, &load(common)?.config, command),
+        Command::Clock(command) => clock::run(common, &load(common)?.config, command),
         Command::Explain(args) => people::explain(common, &load(common)?.config, args),
         Command::Erase(args) => people::erase(common, &load(common)?.config, args),
         Command::Config(ConfigCommand::Reference { markdown }) => {

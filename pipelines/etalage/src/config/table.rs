@@ -262,7 +262,7 @@ pub const TABLE: &[Entry] = &[
         "time.max_clock_step",
         Kind::Span,
         r#""1m""#,
-        "A jump of the wall clock above this is not followed, but reported.",
+        "A jump of the wall clock above this is not followed, but reported; `etalage clock accept` adopts it.",
     ),
     entry(
         "time.tick_idle",

@@ -1,9 +1,20 @@
 //! Pipeline time: what ticks are minted from.
 //!
 //! - `wall`: runs with the monotonic clock, steered to the wall clock by at most 1 %. A wall clock
-//!   that is off by more than `max_clock_step` is not followed; an alert is raised.
+//!   that is off by more than `max_clock_step` is not followed; an alert is raised. Somebody may adopt it
+//!   ([`Clock::adopt`]): ahead, pipeline time is there at once; behind, it stands until the wall clock has come to it,
+//!   since it never goes back.
 //! - `scaled` (the demonstration): data start + speed × time since the start.
 //! - `replay`: stands at the greatest event time accepted so far, and moves with it.
+//!
+//! ```text
+//!   wall clock set back, and adopted          pipeline time
+//!   ──────────────┐                           ─────────────────╱
+//!                 └──────────╱                stands here ──╯  and runs on with it
+//! ```
+//!
+//! Why it stands, and is not merely steered: at 1 % a day would take a hundred of them, and as long as pipeline time is
+//! ahead, what happens now is as old as that in every window, and every cart idle for as long.
 //!
 //! Ticks are strictly increasing, across restarts too: none is at or below the last that the log
 //! holds. The readings of both clocks are arguments of [`Clock::read`], so that a test is its
@@ -51,6 +62,26 @@ impl Reading {
     }
 }
 
+/// How the wall clock stands to pipeline time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Pipeline time.
+    pub now_us: u64,
+    /// The wall clock.
+    pub wall_us: u64,
+    /// Whether it is too far away to be followed.
+    pub is_astray: bool,
+    /// For how long pipeline time stands, as the wall clock was adopted from behind.
+    pub stands_for_us: u64,
+}
+
+impl Standing {
+    /// How far the wall clock is ahead.
+    pub fn off_us(&self) -> i64 {
+        self.wall_us.cast_signed().saturating_sub(self.now_us.cast_signed())
+    }
+}
+
 /// Pipeline time.
 #[derive(Debug)]
 pub struct Clock {
@@ -58,8 +89,10 @@ pub struct Clock {
     max_step_us: u64,
     /// The last tick that was minted or read back.
     last: Tick,
-    /// Pipeline time at the last reading.
+    /// Pipeline time at the last reading, but for `stands_at_us`.
     now_us: u64,
+    /// Pipeline time is not before this: where it stood when a wall clock that is behind was adopted.
+    stands_at_us: u64,
     read: Reading,
     began: Reading,
     /// True while the wall clock is too far away to be followed.
@@ -75,7 +108,8 @@ impl Clock {
             ClockMode::Scaled { start, .. } => start.0,
             ClockMode::Replay => 0,
         };
-        Clock { mode, max_step_us, last, now_us: begin.max(last), read, began: read, astray: false }
+        let (now_us, stands_at_us) = (begin.max(last), 0);
+        Clock { mode, max_step_us, last, now_us, stands_at_us, read, began: read, astray: false }
     }
 
     /// The mode.
@@ -85,6 +119,10 @@ impl Clock {
 
     /// Pipeline time at a reading.
     pub fn read(&mut self, reading: Reading) -> u64 {
+        self.advance(reading).max(self.stands_at_us)
+    }
+
+    fn advance(&mut self, reading: Reading) -> u64 {
         let passed_us = reading.monotonic_us.saturating_sub(self.read.monotonic_us);
         match self.mode {
             ClockMode::Wall => {
@@ -93,7 +131,14 @@ impl Clock {
                 let off_us = reading.wall_us.abs_diff(self.now_us);
                 let was_astray = std::mem::replace(&mut self.astray, off_us > self.max_step_us);
                 if self.astray && !was_astray {
-                    tracing::error!(off_us, "the wall clock jumped by more than max_clock_step; it is not followed");
+                    tracing::error!(
+                        off_us,
+                        "the wall clock jumped by more than max_clock_step; it is not followed. Mend it, or, if it is \
+                         right, `etalage clock accept`"
+                    );
+                }
+                if self.astray != was_astray {
+                    metrics::gauge!("etalage_clock_astray").set(f64::from(u8::from(self.astray)));
                 }
                 if !self.astray {
                     let step_us = off_us.min(steps_us);
@@ -161,12 +206,41 @@ impl Clock {
         self.last
     }
 
+    /// How the wall clock stands to pipeline time. `None` where it does not drive it.
+    pub fn standing(&mut self, reading: Reading) -> Option<Standing> {
+        let now_us = self.read(reading);
+        let standing = Standing {
+            now_us,
+            wall_us: reading.wall_us,
+            is_astray: self.astray,
+            stands_for_us: now_us.saturating_sub(self.now_us),
+        };
+        (self.mode == ClockMode::Wall).then_some(standing)
+    }
+
+    /// Adopts the wall clock, whatever it says: how it stood before, and how it stands now. `None` where it does not
+    /// drive pipeline time.
+    pub fn adopt(&mut self, reading: Reading) -> Option<(Standing, Standing)> {
+        let before = self.standing(reading)?;
+        // A tick may lie above the time of which it was minted.
+        self.stands_at_us = before.now_us.max(self.last);
+        (self.now_us, self.read) = (reading.wall_us, reading);
+        let after = self.standing(reading)?;
+        tracing::warn!(off_us = before.off_us(), stands_for_us = after.stands_for_us, "the wall clock was adopted");
+        Some((before, after))
+    }
+
     /// Pipeline time that a wall timestamp stands for: in a scaled run everything outside lives in
     /// wall time.
     pub fn map_wall(&self, wall: Micros) -> Micros {
         let ClockMode::Scaled { start, speed } = self.mode else { return wall };
         let since_us = (wall.0 as f64 - self.began.wall_us as f64) * speed;
         if since_us < 0.0 { start.minus((-since_us) as u64) } else { start.plus(since_us as u64) }
+    }
+
+    /// A wall clock that is off by more is not followed.
+    pub fn max_step_us(&self) -> u64 {
+        self.max_step_us
     }
 
     /// True while the wall clock is too far away to be followed.
@@ -201,6 +275,58 @@ mod tests {
         assert_eq!(clock.read(at(2_000_000, 2_000_000)), DAY + 2_000_000, "nor one that goes back");
         assert_eq!(clock.read(at(3_000_000, DAY + 3_000_000)), DAY + 3_000_000);
         assert!(!clock.is_astray(), "it is forgiven once it is right again");
+    }
+
+    #[test]
+    fn a_day_ahead_is_not_followed_until_it_is_adopted() {
+        let mut clock = Clock::start_at(ClockMode::Wall, MINUTE, None, at(0, DAY));
+        assert_eq!(clock.mint(at(1_000_000, 2 * DAY + 1_000_000)), DAY + 1_000_000);
+        let (before, after) = clock.adopt(at(2_000_000, 2 * DAY + 2_000_000)).unwrap();
+        assert_eq!((before.off_us(), before.is_astray), (DAY as i64, true));
+        assert_eq!((after.off_us(), after.is_astray, after.stands_for_us), (0, false, 0));
+        assert_eq!(clock.mint(at(3_000_000, 2 * DAY + 3_000_000)), 2 * DAY + 3_000_000, "it runs on from there");
+        assert!(!clock.is_astray());
+        assert_eq!(clock.read(at(4_000_000, 3 * DAY)), 2 * DAY + 4_000_000, "the next jump is not adopted");
+        assert!(clock.is_astray());
+    }
+
+    #[test]
+    fn a_day_behind_that_is_adopted_makes_pipeline_time_stand_until_it_has_come() {
+        let mut clock = Clock::start_at(ClockMode::Wall, MINUTE, None, at(0, 2 * DAY));
+        assert_eq!(clock.mint(at(1_000_000, DAY + 1_000_000)), 2 * DAY + 1_000_000, "it runs on until it is adopted");
+        let (before, after) = clock.adopt(at(1_000_000, DAY + 1_000_000)).unwrap();
+        assert_eq!((before.off_us(), before.is_astray), (-(DAY as i64), true));
+        assert_eq!((after.now_us, after.stands_for_us, after.is_astray), (2 * DAY + 1_000_000, DAY, false));
+        // Ticks increase although time stands, and stay where it stands.
+        let mut last = 2 * DAY + 1_000_000;
+        for hour in 1..24 {
+            let now = hour * 60 * MINUTE;
+            let tick = clock.mint(at(now, DAY + now));
+            assert_eq!(tick, last + 1, "hour {hour}");
+            assert!(!clock.is_astray());
+            last = tick;
+        }
+        let arrived = DAY + 5 * MINUTE;
+        assert_eq!(clock.mint(at(arrived, DAY + arrived)), DAY + arrived, "then it runs with the wall clock");
+        assert_eq!(clock.standing(at(arrived, DAY + arrived)).unwrap().stands_for_us, 0);
+    }
+
+    #[test]
+    fn while_time_stands_the_next_jump_is_an_alert_too() {
+        let mut clock = Clock::start_at(ClockMode::Wall, MINUTE, None, at(0, 2 * DAY));
+        clock.adopt(at(0, DAY)).unwrap();
+        assert_eq!(clock.read(at(MINUTE, DAY / 2)), 2 * DAY);
+        assert!(clock.is_astray(), "it is not where it was adopted");
+        assert_eq!(clock.read(at(DAY + MINUTE, 5 * DAY)), 2 * DAY + MINUTE, "how long it stands is settled");
+    }
+
+    #[test]
+    fn what_is_no_wall_clock_is_not_adopted() {
+        let scaled = ClockMode::Scaled { start: Micros(DAY), speed: 60.0 };
+        for mode in [ClockMode::Replay, scaled] {
+            let mut clock = Clock::start_at(mode, MINUTE, None, at(0, DAY));
+            assert_eq!((clock.adopt(at(0, 5 * DAY)), clock.standing(at(0, DAY))), (None, None));
+        }
     }
 
     #[test]

@@ -318,6 +318,10 @@ impl Door {
         explain::explain(Arc::clone(&self.shared.machine.disk), dir, &**identify, view, key, limit)
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     pub(super) fn quarantine_store(&self) -> &Quarantine {
         &self.shared.quarantine
     }
@@ -399,6 +403,14 @@ impl etalage_serve::Door for Door {
     fn retry(&self, numbers: &[u64], code: Option<&str>) -> Result<serde_json::Value, String> {
         let wanted = code.map_or(Wanted::Numbers(numbers), Wanted::Code);
         Ok(Door::retry(self, wanted)?.iter().map(Retried::told).collect())
+    }
+
+    fn clock(&self) -> serde_json::Value {
+        Door::clock(self)
+    }
+
+    fn accept_clock(&self) -> Result<serde_json::Value, String> {
+        Door::accept_clock(self)
     }
 
     fn explain(&self, view: &str, key: &KeyFields, limit: usize) -> Result<serde_json::Value, NotExplained> {

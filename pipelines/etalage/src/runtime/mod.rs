@@ -14,6 +14,7 @@
 //! sealed tick.
 
 pub mod admission;
+mod adopting;
 mod assembly;
 mod backlog;
 mod building;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use etalage_model::Group;
 use etalage_serve::{Keys, ServeOptions, StoreOptions, hash_key};
 
-use crate::shop::Shop;
+use crate::shop::{Mood, Shop};
 
 const PK: &str = "pk_page";
 const SK: &str = "sk_server";
@@ -37,7 +37,9 @@ fn a_publishable_key_reads_the_shop_and_nothing_else() {
     for path in ["/v1/views/item.sellable/a", "/v1/views/item.sellable", "/v1/views", "/v1/status"] {
         assert_eq!(statuses(&shop, path), [401, 401, 200, 200], "{path}");
     }
-    for path in ["/v1/views/profile.value/p", "/v1/views/profile.value?key=p", "/metrics", "/v1/quarantine"] {
+    for path in
+        ["/v1/views/profile.value/p", "/v1/views/profile.value?key=p", "/metrics", "/v1/quarantine", "/v1/clock"]
+    {
         assert_eq!(statuses(&shop, path), [401, 401, 403, 200], "{path}");
     }
     for path in ["/healthz", "/readyz", "/", "/app.js", "/style.css", "/openapi.json"] {
@@ -65,6 +67,21 @@ fn a_publishable_key_sends_events_and_nothing_else() {
         assert_eq!(shop.post(path, body, &[("x-etalage-key", PK)]).status, allowed, "{path}");
         assert_eq!(shop.post(path, body, &[("x-etalage-key", SK)]).status, 200, "{path}");
     }
+}
+
+#[test]
+fn the_wall_clock_is_adopted_with_a_secret_key_alone() {
+    let shop = locked();
+    let accept = |headers: &[(&str, &str)]| shop.post("/v1/clock/accept", b"", headers);
+    assert_eq!(accept(&[]).error(), (401, "no_key".into()));
+    assert_eq!(accept(&[("x-etalage-key", PK)]).error(), (403, "forbidden".into()));
+    let sk = [("x-etalage-key", SK)];
+    assert_eq!(accept(&sk).json()["was_off_ms"], 7);
+    assert_eq!(shop.get_with("/v1/clock", &sk).json()["off_ms"], 7);
+    *shop.door.mood.lock() = Mood::Stops;
+    assert_eq!(accept(&sk).error(), (409, "no_wall_clock".into()));
+    *shop.door.not_ready.lock() = Some("the log is being read back".into());
+    assert_eq!(accept(&sk).error(), (503, "not_ready".into()));
 }
 
 #[test]

@@ -95,6 +95,17 @@ impl Door for TestDoor {
         }
     }
 
+    fn clock(&self) -> Json {
+        serde_json::json!({ "mode": "wall", "off_ms": 7 })
+    }
+
+    fn accept_clock(&self) -> Result<Json, String> {
+        match *self.mood.lock() {
+            Mood::Stops => Err("nothing to adopt".into()),
+            _ => Ok(serde_json::json!({ "was_off_ms": 7 })),
+        }
+    }
+
     fn snapshot(&self) -> Result<Json, String> {
         match &*self.not_ready.lock() {
             None => Ok(serde_json::json!({ "tick": 5 })),
