@@ -160,13 +160,14 @@ impl Course {
         // What `runtime::passing` excepts: before anything is stored nobody remembers what time it was, nor where the disk
         // was full.
         let is_known = self.world.shop.borrow().sent.values().any(|sent| sent.is_acknowledged);
-        let may_be_off = is_known && !std::mem::take(&mut self.was_full);
+        let may_be_off = is_known && !self.was_full;
         self.world.clocks.set_off(if may_be_off { life.begins_off_us } else { 0 });
         self.processes += 1;
         let now = self.world.clocks.now();
         self.story.push(format!("process {} at {now:?}: {life:?}", self.processes));
         match Process::start(&self.world, &self.disk, &self.objects, Some(life)) {
             Start::Runs(process) => {
+                self.was_full = false;
                 process.run(until_lines);
                 self.story.push(format!("  ran {}", process.told()));
                 // What was published last is what a later process contradicts most easily.
@@ -184,7 +185,8 @@ impl Course {
             Start::Failed(reason) => self.wrong.push(format!("a process did not start: {reason}")),
         }
         self.count(life);
-        self.was_full = life.faults.iter().any(|(fault, _)| fault.kind == std::io::ErrorKind::StorageFull);
+        // One that did not start has not told the log what time it was either.
+        self.was_full |= life.faults.iter().any(|(fault, _)| fault.kind == std::io::ErrorKind::StorageFull);
         self.end_process(life.loses_power);
     }
 
