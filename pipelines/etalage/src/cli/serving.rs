@@ -167,6 +167,7 @@ fn describe() {
     metrics::describe_gauge!("etalage_snapshot_bytes", "Bytes of the newest snapshot, as it is stored");
     metrics::describe_gauge!("etalage_snapshot_tick_seconds", "The tick of the newest snapshot, in seconds since 1970");
     metrics::describe_counter!("etalage_snapshot_errors_total", "Snapshots that could not be taken");
+    metrics::describe_gauge!("etalage_clock_astray", "1 while the wall clock is too far off to be followed");
     metrics::describe_gauge!("etalage_backlog_records", "Stored records that the dataflow has not taken yet");
     metrics::describe_gauge!("etalage_dedup_ids", "Message ids that are remembered");
     metrics::describe_gauge!("etalage_dedup_horizon_seconds", "For how long message ids are remembered at present");
