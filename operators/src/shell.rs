@@ -227,18 +227,22 @@ pub struct Wiring<'scope, Row> {
     pub exports: Exports<Row>,
     /// When the output is looked at.
     pub steps: Steps,
-    /// The tick of an import with which all operators start that this one's input comes from.
+    /// The ticks of the imports with which all operators start that this one's input comes from.
     pub restored: Restored,
 }
 
-/// The tick of the import with which a dataflow starts, once it is known.
+/// The ticks of the imports with which a dataflow starts, once they are known.
 #[derive(Clone, Debug, Default)]
-pub struct Restored(Rc<Cell<Option<Tick>>>);
+pub struct Restored(Rc<Cell<Option<(Tick, Tick)>>>);
 
 impl Restored {
-    /// The dataflow starts from rows as of `tick`.
-    pub fn set(&self, tick: Tick) {
-        self.0.set(Some(tick));
+    /// The dataflow starts from rows as of `last`, which it takes in at ticks from `first` on.
+    pub fn set(&self, first: Tick, last: Tick) {
+        self.0.set(Some((first, last)));
+    }
+
+    fn has(&self, tick: Tick) -> bool {
+        self.0.get().is_some_and(|(first, last)| first <= tick && tick <= last)
     }
 }
 
@@ -366,7 +370,7 @@ impl<C: Core> Instance<C> {
                 }
             }
             while let Some(mut updates) = self.stash.take_first(tick) {
-                if self.restored.0.get() == Some(tick) {
+                if self.restored.has(tick) {
                     updates.retain(|(data, _)| !C::is_in_rows(data));
                 }
                 self.core.absorb_all(&mut updates, tick, &mut self.out);

@@ -304,11 +304,15 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Identifiers<Id, S> {
         matches!(data, Feed::Fact(..))
     }
 
-    /// A summary comes back as if its facts had just arrived; its place comes as data.
-    fn import(&mut self, (id, Whole(summary), facts): Self::Row, _tick: Tick, _out: &mut Out<Self::Out, isize>) {
+    /// A summary comes back as if its facts had just arrived; its place comes as data. Where that came before, the
+    /// identifier comes to its owner once more, now with something.
+    fn import(&mut self, (id, Whole(summary), facts): Self::Row, tick: Tick, out: &mut Out<Self::Out, isize>) {
         let slot = self.keys.find_or_insert(&id, Entry::default);
         let entry = self.touch(slot);
         entry.facts = facts;
         entry.summary = summary.map(|summary| Box::new(S::clone(&summary)));
+        if let Some(owner) = entry.linked.as_mut().and_then(|linked| linked.handed.take()) {
+            out.push((Err((owner, Part::Goes)), tick, 1));
+        }
     }
 }

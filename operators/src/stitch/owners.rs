@@ -45,7 +45,13 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Owners<Id, S> {
         entry
     }
 
-    fn take(&mut self, hint: Hint, (place, part): (Place<Id>, Part<S::Fact, Whole<S>>)) {
+    fn take(
+        &mut self,
+        hint: Hint,
+        (place, part): (Place<Id>, Part<S::Fact, Whole<S>>),
+        tick: Tick,
+        out: &mut Out<S::Row, isize>,
+    ) {
         let fresh = || Entry { summary: None, members: 0, due: None, touched: false };
         let slot = self.keys.find_or_insert_near(hint, &place, fresh);
         let rules = Rc::clone(&self.rules);
@@ -55,7 +61,10 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Owners<Id, S> {
             Part::Comes(Whole(summary)) => {
                 entry.members += 1;
                 if let Some(summary) = summary {
-                    entry.summary.get_or_insert_default().merge(&summary, &rules);
+                    let merged = entry.summary.get_or_insert_default();
+                    // What is imported may come when the others have told already.
+                    merged.withdraw(&place.0, &rules, &mut |row, diff| out.push((row, tick, diff)));
+                    merged.merge(&summary, &rules);
                 }
             }
             Part::Goes => entry.members -= 1,
@@ -77,15 +86,15 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Owners<Id, S> {
         }
     }
 
-    fn absorb(&mut self, update: Self::In, _tick: Tick, _diff: isize, _out: &mut Out<S::Row, isize>) {
-        self.take(Hint::NONE, update);
+    fn absorb(&mut self, update: Self::In, tick: Tick, _diff: isize, out: &mut Out<S::Row, isize>) {
+        self.take(Hint::NONE, update, tick, out);
     }
 
-    fn absorb_all(&mut self, updates: &mut Vec<(Self::In, isize)>, _tick: Tick, _out: &mut Out<S::Row, isize>) {
+    fn absorb_all(&mut self, updates: &mut Vec<(Self::In, isize)>, tick: Tick, out: &mut Out<S::Row, isize>) {
         let peek = |entry: &Entry<S>| entry.summary.as_ref().map_or(0, |summary| summary.peek());
         let hints = self.keys.look_ahead(updates.iter().map(|((place, _), _)| place), peek);
         for ((update, _), hint) in updates.drain(..).zip(hints) {
-            self.take(hint, update);
+            self.take(hint, update, tick, out);
         }
     }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bundles::KeptBundle,
+    known::Known,
     read_store::{ReadStore, ViewId},
     rows::Row,
     view_rows::ViewRows,
@@ -148,6 +149,15 @@ impl ReadStore {
         let keys = keys.into_iter().map(|(key, changed)| Kept::Key(key, changed));
         let changes = keys.chain(bundles.into_iter().map(Kept::Bundle));
         std::iter::once(begin).chain(changes).chain([Kept::End]).collect()
+    }
+
+    /// Everything as of `tick`, the tick of a snapshot, was published: what was before, which is a part of it, says nothing.
+    pub fn begin_import(&self, tick: Tick) {
+        for group in [Group::Shop, Group::Customer] {
+            let known = &mut self.group_rows(group).write().known;
+            *known = Known::default();
+            known.seal(tick);
+        }
     }
 
     /// Takes rows of a section back in, in the order in which they were exported: once the values as of the snapshot's

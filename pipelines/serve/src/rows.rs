@@ -80,8 +80,11 @@ impl Rows {
     /// The rows in these slots, tombstones among them.
     pub(crate) fn in_slots(&self, slots: Range<usize>) -> impl Iterator<Item = &Row> {
         // The tombstone in a slot that is free is at or below the floor.
-        let slots = slots.start..slots.end.min(self.slots.len());
-        self.slots[slots].iter().filter(|row| row.value.is_some() || row.changed > self.floor)
+        self.slots
+            .iter()
+            .take(slots.end)
+            .skip(slots.start)
+            .filter(|row| row.value.is_some() || row.changed > self.floor)
     }
 
     /// Says that some changes up to `floor` are forgotten, and that of everything there is nothing is known but that it

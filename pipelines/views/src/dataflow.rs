@@ -35,6 +35,8 @@ pub struct Dataflow {
     sections: Sections,
     /// The first of the sections of which rows are still to come, while they are exported.
     exporting: Option<usize>,
+    /// The last tick at which rows are imported.
+    imported_until: Tick,
     lower: Tick,
 }
 
@@ -56,7 +58,7 @@ impl Dataflow {
             }
             (input, cutters, parts.into_sections())
         });
-        Dataflow { group, input, probe, cutters, keeping, sections, exporting: None, lower: 0 }
+        Dataflow { group, input, probe, cutters, keeping, sections, exporting: None, imported_until: 0, lower: 0 }
     }
 
     /// Hands a batch to the dataflow, at `tick`.
@@ -76,7 +78,10 @@ impl Dataflow {
     /// Says that no more input comes below `upper`, and that the next cut is there.
     pub fn advance(&mut self, upper: Tick) {
         // Rows of an earlier export come before everything else.
-        self.sections.iter_mut().for_each(|section| section.close());
+        let is_importing = upper <= self.imported_until;
+        self.sections
+            .iter_mut()
+            .for_each(|section| if is_importing { section.advance(upper) } else { section.close() });
         self.keeping.steps.announce(upper);
         self.input.advance_to(upper);
         self.input.flush();
@@ -108,12 +113,14 @@ impl Dataflow {
         batches
     }
 
-    /// Starts from rows as of `tick`: before anything else, and before [`Dataflow::import`].
-    pub fn begin_import(&mut self, tick: Tick) {
-        self.keeping.restored.set(tick);
+    /// Starts from rows as of `last`, which are imported at ticks from `first` on: before anything else, and before
+    /// [`Dataflow::import`]. What is cut before all are imported is what some of the rows make.
+    pub fn begin_import(&mut self, first: Tick, last: Tick) {
+        self.keeping.restored.set(first, last);
+        self.imported_until = last;
     }
 
-    /// Takes rows of the section called `name` that were exported as of `tick`, by whatever worker.
+    /// Takes rows of the section called `name` that were exported by whatever worker; they count from `tick` on.
     ///
     /// # Errors
     /// Where the rows are not what this version writes.

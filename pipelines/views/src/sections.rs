@@ -3,8 +3,9 @@
 //! **What is kept**: an operator whose state cannot be made of what its inputs say now (windows, decayed
 //! sums, newest statements, summaries of people). Everything else (joins, lists, timers, sealed values) is made anew
 //! of what those tell when they start.
-//! **Time**: all sections of a dataflow are exported as of one tick, and imported at it. An operator that
-//! imports drops what its input says at that tick: its rows hold it already.
+//! **Time**: all sections of a dataflow are exported as of one tick, and imported at it, or a part at a time at the
+//! ticks just before it: so that what one part makes has been told before the next comes. An operator that imports drops
+//! what its input says at these ticks: its rows hold it already.
 //! **Encoding**: rows as [`codec::frame_into`] writes them, keyed by data and not by worker, so that any number of
 //! workers can take them.
 //! **Bound**: what waits to be taken is at most [`EXPORT_SLICE_ROWS`](etalage_operators::shell::EXPORT_SLICE_ROWS)
@@ -59,6 +60,8 @@ pub trait Section {
     fn take(&self, rows: &mut Rows) -> Result<bool, CodecError>;
     /// Hands rows of an earlier export to the operator, at `tick`.
     fn import(&mut self, rows: &[u8], tick: Tick) -> Result<(), ImportError>;
+    /// Says that rows that are still to come count from `upper` on.
+    fn advance(&mut self, upper: Tick);
     /// Says that no rows come any more.
     fn close(&mut self);
 }
@@ -124,6 +127,10 @@ impl<Row: ExchangeData> Section for Kept<Row> {
         }
         imports.flush();
         Ok(())
+    }
+
+    fn advance(&mut self, upper: Tick) {
+        self.imports.iter_mut().for_each(|imports| imports.advance_to(upper));
     }
 
     fn close(&mut self) {

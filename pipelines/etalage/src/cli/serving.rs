@@ -122,7 +122,11 @@ impl Serving {
 }
 
 fn store_options(config: &Config) -> StoreOptions {
-    StoreOptions { group_lag_max_us: config.time.group_lag_max_us, ..StoreOptions::default() }
+    StoreOptions {
+        group_lag_max_us: config.time.group_lag_max_us,
+        max_kept_changes: config.snapshots.max_kept_changes,
+        ..StoreOptions::default()
+    }
 }
 
 /// Tells who belongs together from what is served; nobody can where one of the views that know it is off.
@@ -165,6 +169,8 @@ fn describe() {
     metrics::describe_gauge!("etalage_read_back_records", "Records that this start has read back");
     metrics::describe_histogram!("etalage_snapshot_seconds", "Time to take a snapshot");
     metrics::describe_gauge!("etalage_snapshot_bytes", "Bytes of the newest snapshot, as it is stored");
+    metrics::describe_gauge!("etalage_state_rows", "Rows of state in the newest snapshot, by section");
+    metrics::describe_gauge!("etalage_state_bytes", "Their bytes, before they are compressed");
     metrics::describe_gauge!("etalage_snapshot_tick_seconds", "The tick of the newest snapshot, in seconds since 1970");
     metrics::describe_counter!("etalage_snapshot_errors_total", "Snapshots that could not be taken");
     metrics::describe_gauge!("etalage_clock_astray", "1 while the wall clock is too far off to be followed");

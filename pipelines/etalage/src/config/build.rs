@@ -188,6 +188,7 @@ pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
                 for_us: values.span_us("snapshots.keep_for"),
                 max_bytes: values.size("snapshots.keep_bytes") as u64,
             },
+            max_kept_changes: values.size("snapshots.max_kept_changes"),
         },
         time: time(values, longest_us, errors),
         dedup: Dedup { horizon_us: values.span_us("dedup.horizon"), max_ids: values.size("dedup.max_ids") },

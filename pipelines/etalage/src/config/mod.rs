@@ -182,6 +182,8 @@ pub struct Snapshots {
     pub after_records: u64,
     /// Which stay.
     pub kept: Kept,
+    /// Of how many keys of a view one says when they changed.
+    pub max_kept_changes: usize,
     /// Whether the log before the oldest of them is removed.
     pub trim_log: bool,
 }

@@ -231,6 +231,13 @@ pub const TABLE: &[Entry] = &[
         "Older ones than `keep` stay only as long as all of them have no more bytes together.",
     ),
     entry(
+        "snapshots.max_kept_changes",
+        Kind::Int(0, 100_000_000),
+        "100_000",
+        "Of how many keys of a view one says when they changed, those that changed last: so that ETags hold, and streams \
+         go on, over a restart. Of the others a reader gets the value once more.",
+    ),
+    entry(
         "snapshots.trim_log",
         Kind::OneOf(&["yes", "no"]),
         r#""no""#,

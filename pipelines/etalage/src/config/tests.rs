@@ -267,6 +267,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("snapshots.keep", "3"),
     ("snapshots.keep_for", r#""3m""#),
     ("snapshots.keep_bytes", "3"),
+    ("snapshots.max_kept_changes", "3"),
     ("snapshots.trim_log", r#""yes""#),
     ("time.max_clock_skew", r#""3m""#),
     ("time.retention", r#""90d""#),

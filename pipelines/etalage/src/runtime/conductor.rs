@@ -36,9 +36,16 @@ pub const MAX_ROUNDS_IN_FLIGHT: usize = 2;
 /// Records that may wait for the workers before the sequencer waits too.
 pub const MAX_PENDING_RECORDS: usize = 65_536;
 
+/// The same while the log is read back.
+pub const MAX_PENDING_RECORDS_READ_BACK: usize = 131_072;
+
 /// About how many lines (items of events, and messages) a round has. More would make a burst one
 /// long step; what is behind waits for the next round.
 pub const MAX_ROUND_LINES: usize = 8_192;
+
+/// About how many lines a round has while the log is read back, when nobody waits for it: the more, the less is made that
+/// the next round makes anew.
+pub const MAX_ROUND_LINES_READ_BACK: usize = 131_072;
 
 /// What the conductor is told.
 pub(crate) enum Signal {
@@ -54,6 +61,8 @@ pub(crate) enum Signal {
     Export { tick: Tick, pieces: Sender<Piece> },
     /// A worker's part of its oldest round of a group.
     Part { group: Group, worker: usize, upper: Tick, batches: Vec<SealedBatch> },
+    /// Somebody waits for what comes from now on: rounds are short.
+    Live,
     /// Publish what is under way, then end.
     Stop,
 }
@@ -67,6 +76,8 @@ pub(super) struct Conductor {
     audit: Option<StockAudit>,
     /// The groups that have views.
     groups: Vec<Pace>,
+    /// About how many lines a round has.
+    max_lines: usize,
     complete_below: Tick,
     waiting: Vec<(Tick, Sender<Tick>)>,
     stopping: bool,
@@ -118,8 +129,9 @@ impl Conductor {
     ) -> Conductor {
         let follows = |group: &Group| *group == Group::Customer && groups.contains(&Group::Shop);
         let groups = groups.iter().map(|group| Pace::new(*group, follows(group))).collect();
-        let (waiting, complete_below) = (Vec::new(), 0);
-        Conductor { workers, readers, backlog, time, audit, groups, complete_below, waiting, stopping: false }
+        let (waiting, complete_below, max_lines) = (Vec::new(), 0, MAX_ROUND_LINES_READ_BACK);
+        let stopping = false;
+        Conductor { workers, readers, backlog, time, audit, groups, max_lines, complete_below, waiting, stopping }
     }
 
     pub(super) fn run(mut self, inbox: Inbox) {
@@ -139,7 +151,7 @@ impl Conductor {
         }
         for at in 0..self.groups.len() {
             self.publish_complete(at);
-            while let Some(upper) = self.groups[at].send_round(&self.workers, self.complete_below) {
+            while let Some(upper) = self.groups[at].send_round(&self.workers, self.complete_below, self.max_lines) {
                 let others = self.groups[at + 1..].iter_mut();
                 others.for_each(|other| other.cuts.iter_mut().for_each(|cuts| cuts.push_back(upper)));
             }
@@ -172,6 +184,7 @@ impl Conductor {
                 let before = round.parts[worker].replace(batches);
                 assert!(before.is_none(), "one part of each worker for each round");
             }
+            Signal::Live => self.max_lines = MAX_ROUND_LINES,
             Signal::Stop => self.stopping = true,
         }
     }
@@ -247,11 +260,11 @@ impl Pace {
     }
 
     /// Gives the workers a round of what is complete, if they have room for it; its upper end.
-    fn send_round(&mut self, workers: &[WorkerHandle], complete_below: Tick) -> Option<Tick> {
+    fn send_round(&mut self, workers: &[WorkerHandle], complete_below: Tick, max_lines: usize) -> Option<Tick> {
         if self.rounds.len() >= MAX_ROUNDS_IN_FLIGHT {
             return None;
         }
-        let upper = self.next_upper(complete_below)?;
+        let upper = self.next_upper(complete_below, max_lines)?;
         let end = self.frames.partition_point(|frame| frame.tick < upper);
         let frames: Vec<Arc<PendingFrame>> = self.frames.drain(..end).collect();
         let mut times = TickTimes::default();
@@ -271,17 +284,17 @@ impl Pace {
         Some(upper)
     }
 
-    /// Where the next round ends: when about [`MAX_ROUND_LINES`] are in it, or where everything
+    /// Where the next round ends: when about `max_lines` are in it, or where everything
     /// complete is; and where the group that it follows has cut. One ends where everything is exported.
-    fn next_upper(&mut self, complete_below: Tick) -> Option<Tick> {
+    fn next_upper(&mut self, complete_below: Tick, max_lines: usize) -> Option<Tick> {
         while self.ends.pop_front_if(|end| *end <= self.sent).is_some() {}
         let most = self.export.as_ref().map_or(Tick::MAX, |(tick, _)| tick + 1);
         let most = self.ends.front().map_or(most, |end| most.min(*end));
         let Some(cuts) = &mut self.cuts else {
-            let upper = full_at(&self.frames, complete_below).unwrap_or(complete_below).min(most);
+            let upper = full_at(&self.frames, complete_below, max_lines).unwrap_or(complete_below).min(most);
             return (upper > self.sent).then_some(upper);
         };
-        let full = full_at(&self.frames, complete_below).unwrap_or(Tick::MAX).min(most);
+        let full = full_at(&self.frames, complete_below, max_lines).unwrap_or(Tick::MAX).min(most);
         let mut upper = cuts.pop_front()?;
         while let Some(next) = cuts.pop_front_if(|next| *next <= full) {
             upper = next;
@@ -322,14 +335,14 @@ impl PendingFrame {
     }
 }
 
-/// The end of the tick up to which about [`MAX_ROUND_LINES`] lie, and at least those of one tick; `None` where
+/// The end of the tick up to which about `max_lines` lie, and at least those of one tick; `None` where
 /// fewer are complete.
-fn full_at(frames: &VecDeque<Arc<PendingFrame>>, complete_below: Tick) -> Option<Tick> {
+fn full_at(frames: &VecDeque<Arc<PendingFrame>>, complete_below: Tick, max_lines: usize) -> Option<Tick> {
     let mut lines = 0;
     let mut before: Option<Tick> = None;
     for frame in frames.iter().take_while(|frame| frame.tick < complete_below) {
         lines += frame.lines;
-        if before.is_some_and(|before| before < frame.tick) && lines > MAX_ROUND_LINES {
+        if before.is_some_and(|before| before < frame.tick) && lines > max_lines {
             return before.map(|before| before + 1);
         }
         before = Some(frame.tick);

@@ -57,7 +57,10 @@ use parking_lot::Mutex;
 
 pub use backlog::MAX_LAGGING_RECORDS;
 pub use clock::{Clock, ClockMode, Reading};
-pub use conductor::{MAX_PENDING_RECORDS, MAX_ROUND_LINES, MAX_ROUNDS_IN_FLIGHT};
+pub use conductor::{
+    MAX_PENDING_RECORDS, MAX_PENDING_RECORDS_READ_BACK, MAX_ROUND_LINES, MAX_ROUND_LINES_READ_BACK,
+    MAX_ROUNDS_IN_FLIGHT,
+};
 pub use door::Door;
 pub use erasure::{EraseError, Identify, told};
 pub use failpoint::FAILPOINTS;

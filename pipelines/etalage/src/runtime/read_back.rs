@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::Receiver;
 use etalage_model::{Position, Tick};
 use etalage_store::{Frame, Frames, StoreError, snapshot::Snapshot};
 
@@ -118,22 +119,9 @@ impl Sequencer {
         let newest = newest.map_err(|error| format!("{error}; [snapshots] on = \"no\" starts with the log alone"))?;
         let Some(snapshot) = newest.map(Arc::new) else { return Ok(None) };
         let tick = snapshot.manifest.tick;
+        snapshot::measure(&snapshot.manifest);
         frames.skip_to(snapshot.manifest.log.next_frame);
-        let (reply, restored) = crossbeam_channel::bounded(self.workers.len());
-        for worker in &self.workers {
-            worker.send(Order::Restore { snapshot: Arc::clone(&snapshot), reply: reply.clone() });
-        }
-        drop(reply);
-        self.restore_own(&snapshot)?;
-        for _ in 0..self.workers.len() {
-            self.shared
-                .machine
-                .receive(Waiting::Sequencer, &restored)
-                .map_err(|_| "a worker has ended".to_owned())??;
-        }
-        let (reply, sealed) = crossbeam_channel::bounded(1);
-        self.signal(Signal::Seal { below: tick + 1, reply });
-        self.shared.machine.receive(Waiting::Sequencer, &sealed).map_err(|_| "the dataflow has ended".to_owned())?;
+        self.restore_views(&snapshot)?;
         self.restore_served(&snapshot)?;
         failpoint::reach(failpoint::RESTORED);
         let seconds = began.elapsed().as_secs_f64();
@@ -141,9 +129,41 @@ impl Sequencer {
         Ok(Some(tick))
     }
 
+    /// What the workers hold, a part at a time; meanwhile what the sequencer remembers.
+    fn restore_views(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), String> {
+        let groups: Vec<&str> = self.groups.iter().map(|group| group.name()).collect();
+        let mut before: Option<Receiver<Tick>> = None;
+        for (at, part) in snapshot::parts(snapshot, &groups).into_iter().enumerate() {
+            let (part, (reply, restored)) = (Arc::new(part), crossbeam_channel::bounded(self.workers.len()));
+            for worker in &self.workers {
+                worker.send(Order::Restore { part: Arc::clone(&part), reply: reply.clone() });
+            }
+            drop(reply);
+            if at == 0 {
+                self.restore_own(snapshot)?;
+            }
+            for _ in &self.workers {
+                let restored = self.shared.machine.receive(Waiting::Sequencer, &restored);
+                restored.map_err(|_| "a worker has ended".to_owned())??;
+            }
+            // While the one before is published.
+            before.take().map_or(Ok(()), |sealed| self.wait_sealed(&sealed))?;
+            let (reply, sealed) = crossbeam_channel::bounded(1);
+            self.signal(Signal::Seal { below: part.tick + 1, reply });
+            before = Some(sealed);
+        }
+        before.map_or(Ok(()), |sealed| self.wait_sealed(&sealed))
+    }
+
+    fn wait_sealed(&self, sealed: &Receiver<Tick>) -> Result<(), String> {
+        let sealed = self.shared.machine.receive(Waiting::Sequencer, sealed);
+        sealed.map(drop).map_err(|_| "the dataflow has ended".to_owned())
+    }
+
     /// When what is served has changed.
     fn restore_served(&self, snapshot: &Snapshot) -> Result<(), String> {
         let Some(served) = &self.served else { return Ok(()) };
+        served.begin_import(snapshot.manifest.tick);
         for section in snapshot.manifest.sections.iter().filter(|section| section.part == SERVED) {
             for chunk in &section.chunks {
                 let rows = snapshot.rows(chunk).map_err(|error| error.to_string())?;

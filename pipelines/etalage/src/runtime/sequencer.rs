@@ -20,7 +20,7 @@ use etalage_store::{Fate, Frames, Log, Receipt, Receipts, snapshot::Place as Sna
 use tokio::sync::oneshot;
 
 use super::{
-    MAX_LAGGING_RECORDS, MAX_PENDING_RECORDS, Signals, StoredFrame,
+    MAX_LAGGING_RECORDS, MAX_PENDING_RECORDS, MAX_PENDING_RECORDS_READ_BACK, Signals, StoredFrame,
     admission::{Admission, Decision, Moment},
     backlog::Most,
     building::Building,
@@ -159,6 +159,7 @@ impl Sequencer {
     fn get_ready(&mut self) {
         failpoint::reach(failpoint::READ_BACK);
         let ready_at = self.seal_all(None);
+        self.signal(Signal::Live);
         if let Some(on_ready) = self.on_ready.take() {
             on_ready(ready_at);
         }
@@ -431,7 +432,8 @@ impl Sequencer {
         // A group that lags behind live input is no reason to let that wait; see `Backlog`.
         let is_replay = self.shared.clock.lock().mode() == ClockMode::Replay || !self.shared.is_ready();
         let customer = if is_replay { MAX_LAGGING_RECORDS } else { usize::MAX };
-        let most = Most { shop: MAX_PENDING_RECORDS, customer };
+        let shop = if self.shared.is_ready() { MAX_PENDING_RECORDS } else { MAX_PENDING_RECORDS_READ_BACK };
+        let most = Most { shop, customer };
         self.shared.machine.others.go_on(Waiting::Sequencer, &|| self.shared.backlog.has_room(most));
         self.shared.backlog.add(&self.groups, frame.records.len(), frame.tick, most, before_waiting, is_over);
         self.signal(Signal::Frame(frame));

@@ -29,7 +29,7 @@ use etalage_store::{
 };
 use etalage_views::ShopOptions;
 
-pub(super) use restore::newest;
+pub(super) use restore::{RestoredPart, newest, parts};
 pub use taker::{Generation, SNAPSHOT_LOOK_EVERY};
 pub(super) use taker::{Request, Taker};
 
@@ -199,6 +199,15 @@ pub(super) fn fingerprint(options: &ShopOptions) -> String {
     /// Changed with the rows of any section: what an older version wrote is not read by a newer one.
     const ROWS_VERSION: u32 = 1;
     format!("{ROWS_VERSION}-{:032x}", hash128(format!("{options:?}").as_bytes()))
+}
+
+/// Says how much state each part of the pipeline had when the snapshot was taken.
+pub(super) fn measure(manifest: &Manifest) {
+    for section in &manifest.sections {
+        let labels = [("part", section.part.clone()), ("section", section.name.clone())];
+        metrics::gauge!("etalage_state_rows", &labels).set(section.rows() as f64);
+        metrics::gauge!("etalage_state_bytes", &labels).set(section.bytes() as f64);
+    }
 }
 
 /// What was written, as it is told to whoever asked.

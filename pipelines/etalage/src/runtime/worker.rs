@@ -4,7 +4,6 @@ use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, thread::Thread, ti
 
 use crossbeam_channel::{Receiver, SendError, Sender, bounded, unbounded};
 use etalage_model::{Group, Record, Tick};
-use etalage_store::snapshot::Snapshot;
 use etalage_views::Dataflow;
 use timely::{Config, WorkerConfig, worker::Worker};
 
@@ -12,7 +11,7 @@ use super::{
     Options, Signals, StartError, Vital,
     conductor::Signal,
     mutant::is_mutant,
-    snapshot::{Outlet, Piece, Turns},
+    snapshot::{Outlet, Piece, RestoredPart, Turns},
 };
 
 /// How long a worker parks when it has nothing to do; it is woken for a round.
@@ -28,8 +27,8 @@ const PARK_IN_EXPORT: Duration = Duration::from_micros(100);
 pub(super) enum Order {
     /// Take these records in this group, or take them back; then everything below `upper` is there.
     Round { group: Group, batches: Vec<(Tick, isize, Arc<Vec<Record>>)>, upper: Tick },
-    /// Start from this worker's share of a snapshot, before anything else.
-    Restore { snapshot: Arc<Snapshot>, reply: Sender<Result<(), String>> },
+    /// Take this worker's share of a part of a snapshot in, before anything else.
+    Restore { part: Arc<RestoredPart>, reply: Sender<Result<(), String>> },
     /// Export everything of this group as of `tick`; the next round ends there.
     Export { group: Group, tick: Tick, pieces: Sender<Piece> },
     /// End.
@@ -108,14 +107,12 @@ struct AtPace {
 }
 
 impl AtPace {
-    /// Takes this worker's share of a snapshot in.
-    fn restore(&mut self, worker: &mut Worker, snapshot: &Snapshot) -> Result<(), String> {
-        let tick = snapshot.manifest.tick;
-        self.dataflow.begin_import(tick);
-        let of_group = snapshot.manifest.sections.iter().filter(|section| section.part == self.group.name());
-        let chunks = of_group.flat_map(|section| section.chunks.iter().map(move |chunk| (&section.name, chunk)));
-        for (name, chunk) in chunks.skip(worker.index()).step_by(worker.peers()) {
-            let rows = snapshot.rows(chunk).map_err(|error| error.to_string())?;
+    /// Takes this worker's share of a part of a snapshot in.
+    fn restore(&mut self, worker: &mut Worker, part: &RestoredPart) -> Result<(), String> {
+        self.dataflow.begin_import(part.first, part.snapshot.manifest.tick);
+        let tick = part.tick;
+        for (name, chunk) in part.chunks(self.group.name()).skip(worker.index()).step_by(worker.peers()) {
+            let rows = part.snapshot.rows(chunk).map_err(|error| error.to_string())?;
             let is_twice = is_mutant("bucket-twice") && name.starts_with("Windows");
             for _ in 0..=usize::from(is_twice) {
                 self.dataflow.import(name, &rows, tick).map_err(|error| error.to_string())?;
@@ -208,8 +205,8 @@ impl Share {
                     at.dataflow.advance(upper);
                     at.uppers.push_back(upper);
                 }
-                Order::Restore { snapshot, reply } => {
-                    let restored = self.groups.iter_mut().try_for_each(|at| at.restore(worker, &snapshot));
+                Order::Restore { part, reply } => {
+                    let restored = self.groups.iter_mut().try_for_each(|at| at.restore(worker, &part));
                     // Whoever asked may have ended.
                     let _ = reply.send(restored);
                 }

@@ -49,9 +49,9 @@ impl BundleRows {
 
     /// When the bundles in these slots changed.
     pub(crate) fn in_slots(&self, slots: Range<usize>) -> impl Iterator<Item = KeptBundle> {
-        let slots = slots.start..slots.end.min(self.slots.len());
+        let slots = self.slots.iter().take(slots.end).skip(slots.start);
         // What is in a slot that is free stands nowhere.
-        self.slots[slots].iter().filter(|bundle| !bundle.places.is_empty()).map(|bundle| KeptBundle {
+        slots.filter(|bundle| !bundle.places.is_empty()).map(|bundle| KeptBundle {
             member: bundle.member.as_str().to_owned(),
             axis: bundle.axis.as_str().to_owned(),
             changed: bundle.changed.to_vec(),

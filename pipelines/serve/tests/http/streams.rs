@@ -159,6 +159,25 @@ fn streams_and_tags_of_an_earlier_process_are_known_from_a_snapshot() {
     assert_eq!(stream.next().event, "reset", "of what came after the snapshot the next process knows nothing");
 }
 
+/// More keys than are looked at at a time.
+#[test]
+fn a_snapshot_keeps_many_changes() {
+    let names: Vec<String> = (0..9_000).map(|at| format!("item.sellable:{at:04}")).collect();
+    let all: Vec<(&str, Option<u64>)> = names.iter().map(|name| (name.as_str(), Some(1))).collect();
+    let shop = Shop::open();
+    let first = shop.tick(&all[..8_990]);
+    let last = shop.tick(&all[8_990..]);
+    let next = Shop::reading_back(ServeOptions::default(), StoreOptions::default());
+    (first..last).for_each(|_| drop(next.tick(&[])));
+    next.tick(&all);
+    for (section, rows) in shop.store.export_changes(last) {
+        next.store.import_changes(section, &rows.unwrap()).unwrap();
+    }
+    next.store.begin(last + 10);
+    let mut stream = next.stream(&format!("/v1/stream/item.sellable?after=beef-{first}"));
+    assert_eq!(stream.expect("changes").len(), 10);
+}
+
 /// Of more keys than there is room for those that changed last are kept; the key of nobody who was erased is.
 #[test]
 fn a_snapshot_keeps_the_newest_changes_and_no_key_of_who_was_erased() {

@@ -51,9 +51,10 @@ fn export_some(worker: &mut Worker, groups: &mut [Dataflow], rows: &mut Exported
     worker.step();
 }
 
-/// Starts from rows as of the tick before the first of `uppers`, and plays what came after it.
+/// Starts from rows as of the tick before the first of `uppers`, which are taken in in so many parts, and plays what came
+/// after it.
 fn go_on(
-    workers: usize,
+    (workers, taken): (usize, u64),
     options: &ShopOptions,
     exported: Exported,
     arrivals: &Arrivals,
@@ -62,16 +63,24 @@ fn go_on(
     let at = uppers[0] - 1;
     let rest: Arrivals = arrivals.iter().filter(|(tick, _)| *tick > at).cloned().collect();
     let (shares, options, exported) = (Arc::new(deal(workers, &rest, uppers)), options.clone(), Arc::new(exported));
-    let ends: Arc<[Tick]> = uppers.into();
+    let first = at.saturating_sub(taken - 1);
+    // What the rows of each part but the last make is cut by itself.
+    let before: Vec<Tick> = (first..at).map(|tick| tick + 1).collect();
+    let uppers: Vec<Tick> = before.iter().chain(uppers).copied().collect();
+    let (ends, before): (Arc<[Tick]>, Arc<[Tick]>) = (uppers.clone().into(), before.into());
     let parts = on_workers(workers, move |worker| {
         let mut groups = GROUPS.map(|group| Dataflow::build(worker, group, options.clone()));
-        groups.iter_mut().for_each(|dataflow| dataflow.begin_import(at));
-        for (group, name, rows) in exported.iter().skip(worker.index()).step_by(worker.peers()) {
-            let dataflow = GROUPS.iter().position(|other| other == group).map(|place| &mut groups[place]);
-            dataflow.expect("a group").import(name, rows, at).expect("rows are as they were written");
-        }
-        let rounds = shares[worker.index()].iter().zip(ends.iter());
+        groups.iter_mut().for_each(|dataflow| dataflow.begin_import(first, at));
+        let at_once = exported.len().div_ceil(before.len() + 1).max(1);
+        let nothing = crate::harness::Round::default();
+        let rounds = before.iter().map(|_| &nothing).chain(shares[worker.index()].iter()).zip(ends.iter());
+        let mut chunks = exported.chunks(at_once);
         let cut_below = |(batches, upper): (&crate::harness::Round, &Tick)| {
+            for (group, name, rows) in chunks.next().into_iter().flatten().skip(worker.index()).step_by(worker.peers())
+            {
+                let dataflow = GROUPS.iter().position(|other| other == group).map(|place| &mut groups[place]);
+                dataflow.expect("a group").import(name, rows, upper - 1).expect("rows are as they were written");
+            }
             for dataflow in &mut groups {
                 batches.iter().for_each(|(tick, batch)| dataflow.send(Arc::clone(batch), *tick));
                 dataflow.advance(*upper);
@@ -80,18 +89,22 @@ fn go_on(
         };
         rounds.map(cut_below).collect()
     });
-    merge_all(parts, uppers)
+    merge_all(parts, &uppers)
 }
 
-fn check(shop: &RandomShop, at: usize, before: usize, after: usize) -> Result<(), TestCaseError> {
+fn check(shop: &RandomShop, at: usize, before: usize, (after, taken): (usize, u64)) -> Result<(), TestCaseError> {
     let RandomShop { options, arrivals, uppers } = shop;
     let exported = export(before, options, arrivals, uppers, at);
     let uppers = &uppers[at..];
     let admitted = admitted(arrivals);
-    let got: Vec<Rows> = follow(&go_on(after, options, exported, arrivals, uppers));
-    for (got, upper) in got.iter().zip(uppers) {
+    let got: Vec<Rows> = follow(&go_on((after, taken), options, exported, arrivals, uppers));
+    for (got, upper) in got[got.len() - uppers.len()..].iter().zip(uppers) {
         let wanted = expected(options, &admitted, upper - 1);
-        let what = format!("as of {}, exported as of {} by {before}, taken in by {after}", upper - 1, uppers[0] - 1);
+        let what = format!(
+            "as of {}, exported as of {} by {before}, taken in by {after} in {taken} parts",
+            upper - 1,
+            uppers[0] - 1
+        );
         for view in etalage_views::VIEWS {
             prop_assert_eq!(got.get(view.name), wanted.get(view.name), "{} {}", view.name, &what);
         }
@@ -108,7 +121,8 @@ proptest! {
         at in any::<prop::sample::Index>(),
         before in prop::sample::select(WORKERS.to_vec()),
         after in prop::sample::select(WORKERS.to_vec()),
+        taken in 1u64..6,
     ) {
-        check(&shop, at.index(shop.uppers.len()), before, after)?;
+        check(&shop, at.index(shop.uppers.len()), before, (after, taken))?;
     }
 }

@@ -1,6 +1,58 @@
-//! Which snapshot a restart begins with.
+//! Which snapshot a restart begins with, and in which parts it is taken in.
 
-use etalage_store::snapshot::{Listed, Place, Snapshot, SnapshotError, forget, list, load};
+use std::{mem::take, sync::Arc};
+
+use etalage_model::Tick;
+use etalage_store::snapshot::{Chunk, Listed, Place, Snapshot, SnapshotError, forget, list, load};
+
+/// About how many bytes of rows are taken in at a time: what they make is made before the next come, in memory that is
+/// used again.
+const RESTORED_AT_ONCE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A part of a snapshot that is taken in at one tick.
+pub(in crate::runtime) struct RestoredPart {
+    pub(in crate::runtime) snapshot: Arc<Snapshot>,
+    /// The tick of the first part.
+    pub(in crate::runtime) first: Tick,
+    /// The tick of this one; that of the last is the snapshot's.
+    pub(in crate::runtime) tick: Tick,
+    /// Which chunks of which sections.
+    places: Vec<(usize, usize)>,
+}
+
+impl RestoredPart {
+    /// The chunks of one part of the pipeline, and the names of their sections.
+    pub(in crate::runtime) fn chunks<'a>(&'a self, of: &'a str) -> impl Iterator<Item = (&'a str, &'a Chunk)> {
+        let sections = &self.snapshot.manifest.sections;
+        let places = self.places.iter().map(|(section, chunk)| (&sections[*section], *chunk));
+        let places = places.filter(move |(section, _)| section.part == of);
+        places.map(|(section, chunk)| (section.name.as_str(), &section.chunks[chunk]))
+    }
+}
+
+/// The parts in which a snapshot is taken in, small sections first: what is joined with many others is there when these
+/// come.
+pub(in crate::runtime) fn parts(snapshot: &Arc<Snapshot>, groups: &[&str]) -> Vec<RestoredPart> {
+    let manifest = &snapshot.manifest;
+    let of_groups = manifest.sections.iter().enumerate().filter(|(_, section)| groups.contains(&section.part.as_str()));
+    let mut sections: Vec<_> = of_groups.collect();
+    sections.sort_by_key(|(_, section)| section.bytes());
+    let (mut parts, mut places, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for (section, chunks) in sections.iter().map(|(at, section)| (*at, &section.chunks)) {
+        for (at, chunk) in chunks.iter().enumerate() {
+            places.push((section, at));
+            bytes += chunk.bytes;
+            if bytes >= RESTORED_AT_ONCE_BYTES {
+                parts.push(take(&mut places));
+                bytes = 0;
+            }
+        }
+    }
+    parts.push(places);
+    let first = manifest.tick.saturating_sub(parts.len() as Tick - 1);
+    let part = |(at, places)| RestoredPart { snapshot: Arc::clone(snapshot), first, tick: first + at, places };
+    (0..).zip(parts).map(part).collect()
+}
 
 /// The newest snapshot of this store and these options that is whole, of the beginning of a log with these
 /// `segments`, of which the next frame is `next_frame`. One that is damaged is passed over, with a

@@ -16,7 +16,7 @@ use etalage_store::snapshot::{
 };
 use parking_lot::Mutex;
 
-use super::{Begun, MAX_WAITING_PIECES, NotTaken, Piece, SERVED, Snapshots, summary};
+use super::{Begun, MAX_WAITING_PIECES, NotTaken, Piece, SERVED, Snapshots, measure, summary};
 use crate::runtime::{door::Shared, failpoint, machine::Waiting, sequencer::Command};
 
 /// How often the taker looks whether it is time.
@@ -100,6 +100,7 @@ impl Taker {
                     let seconds = last.elapsed().as_secs_f64();
                     metrics::histogram!("etalage_snapshot_seconds").record(seconds);
                     metrics::gauge!("etalage_snapshot_bytes").set(written.manifest.stored_bytes() as f64);
+                    measure(&written.manifest);
                     metrics::gauge!("etalage_snapshot_tick_seconds").set(written.manifest.tick as f64 / 1e6);
                     tracing::info!(tick = written.manifest.tick, seconds, what = %summary(written), "snapshot");
                 }
