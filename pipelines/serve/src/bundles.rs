@@ -287,9 +287,7 @@ impl BundleRows {
             }
             let Some(grave) = self.graves.pop_front() else { break };
             if !is_stale {
-                let dead = self.counts(grave.slot).1;
-                self.forget(&grave);
-                let forgotten = dead - self.counts(grave.slot).1;
+                let forgotten = self.remove(&grave);
                 self.dead -= forgotten;
                 self.floor = self.floor.max(grave.tick);
                 buried += forgotten.max(1);
@@ -312,6 +310,13 @@ impl BundleRows {
                 of_scope.is_some_and(|place| !place.stands && place.since == grave.tick)
             }
         }
+    }
+
+    /// Forgets what is dead; how many tombstones it was.
+    fn remove(&mut self, grave: &Grave) -> usize {
+        let dead = self.counts(grave.slot).1;
+        self.forget(grave);
+        dead - self.counts(grave.slot).1
     }
 
     fn forget(&mut self, grave: &Grave) {

@@ -90,6 +90,13 @@ impl Rows {
     /// Says that some changes up to `floor` are forgotten, and that of everything there is nothing is known but that it
     /// has not changed since `rest`.
     pub(crate) fn begin_restoring(&mut self, floor: Tick, rest: Tick) {
+        // What came and went while the snapshot was taken in was never there.
+        for (tick, slot) in std::mem::take(&mut self.graves) {
+            let row = &self.slots[slot as usize];
+            if row.value.is_none() && row.changed == tick {
+                self.remove(slot);
+            }
+        }
         self.floor = self.floor.max(floor);
         self.slots.iter_mut().for_each(|row| row.changed = row.changed.min(rest));
     }

@@ -113,6 +113,11 @@ impl Dataflow {
         batches
     }
 
+    /// The names of the sections that a snapshot has of it, each behind those of which its rows are made.
+    pub fn sections(&self) -> impl Iterator<Item = &'static str> {
+        self.sections.iter().map(|section| section.name())
+    }
+
     /// Starts from rows as of `last`, which are imported at ticks from `first` on: before anything else, and before
     /// [`Dataflow::import`]. What is cut before all are imported is what some of the rows make.
     pub fn begin_import(&mut self, first: Tick, last: Tick) {

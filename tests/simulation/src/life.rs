@@ -79,6 +79,8 @@ impl Process {
             snapshots: Some(Snapshots {
                 url: "objects".into(),
                 retry_for: Duration::ZERO,
+                // Every chunk by itself.
+                restored_at_once_bytes: 1,
                 taking: Taking { every: Duration::ZERO, after_records: 0 },
                 kept: Kept { newest: 2, for_us: 0, max_bytes: 0 },
                 trims_log: world.config.snapshots.trim_log,

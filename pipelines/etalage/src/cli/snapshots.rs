@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     runtime::{
         Door,
-        snapshot::{Snapshots, Taking, summary},
+        snapshot::{RESTORED_AT_ONCE_BYTES, Snapshots, Taking, summary},
     },
 };
 
@@ -71,6 +71,7 @@ pub(super) fn of(config: &Config, taking: Taking) -> Option<Snapshots> {
     config.snapshots.on.then_some(Snapshots {
         url,
         retry_for: config.snapshots.retry_for(),
+        restored_at_once_bytes: RESTORED_AT_ONCE_BYTES,
         taking,
         kept: config.snapshots.kept,
         trims_log: config.snapshots.trim_log,

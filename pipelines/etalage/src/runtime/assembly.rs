@@ -17,7 +17,7 @@ use super::{
     options::{durability, shop_options},
     quarantine::Item,
     sequencer::{Command, Sequencer},
-    snapshot::{self, Generation, MAX_WAITING_REQUESTS, Taker},
+    snapshot::{self, Generation, MAX_WAITING_REQUESTS, RESTORED_AT_ONCE_BYTES, Taker},
     worker::WorkerHandle,
 };
 use crate::config::Config;
@@ -83,6 +83,8 @@ pub(super) fn assemble(
     let generation = Generation::default();
     let fingerprint = snapshot::fingerprint(&shop_options(config));
     let edition = edition(opened.epoch, &fingerprint, &frames);
+    let restored_at_once_bytes =
+        options.snapshots.as_ref().map_or(RESTORED_AT_ONCE_BYTES, |snapshots| snapshots.restored_at_once_bytes);
     let taker = place.clone().zip(options.snapshots).zip(requests).map(|((place, snapshots), requests)| Taker {
         place,
         snapshots,
@@ -107,6 +109,7 @@ pub(super) fn assemble(
         dir: dir.to_path_buf(),
         place,
         generation,
+        restored_at_once_bytes,
         options: fingerprint,
         workers,
         served: options.served,

@@ -19,7 +19,7 @@ use super::{
     mutant::is_mutant,
     sequencer::{MAX_COMMIT_EVENTS, Sequencer},
     snapshot::{self, SEQUENCER, SERVED},
-    worker::Order,
+    worker::{Order, WorkerHandle},
 };
 
 /// Of so many frames of the log what is known of their messages is looked up together, if they do not hold
@@ -131,9 +131,10 @@ impl Sequencer {
 
     /// What the workers hold, a part at a time; meanwhile what the sequencer remembers.
     fn restore_views(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), String> {
-        let groups: Vec<&str> = self.groups.iter().map(|group| group.name()).collect();
+        let order = self.workers.first().map_or(&[][..], WorkerHandle::sections);
+        let parts = snapshot::parts(snapshot, order, self.restored_at_once_bytes);
         let mut before: Option<Receiver<Tick>> = None;
-        for (at, part) in snapshot::parts(snapshot, &groups).into_iter().enumerate() {
+        for (at, part) in parts.into_iter().enumerate() {
             let (part, (reply, restored)) = (Arc::new(part), crossbeam_channel::bounded(self.workers.len()));
             for worker in &self.workers {
                 worker.send(Order::Restore { part: Arc::clone(&part), reply: reply.clone() });

@@ -106,6 +106,8 @@ pub(super) struct Sequencer {
     /// Where snapshots are, if there are any.
     pub(super) place: Option<SnapshotPlace>,
     pub(super) generation: Generation,
+    /// About how many bytes of a snapshot's rows are taken in at a time.
+    pub(super) restored_at_once_bytes: u64,
     /// Stands for the options that decide what snapshots hold.
     pub(super) options: String,
     pub(super) workers: Vec<WorkerHandle>,

@@ -29,6 +29,7 @@ use etalage_store::{
 };
 use etalage_views::ShopOptions;
 
+pub use restore::RESTORED_AT_ONCE_BYTES;
 pub(super) use restore::{RestoredPart, newest, parts};
 pub use taker::{Generation, SNAPSHOT_LOOK_EVERY};
 pub(super) use taker::{Request, Taker};
@@ -55,6 +56,8 @@ pub struct Snapshots {
     pub url: String,
     /// How long a call to a server is tried again.
     pub retry_for: Duration,
+    /// About how many bytes of rows a restart takes in at a time.
+    pub restored_at_once_bytes: u64,
     /// When one is taken without being asked for.
     pub taking: Taking,
     /// Which stay.

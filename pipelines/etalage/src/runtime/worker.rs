@@ -40,9 +40,16 @@ pub(super) enum Order {
 pub(super) struct WorkerHandle {
     orders: Sender<Order>,
     thread: Thread,
+    /// What a snapshot has of it, in the order in which it is taken in.
+    sections: Arc<[(Group, &'static str)]>,
 }
 
 impl WorkerHandle {
+    /// What a snapshot has of it, in the order in which it is taken in.
+    pub(super) fn sections(&self) -> &[(Group, &'static str)] {
+        &self.sections
+    }
+
     /// Hands an order over and wakes the worker. A worker that has ended takes none.
     pub(super) fn send(&self, order: Order) {
         if self.orders.send(order).is_ok() {
@@ -163,8 +170,13 @@ impl Share {
             uppers: VecDeque::new(),
             exporting: None,
         };
-        let groups = groups.iter().map(at_pace).collect();
-        let handle = WorkerHandle { orders: to_worker, thread: std::thread::current() };
+        let groups: Vec<AtPace> = groups.iter().map(at_pace).collect();
+        let sections = groups.iter().flat_map(|at| at.dataflow.sections().map(|name| (at.group, name)));
+        let handle = WorkerHandle {
+            orders: to_worker,
+            thread: std::thread::current(),
+            sections: sections.collect::<Vec<_>>().into(),
+        };
         (Share { groups, orders, conductor, is_held: false }, handle)
     }
 

@@ -63,6 +63,12 @@ impl BundleRows {
     /// Says that some changes up to `floor` are forgotten, and that of everything there is nothing is known but that it
     /// has not changed since `rest`.
     pub(crate) fn begin_restoring(&mut self, floor: Tick, rest: Tick, labels: &[String]) {
+        // What came and went while the snapshot was taken in was never there.
+        for grave in std::mem::take(&mut self.graves) {
+            if self.is_dead(&grave) {
+                self.dead -= self.remove(&grave);
+            }
+        }
         self.floor = self.floor.max(floor);
         if self.labels.is_empty() {
             self.set_labels(labels.iter().map(|label| Sym::new(label)).collect());

@@ -143,7 +143,7 @@ fn streams_and_tags_of_an_earlier_process_are_known_from_a_snapshot() {
     let kept: Vec<_> = shop.store.export_changes(third).map(|(section, rows)| (section, rows.unwrap())).collect();
 
     let next = Shop::reading_back(ServeOptions::default(), StoreOptions::default());
-    (first..third).for_each(|_| drop(next.tick(&[])));
+    (first..third).for_each(|_| _ = next.tick(&[]));
     let restored = [("item.sellable:a", Some(1)), ("item.sellable:c", Some(3)), ("item.sellable:d", Some(3))];
     assert_eq!(next.tick(&restored), third);
     kept.iter().for_each(|(section, rows)| next.store.import_changes(section, rows).unwrap());
@@ -168,7 +168,7 @@ fn a_snapshot_keeps_many_changes() {
     let first = shop.tick(&all[..8_990]);
     let last = shop.tick(&all[8_990..]);
     let next = Shop::reading_back(ServeOptions::default(), StoreOptions::default());
-    (first..last).for_each(|_| drop(next.tick(&[])));
+    (first..last).for_each(|_| _ = next.tick(&[]));
     next.tick(&all);
     for (section, rows) in shop.store.export_changes(last) {
         next.store.import_changes(section, &rows.unwrap()).unwrap();
@@ -192,7 +192,7 @@ fn a_snapshot_keeps_the_newest_changes_and_no_key_of_who_was_erased() {
     assert!(kept.iter().all(|(_, rows)| !rows.windows(6).any(|bytes| bytes == b"erased")));
 
     let next = Shop::reading_back(ServeOptions::default(), store);
-    (erased - 1..last).for_each(|_| drop(next.tick(&[])));
+    (erased - 1..last).for_each(|_| _ = next.tick(&[]));
     next.tick(&[("item.sellable:a", Some(1)), ("item.sellable:b", Some(1)), ("item.sellable:c", Some(1))]);
     kept.iter().for_each(|(section, rows)| next.store.import_changes(section, rows).unwrap());
     next.store.begin(last + 10);

@@ -2,12 +2,12 @@
 
 use std::{mem::take, sync::Arc};
 
-use etalage_model::Tick;
-use etalage_store::snapshot::{Chunk, Listed, Place, Snapshot, SnapshotError, forget, list, load};
+use etalage_model::{Group, Tick};
+use etalage_store::snapshot::{Chunk, Listed, Place, Section, Snapshot, SnapshotError, forget, list, load};
 
 /// About how many bytes of rows are taken in at a time: what they make is made before the next come, in memory that is
 /// used again.
-const RESTORED_AT_ONCE_BYTES: u64 = 16 * 1024 * 1024;
+pub const RESTORED_AT_ONCE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A part of a snapshot that is taken in at one tick.
 pub(in crate::runtime) struct RestoredPart {
@@ -30,26 +30,33 @@ impl RestoredPart {
     }
 }
 
-/// The parts in which a snapshot is taken in, small sections first: what is joined with many others is there when these
-/// come.
-pub(in crate::runtime) fn parts(snapshot: &Arc<Snapshot>, groups: &[&str]) -> Vec<RestoredPart> {
+/// The parts in which a snapshot is taken in, each of about so many bytes, in this order of sections: so what they make
+/// at the end of each is consistent. No set holds an item of which the stock is not there yet.
+pub(in crate::runtime) fn parts(
+    snapshot: &Arc<Snapshot>,
+    order: &[(Group, &str)],
+    at_once_bytes: u64,
+) -> Vec<RestoredPart> {
     let manifest = &snapshot.manifest;
-    let of_groups = manifest.sections.iter().enumerate().filter(|(_, section)| groups.contains(&section.part.as_str()));
-    let mut sections: Vec<_> = of_groups.collect();
-    sections.sort_by_key(|(_, section)| section.bytes());
+    let find = |(group, name): &(Group, &str)| {
+        let is_it = |section: &Section| section.part == group.name() && section.name == *name;
+        manifest.sections.iter().position(is_it).map(|at| (at, &manifest.sections[at]))
+    };
+    let sections: Vec<_> = order.iter().filter_map(find).collect();
     let (mut parts, mut places, mut bytes) = (Vec::new(), Vec::new(), 0);
     for (section, chunks) in sections.iter().map(|(at, section)| (*at, &section.chunks)) {
         for (at, chunk) in chunks.iter().enumerate() {
             places.push((section, at));
             bytes += chunk.bytes;
-            if bytes >= RESTORED_AT_ONCE_BYTES {
+            let has_ticks = (parts.len() as Tick) < manifest.tick;
+            if bytes >= at_once_bytes && has_ticks {
                 parts.push(take(&mut places));
                 bytes = 0;
             }
         }
     }
     parts.push(places);
-    let first = manifest.tick.saturating_sub(parts.len() as Tick - 1);
+    let first = manifest.tick - (parts.len() as Tick - 1);
     let part = |(at, places)| RestoredPart { snapshot: Arc::clone(snapshot), first, tick: first + at, places };
     (0..).zip(parts).map(part).collect()
 }
