@@ -215,9 +215,15 @@ fn a_stream_goes_on_where_it_was_after_a_kill() {
 }
 
 fn a_stream_goes_on_where_it_was(end: fn(Server) -> Ended) {
-    let shop = Shop::new(CONFIG);
+    let shop = Shop::new(&CONFIG.replace("[store]\n", "[store]\nsegment_bytes = 1_048_576\n"));
     let server = shop.run();
     sell(&server.http);
+    // More than one segment, of which the log drops none.
+    for at in 0..10 {
+        let events: Vec<Value> = (0..1_000).map(|of| purchase(&format!("more {at}-{of}"), "item 6")).collect();
+        server.http.store("/v1/events", &events);
+    }
+    assert!(shop.segments().len() > 1);
     settled(&server.http);
     let path = "/v1/stream?sub=item.sellable&sub=set.bestsellers:global/7d";
     let first = Stream::open(&server.http, path, None).next();

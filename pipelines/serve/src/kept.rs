@@ -124,7 +124,10 @@ impl ReadStore {
         };
         let (mut keys, mut bundles) = (Newest::new(max), Newest::new(max));
         let mut forgotten = 0;
-        let erased = group.read().erased;
+        let (erased, floor) = {
+            let rows = group.read();
+            (rows.erased, rows.views[self.place(view)].floor())
+        };
         let mut at = 0;
         while look(at, &mut |of_view, slots| {
             for Row { key, value, changed } in of_view.single.in_slots(slots.clone()) {
@@ -140,10 +143,11 @@ impl ReadStore {
             at += SLICE;
         }
         let ((keys, rest), (bundles, rest_of_bundles)) = (keys.finish(), bundles.finish());
-        let rest = rest.max(rest_of_bundles);
         let rows = group.read();
         let of_view = &rows.views[self.place(view)];
-        // What was forgotten meanwhile was removed after `tick`.
+        // A key that was forgotten meanwhile, and came again, may have been passed over.
+        let passed_over = if of_view.floor() > floor { tick } else { 0 };
+        let rest = rest.max(rest_of_bundles).max(passed_over);
         let floor = of_view.floor().min(tick).max(rest).max(forgotten);
         let begin = Kept::View { floor, rest, labels: of_view.bundled.labels() };
         let keys = keys.into_iter().map(|(key, changed)| Kept::Key(key, changed));
@@ -154,9 +158,13 @@ impl ReadStore {
     /// Everything as of `tick`, the tick of a snapshot, was published: what was before, which is a part of it, says nothing.
     pub fn begin_import(&self, tick: Tick) {
         for group in [Group::Shop, Group::Customer] {
-            let known = &mut self.group_rows(group).write().known;
-            *known = Known::default();
-            known.seal(tick);
+            let rows = &mut *self.group_rows(group).write();
+            rows.known = Known::default();
+            rows.known.seal(tick);
+            for view in &mut rows.views {
+                view.single.begin_restoring(tick, tick);
+                view.bundled.begin_restoring(tick, tick, &[]);
+            }
         }
     }
 

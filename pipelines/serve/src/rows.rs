@@ -97,7 +97,7 @@ impl Rows {
                 self.remove(slot);
             }
         }
-        self.floor = self.floor.max(floor);
+        self.floor = floor;
         self.slots.iter_mut().for_each(|row| row.changed = row.changed.min(rest));
     }
 

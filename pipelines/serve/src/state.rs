@@ -36,8 +36,8 @@ struct Inner {
 }
 
 impl ServeState {
-    /// Puts the parts together and starts the thread that feeds the streams. `epoch` is that of
-    /// the log: it tells places in this store's streams from those in another's.
+    /// Puts the parts together and starts the thread that feeds the streams. `epoch` tells
+    /// places in these streams from those in others, of which the ticks mean something else.
     ///
     /// # Panics
     /// Where `views` are not those that the store was made for, where another state is fed by

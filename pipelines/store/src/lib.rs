@@ -22,6 +22,7 @@
 
 mod behind;
 pub mod disk;
+mod erasures;
 mod error;
 mod format;
 mod frames;
@@ -33,6 +34,7 @@ mod repair;
 mod segment;
 pub mod snapshot;
 
+pub use erasures::{ERASURES_FILE, begin_erasure, erasures};
 pub use error::{Fate, StoreError};
 pub use format::FORMAT_VERSION;
 pub use frames::{Frame, Frames, frames, frames_on};

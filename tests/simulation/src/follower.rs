@@ -152,7 +152,8 @@ impl Follower {
             "reset" => {
                 self.occurred.push(match data["reason"].as_str() {
                     Some("lagged") => "reader_lagged",
-                    _ => "reader_started_again",
+                    Some("forgotten") => "reader_started_again",
+                    other => return Err(format!("a stream of {} was reset because of {other:?}", self.view)),
                 });
                 self.rows.clear();
                 // What follows is all there is.

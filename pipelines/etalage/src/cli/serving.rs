@@ -109,9 +109,9 @@ impl Serving {
 
     /// Ends streams, then the server, then the pipeline.
     pub(super) fn stop(self) {
+        self.pipeline.give_up_snapshots();
         self.pipeline.rest();
         self.state.shutdown();
-        self.pipeline.give_up_snapshots();
         match self.server.join() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the server failed"),

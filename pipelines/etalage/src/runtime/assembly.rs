@@ -10,7 +10,7 @@ use etalage_views::{ShopOptions, VIEWS, audit::StockAudit};
 use super::{
     Inbox, PipelineOptions, Signals, StartError,
     admission::Admission,
-    clock::Clock,
+    clock::{Clock, ClockMode},
     conductor::Conductor,
     door::{About, Shared},
     machine::Machine,
@@ -69,6 +69,9 @@ pub(super) fn assemble(
 ) -> Result<Assembly, StartError> {
     etalage_model::sym::set_limit(config.limits.max_symbols);
     let frames = etalage_store::frames_on(Arc::clone(&machine.disk), dir)?;
+    let fingerprint = snapshot::fingerprint(&shop_options(config));
+    let erasures = etalage_store::erasures(&*machine.disk, dir)?;
+    let edition = edition(opened.epoch, &fingerprint, erasures, alone(&options, &machine));
     let clock = Clock::start_at(options.clock, config.time.max_clock_step_us, opened.last_tick, machine.now());
     let (to_sequencer, commands) = crossbeam_channel::unbounded();
     let about = About { dir: dir.to_path_buf(), identify: options.identify, explaining: Default::default() };
@@ -81,8 +84,6 @@ pub(super) fn assemble(
     let backlog = Arc::clone(&shared.backlog);
     let conductor = Conductor::new(workers.clone(), &groups, options.readers, backlog, time, audit(config));
     let generation = Generation::default();
-    let fingerprint = snapshot::fingerprint(&shop_options(config));
-    let edition = edition(opened.epoch, &fingerprint, &frames);
     let restored_at_once_bytes =
         options.snapshots.as_ref().map_or(RESTORED_AT_ONCE_BYTES, |snapshots| snapshots.restored_at_once_bytes);
     let taker = place.clone().zip(options.snapshots).zip(requests).map(|((place, snapshots), requests)| Taker {
@@ -121,10 +122,20 @@ pub(super) fn assemble(
     Ok(Assembly { shared, edition, sequencer, frames, commands, conductor, inbox, taker })
 }
 
-/// What two processes must have in common for their ticks to mean the same: an erasure rewrites segments of the log.
-fn edition(epoch: u64, fingerprint: &str, frames: &Frames) -> u64 {
-    let rewritten: Vec<(u64, u32)> = frames.segments().into_iter().filter(|(_, rewritings)| *rewritings > 0).collect();
-    hash64(format!("{epoch} {fingerprint} {} {rewritten:?}", env!("CARGO_PKG_VERSION")).as_bytes())
+/// Changed with what is made of the same messages: values of before say nothing of those of now.
+const VALUES_VERSION: u32 = 1;
+
+/// What two processes must have in common for their ticks to mean the same.
+fn edition(epoch: u64, options: &str, erasures: u64, alone: u64) -> u64 {
+    let version = env!("CARGO_PKG_VERSION");
+    hash64(format!("{epoch} {options} {version} {VALUES_VERSION} {erasures} {alone}").as_bytes())
+}
+
+/// Sets a process apart whose ticks are those of its messages: it may use some again that a service has published, and
+/// none of topics is served before it is live.
+fn alone(options: &PipelineOptions, machine: &Machine) -> u64 {
+    let is_replay = matches!(options.clock, ClockMode::Replay) && options.refused.is_none();
+    if is_replay { machine.now().wall_us } else { 0 }
 }
 
 /// The groups of which any view is switched on.

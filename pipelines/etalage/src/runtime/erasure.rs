@@ -156,6 +156,7 @@ impl Sequencer {
             self.generation.end(place)?;
         }
         let quarantined = self.erase_refused(&erasure)?;
+        etalage_store::begin_erasure(&*self.shared.machine.disk, &self.dir)?;
         let rewritten = self.log.rewrite(&mut |record| erasure.lock().edit(record));
         if let Err(error) = rewritten {
             if !error.is_retryable() {

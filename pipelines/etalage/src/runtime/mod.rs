@@ -43,6 +43,7 @@ use std::{
     path::Path,
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -77,6 +78,9 @@ use door::Shared;
 use machine::Machine;
 use sequencer::Command;
 use snapshot::Snapshots;
+
+/// How long a stop waits until what was submitted before is published.
+pub const REST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a pipeline is started.
 pub struct PipelineOptions {
@@ -195,8 +199,8 @@ impl Pipeline {
     pub fn rest(&self) {
         let (reply, rested) = bounded(1);
         if self.shared.is_ready() && self.shared.command(Command::Rest { reply }).is_ok() {
-            // An error means that the pipeline has ended already.
-            let _ = rested.recv();
+            // It is no reason not to stop where the dataflow is far behind, or has ended.
+            let _ = rested.recv_timeout(REST_PATIENCE);
         }
     }
 

@@ -5,9 +5,12 @@
 //! frame; one further on gets an empty frame first. A process begins that far above the newest frame, and so above
 //! everything that any process before it has published, whatever the wall clock says.
 //!
-//! Excepted: before the first frame; while the disk is full, when time goes on for whoever reads, and the wall clock is
+//! Excepted: after a power loss under `durability = "process"`, where more than [`MAX_UNBOUND_US`] of the log is gone and
+//! the wall clock was set back; before the first frame; while the disk is full, when time goes on for whoever reads, and the wall clock is
 //! set back before the next process begins; and a replay, whose ticks
 //! are those of its messages alone, into a store that was served before.
+
+use crossbeam_channel::Sender;
 
 use super::{clock::ClockMode, conductor::Signal, machine::Waiting, mutant::is_mutant, sequencer::Sequencer};
 use etalage_model::{Binding, Tick};
@@ -107,23 +110,16 @@ impl Sequencer {
         }
     }
 
-    /// Seals everything as of a tick that is in the log: whoever has what was published as of it can go on from there.
-    pub(super) fn rest(&mut self) {
+    /// Has everything sealed as of a tick that is in the log: whoever has what was published as of it can go on from there.
+    /// Answers then, or never.
+    pub(super) fn rest(&mut self, reply: Sender<Tick>) {
         let unbound_us = self.shared.clock.lock().unbound_us();
         let is_served = self.served.is_some() && self.log.last_tick().is_some();
         let (Some(unbound_us), true, false) = (unbound_us, is_served, self.is_in_doubt()) else { return };
         let Some(tick) = self.mint_running() else { return };
         if self.bind_now(tick, unbound_us) && self.may_pass(tick) {
-            self.seal(tick);
+            self.signal(Signal::Seal { below: tick + 1, reply });
         }
-    }
-
-    /// Seals everything up to a tick, and waits for it.
-    fn seal(&self, tick: Tick) {
-        let (reply, sealed) = crossbeam_channel::bounded(1);
-        self.signal(Signal::Seal { below: tick + 1, reply });
-        // An error means that the conductor has ended, which fails everything that follows.
-        let _ = self.shared.machine.receive(Waiting::Sequencer, &sealed);
     }
 
     /// Seals everything up to pipeline time, or `until`, and waits for it.
@@ -136,7 +132,10 @@ impl Sequencer {
         if !self.bind(tick) {
             return tick;
         }
-        self.seal(tick);
+        let (reply, sealed) = crossbeam_channel::bounded(1);
+        self.signal(Signal::Seal { below: tick + 1, reply });
+        // An error means that the conductor has ended, which fails everything that follows.
+        let _ = self.shared.machine.receive(Waiting::Sequencer, &sealed);
         let mut clock = self.shared.clock.lock();
         if clock.mode() == ClockMode::Replay && tick > 0 {
             // What comes after a seal must not be at the sealed tick.

@@ -30,6 +30,9 @@ const FRAMES_AT_ONCE: usize = 16;
 /// the process before this one ended has seen one of these ticks last, and goes on from it.
 const SEALED_ONE_BY_ONE_US: u64 = 3_000_000;
 
+/// And no more frames than these.
+const SEALED_ONE_BY_ONE_FRAMES: u64 = 4_096;
+
 /// How often it is said how far reading back has come.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -47,7 +50,7 @@ impl Sequencer {
         }
         let (began, mut records) = (Instant::now(), 0);
         let mut progress = Progress::begin(&frames);
-        let mut last = None;
+        let (mut last, mut number) = (None, frames.begins_at());
         loop {
             let some = some_of(&mut frames).map_err(|error| error.to_string())?;
             if some.is_empty() {
@@ -66,15 +69,15 @@ impl Sequencer {
                     ));
                 }
                 records += frame.records.len() as u64;
-                last.filter(|last| *last < frame.tick).into_iter().for_each(|last| self.seal_as_it_was(last));
-                last = Some(frame.tick);
+                last.filter(|last| *last < frame.tick).into_iter().for_each(|last| self.seal_as_it_was(last, number));
+                (last, number) = (Some(frame.tick), number + 1);
                 self.take_back_in(frame);
             }
             progress.tell(&frames, records);
         }
         // In a replay there may be more at the last tick.
-        let is_whole = self.shared.clock.lock().mode() != ClockMode::Replay;
-        last.filter(|_| is_whole).into_iter().for_each(|last| self.seal_as_it_was(last));
+        let is_whole = self.is_live || self.shared.clock.lock().mode() != ClockMode::Replay;
+        last.filter(|_| is_whole).into_iter().for_each(|last| self.seal_as_it_was(last, number));
         progress.end(records);
         self.shared.read_back.store(records, Ordering::Relaxed);
         if records > 0 {
@@ -84,10 +87,11 @@ impl Sequencer {
     }
 
     /// Has everything up to the tick of a frame sealed as of it, as the process did that stored it; if it is one of the
-    /// last.
-    fn seal_as_it_was(&self, tick: Tick) {
+    /// last, before this number.
+    fn seal_as_it_was(&self, tick: Tick, number: u64) {
         let end = self.log.last_tick().unwrap_or(0);
-        if self.served.is_some() && tick.saturating_add(SEALED_ONE_BY_ONE_US) >= end {
+        let is_near = number + SEALED_ONE_BY_ONE_FRAMES >= self.log.next_frame();
+        if self.served.is_some() && is_near && tick.saturating_add(SEALED_ONE_BY_ONE_US) >= end {
             self.signal(Signal::Cut { below: tick + 1 });
         }
     }

@@ -53,7 +53,7 @@ pub(super) enum Command {
     },
     /// Seal everything before, as of a tick that is in the log.
     Rest {
-        reply: Sender<()>,
+        reply: Sender<Tick>,
     },
     /// What was there when the pipeline started has been submitted: from now on the wall clock
     /// drives pipeline time.
@@ -228,11 +228,7 @@ impl Sequencer {
                 // Whoever asked may have gone.
                 let _ = reply.send(tick);
             }
-            Some(Command::Rest { reply }) => {
-                self.rest();
-                // Whoever asked may have gone.
-                let _ = reply.send(());
-            }
+            Some(Command::Rest { reply }) => self.rest(reply),
             Some(Command::GoLive) => self.go_live(),
             Some(Command::Trim { before, of }) => self.trim(before, of),
             Some(Command::Erase { id, reply }) => {

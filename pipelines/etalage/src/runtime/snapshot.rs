@@ -19,15 +19,19 @@ mod exporting;
 mod restore;
 mod taker;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Sender, TrySendError};
 use etalage_model::{Micros, hash::hash128};
 use etalage_store::{
     StoreError,
-    snapshot::{Kept, Manifest, SectionName, SnapshotError, Written},
+    snapshot::{Kept, Manifest, Section, SectionName, SnapshotError, Written},
 };
 use etalage_views::ShopOptions;
+use parking_lot::Mutex;
 
 pub use restore::RESTORED_AT_ONCE_BYTES;
 pub(super) use restore::{RestoredPart, newest, parts};
@@ -204,13 +208,21 @@ pub(super) fn fingerprint(options: &ShopOptions) -> String {
     format!("{ROWS_VERSION}-{:032x}", hash128(format!("{options:?}").as_bytes()))
 }
 
-/// Says how much state each part of the pipeline had when the snapshot was taken.
+/// Says how much state each part of the pipeline had when the snapshot was taken; a section that is not there any more has
+/// none.
 pub(super) fn measure(manifest: &Manifest) {
-    for section in &manifest.sections {
-        let labels = [("part", section.part.clone()), ("section", section.name.clone())];
-        metrics::gauge!("etalage_state_rows", &labels).set(section.rows() as f64);
-        metrics::gauge!("etalage_state_bytes", &labels).set(section.bytes() as f64);
+    static TOLD: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+    let set = |(part, section): (String, String), rows: u64, bytes: u64| {
+        let labels = [("part", part), ("section", section)];
+        metrics::gauge!("etalage_state_rows", &labels).set(rows as f64);
+        metrics::gauge!("etalage_state_bytes", &labels).set(bytes as f64);
+    };
+    let name = |section: &Section| (section.part.clone(), section.name.clone());
+    let names = manifest.sections.iter().map(name).collect::<BTreeSet<_>>();
+    for gone in std::mem::replace(&mut *TOLD.lock(), names.clone()).difference(&names) {
+        set(gone.clone(), 0, 0);
     }
+    manifest.sections.iter().for_each(|section| set(name(section), section.rows(), section.bytes()));
 }
 
 /// What was written, as it is told to whoever asked.

@@ -69,7 +69,7 @@ impl BundleRows {
                 self.dead -= self.remove(&grave);
             }
         }
-        self.floor = self.floor.max(floor);
+        self.floor = floor;
         if self.labels.is_empty() {
             self.set_labels(labels.iter().map(|label| Sym::new(label)).collect());
         }

@@ -204,6 +204,8 @@ impl Stream {
                 // A snapshot that has grown too large ends the stream; a new request is told why.
                 Next::Lagged => self.snapshot(Some("lagged")).await.ok()?,
                 Next::None => tokio::select! {
+                    // What was sent before the end still comes.
+                    biased;
                     () = self.reader.topic.wait(self.at) => {}
                     _ = self.stopping.wait_for(|stopping| *stopping) => return None,
                 },

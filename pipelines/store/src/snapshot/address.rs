@@ -71,7 +71,9 @@ pub(super) fn shown(url: &str) -> String {
 
 /// Keys and signatures stand before the host or behind a question mark, where they stand in an address at all.
 fn may_tell_a_secret(url: &Url) -> bool {
-    url.password().is_some() || url.query().is_some() || url.fragment().is_some()
+    // Azure's addresses name the container there.
+    let is_user_key = !url.username().is_empty() && !url.scheme().starts_with("abfs");
+    is_user_key || url.password().is_some() || url.query().is_some() || url.fragment().is_some()
 }
 
 impl Address {
@@ -83,7 +85,7 @@ impl Address {
         let parsed = Url::parse(url).map_err(|error| format!("it is no URL: {error}"))?;
         if may_tell_a_secret(&parsed) {
             return Err(
-                "credentials do not stand in the URL (nothing may follow `?` or `#`, nor a password come before \
+                "credentials do not stand in the URL (nothing may follow `?` or `#`, nor a name or password come before \
                         `@`): they come from the environment"
                     .to_owned(),
             );
@@ -145,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_secret_in_an_address_is_refused_and_not_repeated() {
-        for url in ["s3://me:SECRET@bucket/a", "az://container/a?sig=SECRET", "gs://bucket/a#SECRET"] {
+        for url in ["s3://me:SECRET@bucket/a", "s3://SECRET@bucket/a", "az://container/a?sig=SECRET", "gs://bucket/a#SECRET"] {
             let error = check_url(url).unwrap_err();
             assert!(error.contains("environment") && !error.contains("SECRET"), "{error}");
             assert!(!shown(url).contains("SECRET"), "{}", shown(url));

@@ -186,21 +186,21 @@ impl Taker {
         let Some(served) = &self.served else { return Ok(()) };
         while !served.has_passed(tick) {
             self.shared.machine.others.go_on(Waiting::Taker, &|| served.has_passed(tick));
-            self.go_on(of)?;
+            self.still_wanted(of)?;
             if !served.has_passed(tick) {
                 std::thread::sleep(PUBLISHED_LOOK_EVERY);
             }
         }
         for (section, rows) in served.export_changes(tick) {
-            self.go_on(of)?;
+            self.still_wanted(of)?;
             let rows = rows.map_err(|error| NotTaken::Over(error.to_string()))?;
             writer.add(&SectionName { part: SERVED.to_owned(), name: section.to_owned() }, 0, &rows)?;
         }
         Ok(())
     }
 
-    /// As long as the pipeline lives and nobody is erased.
-    fn go_on(&self, of: u64) -> Result<(), NotTaken> {
+    /// An error once the pipeline ends, or somebody is erased.
+    fn still_wanted(&self, of: u64) -> Result<(), NotTaken> {
         if self.is_over() {
             return Err(NotTaken::Over(self.shared.why_over()));
         }
@@ -237,9 +237,9 @@ impl Taker {
     fn wait<T>(&self, from: &Receiver<T>, of: u64) -> Result<T, NotTaken> {
         loop {
             self.shared.machine.others.go_on(Waiting::Taker, &|| !from.is_empty());
-            self.go_on(of)?;
+            self.still_wanted(of)?;
             let received = from.recv_timeout(SNAPSHOT_LOOK_EVERY);
-            self.go_on(of)?;
+            self.still_wanted(of)?;
             match received {
                 Ok(message) => return Ok(message),
                 Err(RecvTimeoutError::Timeout) => {}
