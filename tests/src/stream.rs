@@ -79,6 +79,8 @@ impl Stream {
                             return;
                         }
                     }
+                    // What a client was told to go on from is forgotten.
+                    None if line == "id:" => id = None,
                     _ => assert!(line.is_empty(), "`{line}` is no line of a stream"),
                 }
             }

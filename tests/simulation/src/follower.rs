@@ -156,6 +156,9 @@ impl Follower {
                     other => return Err(format!("a stream of {} was reset because of {other:?}", self.view)),
                 });
                 self.rows.clear();
+                if message.lines().any(|line| line == "id:") {
+                    self.id = None;
+                }
                 // What follows is all there is.
                 return Ok(());
             }

@@ -125,7 +125,8 @@ impl Watch {
                 _ => {}
             }
             if let Some(id) = message.id {
-                self.last_id = Some(id);
+                // An empty one says that nobody can go on from the one before.
+                self.last_id = Some(id).filter(|id| !id.is_empty());
             }
         }
     }

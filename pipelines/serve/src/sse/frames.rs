@@ -1,5 +1,5 @@
-//! How messages are written. Every message but `reset` carries an `id`, from which a client may
-//! go on: `<epoch in hex>-<tick>`.
+//! How messages are written. Every message carries an `id`, from which a client may go on: `<epoch in hex>-<tick>`;
+//! that of `reset` is empty.
 
 use bytes::Bytes;
 use etalage_model::{Key, Tick, TickTimes, ViewInfo, key::write_json_str};
@@ -83,8 +83,8 @@ pub(crate) fn heartbeat(id: EventId, tick: Tick, times: &TickTimes) -> Bytes {
     out.into()
 }
 
-/// Says that what the client has is to be thrown away; a snapshot follows. It has no id, so that
-/// a client that gets no further asks from where it was.
+/// Says that what the client has is to be thrown away; a snapshot follows. Its id is empty, which makes a client forget
+/// the one that it had: should it get no further, it has nothing from which to go on.
 pub(crate) fn reset(tick: Tick, reason: &str) -> Bytes {
     let mut out = Vec::with_capacity(128);
     head("reset", None, tick, &mut out);
@@ -95,8 +95,9 @@ pub(crate) fn reset(tick: Tick, reason: &str) -> Bytes {
 }
 
 fn head(event: &str, id: Option<EventId>, tick: Tick, out: &mut Vec<u8>) {
-    if let Some(id) = id {
-        json::put(out, format_args!("id: {id}\n"));
+    match id {
+        Some(id) => json::put(out, format_args!("id: {id}\n")),
+        None => out.extend_from_slice(b"id:\n"),
     }
     json::put(out, format_args!("event: {event}\ndata: {{"));
     json::as_of(tick, out);
@@ -122,7 +123,7 @@ mod tests {
         let bytes = reset(0, "two\nlines");
         assert_eq!(
             &bytes[..],
-            b"event: reset\ndata: {\"as_of\":\"1970-01-01T00:00:00.000000Z\",\"tick\":0,\"reason\":\"two\\nlines\"}\n\n"
+            b"id:\nevent: reset\ndata: {\"as_of\":\"1970-01-01T00:00:00.000000Z\",\"tick\":0,\"reason\":\"two\\nlines\"}\n\n"
         );
     }
 }

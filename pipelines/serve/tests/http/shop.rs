@@ -409,6 +409,8 @@ impl Events {
                 return None;
             }
             match line.trim_end().split_once(": ") {
+                // What a client was told to go on from is forgotten.
+                None if line.trim_end() == "id:" => event.id = None,
                 Some(("id", id)) => event.id = Some(id.to_owned()),
                 Some(("event", name)) => event.event = name.to_owned(),
                 Some(("data", data)) => event.data = serde_json::from_str(data).expect("JSON"),

@@ -147,7 +147,9 @@ mod tests {
 
     #[test]
     fn a_secret_in_an_address_is_refused_and_not_repeated() {
-        for url in ["s3://me:SECRET@bucket/a", "s3://SECRET@bucket/a", "az://container/a?sig=SECRET", "gs://bucket/a#SECRET"] {
+        for url in
+            ["s3://me:SECRET@bucket/a", "s3://SECRET@bucket/a", "az://container/a?sig=SECRET", "gs://bucket/a#SECRET"]
+        {
             let error = check_url(url).unwrap_err();
             assert!(error.contains("environment") && !error.contains("SECRET"), "{error}");
             assert!(!shown(url).contains("SECRET"), "{}", shown(url));
