@@ -244,15 +244,22 @@ fn a_stream_goes_on_where_it_was(end: fn(Server) -> Ended) {
     before.retain(|key, _| key.starts_with("item.sellable ") || key == expected[1]);
     let open = Stream::open(&server.http, path, None);
     assert_eq!(open.next().event, "snapshot");
-    assert_eq!(open.next().event, "heartbeat");
+    // The first heartbeats may name a tick that is not in the log.
+    let id_of_log = loop {
+        let heartbeat = open.next();
+        assert_eq!(heartbeat.event, "heartbeat");
+        let id = heartbeat.id.clone().expect("a heartbeat has an id");
+        if !id.ends_with(&format!("-{}", heartbeat.tick())) {
+            break id;
+        }
+    };
     end(server);
-    let last = open.rest().into_iter().filter_map(|message| message.id).next_back();
+    // A kill may leave nothing to come.
+    let id = open.rest().into_iter().filter_map(|message| message.id).next_back().unwrap_or(id_of_log);
 
     let server = shop.run();
-    for id in last.iter().chain([&id]) {
-        let resumed = Stream::open(&server.http, path, Some(id)).next();
-        assert_eq!((resumed.event.as_str(), resumed.changes().count()), ("changes", 0), "{id}: {resumed:?}");
-    }
+    let resumed = Stream::open(&server.http, path, Some(&id)).next();
+    assert_eq!((resumed.event.as_str(), resumed.changes().count()), ("changes", 0), "{id}: {resumed:?}");
     server.http.store("/v1/inventory", &[stock("s5", "item 6", 0)]);
     settled(&server.http);
     let resumed = Stream::open(&server.http, path, Some(&id)).next();
