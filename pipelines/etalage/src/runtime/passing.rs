@@ -5,10 +5,13 @@
 //! frame; one further on gets an empty frame first. A process begins that far above the newest frame, and so above
 //! everything that any process before it has published, whatever the wall clock says.
 //!
-//! Excepted: after a power loss under `durability = "process"`, where more than [`MAX_UNBOUND_US`] of the log is gone and
-//! the wall clock was set back; before the first frame; while the disk is full, when time goes on for whoever reads, and the wall clock is
-//! set back before the next process begins; and a replay, whose ticks
-//! are those of its messages alone, into a store that was served before.
+//! Excepted:
+//! - before the first frame;
+//! - while the disk is full, when time goes on for whoever reads, and the wall clock is set back before the next process
+//!   begins;
+//! - after a power loss under `durability = "process"`, where more than [`MAX_UNBOUND_US`] of the log is gone and the wall
+//!   clock was set back;
+//! - a replay, whose ticks are those of its messages alone, into a store that was served before.
 
 use crossbeam_channel::Sender;
 
@@ -34,7 +37,8 @@ impl Sequencer {
         (clock.mode() != ClockMode::Replay).then(|| clock.mint(self.shared.now()))
     }
 
-    /// A new tick that may be published, unless the log is in doubt, or too full to bind it. In a replay what comes after it is not at it.
+    /// A new tick that may be published, unless the log is in doubt, or too full to bind it. In a replay what comes after it
+    /// is not at it.
     pub(super) fn mint_alone(&mut self) -> Option<Tick> {
         let tick = self.mint_running().unwrap_or_else(|| {
             let mut clock = self.shared.clock.lock();
