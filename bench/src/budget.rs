@@ -114,7 +114,7 @@ impl Way {
     fn run(mut self, worker: &mut Worker, shape: &Shape, per_tick: u64) -> anyhow::Result<Spent> {
         let mut spent = Spent::default();
         for (tick, records) in workload::ticks(shape, per_tick) {
-            let lines: Vec<Vec<u8>> = records.iter().map(|record| generate::line(&record.message)).collect();
+            let lines: Vec<Vec<u8>> = records.iter().map(|record| generate::line(&record.message, 0)).collect();
             let stages = self.take(worker, &lines, tick)?;
             // What the shop knew before is not counted.
             if tick > START_US {

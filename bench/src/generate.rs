@@ -11,6 +11,7 @@ use std::{
     fs::File,
     io::{BufWriter, Write},
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Context;
@@ -18,7 +19,7 @@ use clap::ValueEnum;
 use etalage_model::{Inventory, Message, Micros, StockOp, Sym, Tick};
 use serde_json::{Value, json};
 
-use crate::workload::{self, CATEGORIES, Shape};
+use crate::workload::{self, CATEGORIES, EVENTS_PER_S, START_US, Shape};
 
 /// Bytes of a record of the binary format.
 const RECORD_BYTES: usize = 32;
@@ -34,6 +35,29 @@ pub(crate) struct Options {
     /// The file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// When the first click happened
+    #[arg(long, value_enum, default_value_t = Begins::Fixed)]
+    begins: Begins,
+}
+
+/// When the first click happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Begins {
+    /// Always at the same instant: the same file every time
+    Fixed,
+    /// So that the last one happens now, and a service that starts over the file has it all in its windows. Only as JSON
+    Recently,
+}
+
+impl Begins {
+    /// How much later than in the workload the messages of `shape` happen, in microseconds.
+    fn later_us(self, shape: &Shape) -> u64 {
+        let now_us = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
+        match self {
+            Begins::Fixed => 0,
+            Begins::Recently => now_us().saturating_sub(START_US + shape.events * 1_000_000 / EVENTS_PER_S),
+        }
+    }
 }
 
 /// The form of a file.
@@ -49,19 +73,20 @@ pub(crate) enum Format {
 
 /// Writes the file; says how many messages are in it.
 pub(crate) fn run(options: &Options) -> anyhow::Result<u64> {
-    into_file(&options.shape, options.format, &options.out)
+    into_file(&options.shape, options.format, options.begins, &options.out)
 }
 
 /// Writes a shape into a file; how many messages are in it.
-pub(crate) fn into_file(shape: &Shape, format: Format, path: &Path) -> anyhow::Result<u64> {
+pub(crate) fn into_file(shape: &Shape, format: Format, begins: Begins, path: &Path) -> anyhow::Result<u64> {
+    anyhow::ensure!(format == Format::Jsonl || begins == Begins::Fixed, "only JSON lines may begin at another time");
     let told = || format!("{} cannot be written", path.display());
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path).with_context(told)?);
-    let written = write(shape, format, &mut out).with_context(told)?;
+    let written = write(shape, format, begins.later_us(shape), &mut out).with_context(told)?;
     out.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(told)?;
     Ok(written)
 }
 
-fn write(shape: &Shape, format: Format, out: &mut impl Write) -> std::io::Result<u64> {
+fn write(shape: &Shape, format: Format, later_us: u64, out: &mut impl Write) -> std::io::Result<u64> {
     if format == Format::Csv {
         writeln!(out, "arrival_us,at_us,kind,item,category,amount")?;
     }
@@ -69,7 +94,7 @@ fn write(shape: &Shape, format: Format, out: &mut impl Write) -> std::io::Result
     for (arrival_us, records) in workload::ticks(shape, 1) {
         for record in records.iter() {
             written += u64::from(match format {
-                Format::Jsonl => write_json(&record.message, out)?,
+                Format::Jsonl => write_json(&record.message, later_us, out)?,
                 Format::Csv | Format::Binary => write_row(arrival_us, &record.message, format, out)?,
             });
         }
@@ -109,19 +134,20 @@ fn number(item: Sym) -> u32 {
     item.as_str()[1..].parse().expect("items are numbered")
 }
 
-fn write_json(message: &Message, out: &mut impl Write) -> std::io::Result<bool> {
-    out.write_all(&line(message))?;
+fn write_json(message: &Message, later_us: u64, out: &mut impl Write) -> std::io::Result<bool> {
+    out.write_all(&line(message, later_us))?;
     out.write_all(b"\n")?;
     Ok(true)
 }
 
-/// A message as a line of JSON, without its end.
-pub(crate) fn line(message: &Message) -> Vec<u8> {
-    json_of(message).to_string().into_bytes()
+/// A message that happens so much later, as a line of JSON, without its end.
+pub(crate) fn line(message: &Message, later_us: u64) -> Vec<u8> {
+    json_of(message, later_us).to_string().into_bytes()
 }
 
 /// A message as etalage takes it.
-fn json_of(message: &Message) -> Value {
+fn json_of(message: &Message, later_us: u64) -> Value {
+    let time = |at: Micros| time(at.plus(later_us));
     match message {
         Message::Event(event) => json!({
             "messageId": event.message_id,

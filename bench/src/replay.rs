@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 
 use crate::{
     figures::{Better, Part},
-    generate::{self, Format},
+    generate::{self, Begins, Format},
     hand, machine,
     server::{Server, wait_until},
     workload::{self, Shape},
@@ -54,7 +54,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     );
     let dir = tempfile::tempdir()?;
     let (file, store) = (dir.path().join("messages.jsonl"), dir.path().join("store"));
-    let messages = generate::into_file(&options.shape, Format::Jsonl, &file)? as f64;
+    let messages = generate::into_file(&options.shape, Format::Jsonl, Begins::Recently, &file)? as f64;
 
     let taken_s = take(&options.server, environment(options), &file, &store)?;
     part.figure("messages from JSON lines", "a second", Better::Higher, vec![messages / taken_s]);

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     figures::{Better, Part},
-    generate::{self, Format},
+    generate::{self, Begins, Format},
     ingest::{self, Loaded},
     machine, replay,
     server::{Server, wait_until},
@@ -67,7 +67,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     part.latency(machine::noise(machine::NOISE));
     let dir = tempfile::tempdir()?;
     let (file, store) = (dir.path().join("messages.jsonl"), dir.path().join("store"));
-    let messages = generate::into_file(&options.shape, Format::Jsonl, &file)? as f64;
+    let messages = generate::into_file(&options.shape, Format::Jsonl, Begins::Recently, &file)? as f64;
     replay::take(&options.server, environment(options), &file, &store)?;
     std::fs::remove_file(&file)?;
     let (server, over_log_s) = start(options, &store)?;

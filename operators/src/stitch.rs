@@ -5,7 +5,8 @@
 //!   long as `generation` stays, the same identifiers. An id without a place is an owner by itself.
 //! - **Output** what the [`Summary`] of each owner tells, as differences.
 //! - **Time** is the tick. What a summary tells may change by time alone ([`Summary::due`]).
-//! - **State bound**: a summary per identifier, and one per owner of several.
+//! - **State bound**: a summary per identifier that is not forgotten; of an owner of several, one per identifier, and one of
+//!   all. Places stay until they are retracted.
 //! - **Late data**: a summary does not depend on the order of its facts. A summary is bounded, so that
 //!   no single fact can be taken out of it: a tick retracts of an identifier either nothing, or all
 //!   that it had before, at whatever ticks that came. With the facts the identifier leaves its place;
@@ -21,9 +22,14 @@
 //! an identifier stays with it wherever it belongs, so that a link can be taken back: when the
 //! identifiers of an owner change, so does its generation, and every one of them hands its summary
 //! to the new one; the old one is dropped as a whole. Until then each fact goes into both.
+//!
+//! **Forgetting.** An identifier of which nothing was heard for long ([`Forgetting`]) is forgotten, whoever it belongs to:
+//! what it did before a pause of that length counts no more. So what counts of an identifier is a matter of its facts and the
+//! tick, and what counts of an owner is what counts of its identifiers.
 
 mod identifiers;
 mod owners;
+mod spans;
 
 use std::{cmp::Ordering, fmt::Debug, hash::Hash, rc::Rc, sync::Arc};
 
@@ -32,6 +38,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use timely::dataflow::operators::{OkErr, vec::Map};
 
 pub use identifiers::IdentifierRow;
+pub use spans::{Forgetting, SpanRow};
 
 use crate::{
     Collection, Tick,
@@ -53,6 +60,14 @@ pub trait Summary<Id>: Clone + Debug + Default + Serialize + DeserializeOwned + 
     type Row: ExchangeData;
     /// What it goes by: the same for all summaries, for ever.
     type Rules: 'static;
+    /// When an identifier is forgotten.
+    fn forgetting(_rules: &Self::Rules) -> Forgetting {
+        Forgetting::NEVER
+    }
+    /// When it happened, in microseconds of event time: asked for where something is forgotten.
+    fn at_us(_fact: &Self::Fact) -> u64 {
+        0
+    }
     /// Takes in a fact.
     fn absorb(&mut self, fact: &Self::Fact, rules: &Self::Rules);
     /// Takes in all that `other` has taken in.
@@ -107,16 +122,27 @@ impl<Id, F> Feed<Id, F> {
 
 /// What flows from an identifier to its owner.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-enum Part<F, W> {
-    Fact(F),
-    /// An identifier comes, with what it has taken in, if anything.
-    Comes(W),
-    Goes,
+enum Part<Id, F, W> {
+    /// An identifier that is there takes in a fact.
+    Fact(Id, F),
+    /// An identifier comes, or comes once more, with all that counts of it, if anything.
+    Comes(Id, W),
+    Goes(Id),
 }
 
 /// A summary on its way: not to be compared with others.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Whole<S>(Option<Arc<S>>);
+
+impl<S: Clone> Whole<S> {
+    fn of(summary: Option<S>) -> Self {
+        Whole(summary.map(Arc::new))
+    }
+
+    fn take(self) -> Option<S> {
+        self.0.map(Arc::unwrap_or_clone)
+    }
+}
 
 impl<S> PartialEq for Whole<S> {
     fn eq(&self, _: &Self) -> bool {
@@ -136,7 +162,7 @@ impl<S> Ord for Whole<S> {
 }
 
 /// What comes out of the identifiers: rows, or parts of their owners.
-type Either<Id, S> = Result<<S as Summary<Id>>::Row, (Place<Id>, Part<<S as Summary<Id>>::Fact, Whole<S>>)>;
+type Either<Id, S> = Result<<S as Summary<Id>>::Row, (Place<Id>, Part<Id, <S as Summary<Id>>::Fact, Whole<S>>)>;
 
 /// What `rules` make of the `facts` of each owner, identifiers standing where `places` say.
 ///
@@ -158,7 +184,7 @@ where
     let facts = Inflow::of(facts, |(id, fact), diff| (Feed::Fact(id.clone(), fact.clone()), *diff));
     let feed = facts.and(places);
     let identifiers = Identifiers::<Id, S>::new(Rc::clone(&rules));
-    let out = run(feed, wiring, identifiers, |feed| feed.id().clone(), |(id, _, _)| id.clone());
+    let out = run(feed, wiring, identifiers, |feed| feed.id().clone(), |(id, _)| id.clone());
     let (told, parts) = out.inner.ok_err(|(either, tick, diff)| match either {
         Ok(row) => Ok((row, tick, diff)),
         Err(part) => Err((part, tick, diff)),
@@ -185,7 +211,7 @@ where
     S: Summary<Id>,
 {
     let feed = facts.map(|(id, fact)| Feed::Fact(id, fact));
-    let out = run(feed, wiring, Identifiers::<Id, S>::new(rules), |feed| feed.id().clone(), |(id, _, _)| id.clone());
+    let out = run(feed, wiring, Identifiers::<Id, S>::new(rules), |feed| feed.id().clone(), |(id, _)| id.clone());
     out.inner.flat_map(|(either, tick, diff)| either.ok().map(|row| (row, tick, diff))).as_collection()
 }
 

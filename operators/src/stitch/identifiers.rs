@@ -2,14 +2,17 @@
 //!
 //! A step may hold several instants. Facts that an instant retracts are matched with those of the
 //! same instant and of earlier ones of the step before any summary is touched, so that what comes
-//! and goes within a step leaves nothing in it.
+//! and goes within a step leaves nothing in it. A fact that is forgotten is retracted in vain.
 
-use std::{collections::BTreeMap, hash::Hash, rc::Rc, sync::Arc};
+use std::{collections::BTreeMap, hash::Hash, rc::Rc};
 
 use differential_dataflow::ExchangeData;
 use smallvec::SmallVec;
 
-use super::{Either, Feed, Part, Place, Summary, Whole, look_at};
+use super::{
+    Either, Feed, Part, Place, Summary, Whole, look_at,
+    spans::{Forgetting, SpanRow, Spans},
+};
 use crate::{
     Tick,
     dues::Dues,
@@ -17,8 +20,8 @@ use crate::{
     table::{Slot, Table},
 };
 
-/// An identifier as exported: its summary, and how many facts it holds.
-pub type IdentifierRow<Id, S> = (Id, Whole<S>, i64);
+/// An identifier as exported: what is remembered of it.
+pub type IdentifierRow<Id, S> = (Id, Vec<SpanRow<S>>);
 
 /// Summaries by identifier.
 pub(super) struct Identifiers<Id, S: Summary<Id>> {
@@ -27,6 +30,8 @@ pub(super) struct Identifiers<Id, S: Summary<Id>> {
     touched: Vec<Slot>,
     /// The facts that this step brings, in the order of its instants.
     facts: Vec<(Slot, S::Fact)>,
+    /// Those of them that go to an owner as well.
+    passed: Vec<(Slot, S::Fact)>,
     /// What the instant at hand retracts.
     retracted: Vec<(Slot, S::Fact)>,
     /// The identifiers of which this step has emptied the summary.
@@ -39,9 +44,7 @@ pub(super) struct Identifiers<Id, S: Summary<Id>> {
 #[derive(Clone)]
 struct Entry<Id, S> {
     /// Absent as long as there are no facts.
-    summary: Option<Box<S>>,
-    /// Facts in the summary.
-    facts: i64,
+    spans: Option<Box<Spans<S>>>,
     /// Most stand by themselves.
     linked: Option<Box<Linked<Id>>>,
     /// When it is to be looked at, at the latest.
@@ -56,11 +59,13 @@ struct Linked<Id> {
     places: SmallVec<[(Place<Id>, isize); 1]>,
     /// The owner that has been handed the summary.
     handed: Option<Place<Id>>,
+    /// In this step it was handed, with all the facts of the step.
+    is_handed_anew: bool,
 }
 
 impl<Id> Default for Linked<Id> {
     fn default() -> Self {
-        Linked { places: SmallVec::new(), handed: None }
+        Linked { places: SmallVec::new(), handed: None, is_handed_anew: false }
     }
 }
 
@@ -77,14 +82,15 @@ struct Retracted<F> {
 
 impl<Id, S> Default for Entry<Id, S> {
     fn default() -> Self {
-        Entry { summary: None, facts: 0, linked: None, due: None, touched: false }
+        Entry { spans: None, linked: None, due: None, touched: false }
     }
 }
 
 impl<Id: ExchangeData + Hash, S: Summary<Id>> Identifiers<Id, S> {
     pub(super) fn new(rules: Rc<S::Rules>) -> Self {
-        let (touched, facts, retracted, emptied) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Identifiers { rules, keys: Table::default(), touched, facts, retracted, emptied, dues: Dues::default() }
+        let (keys, touched, dues) = Default::default();
+        let (facts, passed, retracted, emptied) = Default::default();
+        Identifiers { rules, keys, touched, facts, passed, retracted, emptied, dues }
     }
 
     fn touch(&mut self, slot: Slot) -> &mut Entry<Id, S> {
@@ -99,7 +105,7 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Identifiers<Id, S> {
     fn retract(&mut self, begin: usize, tick: Tick, out: &mut Out<Either<Id, S>, isize>) {
         let mut all: BTreeMap<Slot, Retracted<S::Fact>> = BTreeMap::new();
         for (slot, fact) in self.retracted.drain(..) {
-            let before = self.keys.get(slot).1.facts;
+            let before = self.keys.get(slot).1.facts();
             let of_slot =
                 all.entry(slot).or_insert(Retracted { gone: BTreeMap::new(), gone_count: 0, count: 0, before });
             *of_slot.gone.entry(fact).or_insert(0) += 1;
@@ -121,61 +127,63 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Identifiers<Id, S> {
         });
         for (slot, _) in all.into_iter().filter(|(_, of_slot)| of_slot.empties()) {
             let (id, entry) = self.keys.get_mut(slot);
-            entry.facts = 0;
-            if let Some(mut summary) = entry.summary.take() {
+            if let Some(mut spans) = entry.spans.take() {
                 self.emptied.push(slot);
-                summary.withdraw(id, &self.rules, &mut |row, diff| out.push((Ok(row), tick, diff)));
+                spans.withdraw(id, &self.rules, &mut |row, diff| out.push((Ok(row), tick, diff)));
             }
         }
     }
 
-    /// Takes in the facts of this step; those of identifiers that stay with an owner go there too.
-    fn take_facts(&mut self, tick: Tick, out: &mut Out<Either<Id, S>, isize>) {
+    /// Takes in the facts of this step.
+    fn take_facts(&mut self) {
         for (slot, fact) in self.facts.drain(..) {
             let entry = self.keys.get_mut(slot).1;
-            entry.facts += 1;
-            entry.summary.get_or_insert_default().absorb(&fact, &self.rules);
-            if let Some(owner) = entry.handed().filter(|owner| entry.place() == Some(owner)) {
-                out.push((Err((owner.clone(), Part::Fact(fact))), tick, 1));
+            entry.spans.get_or_insert_default().absorb(&fact, &self.rules);
+            if entry.handed().is_some_and(|owner| entry.place() == Some(owner)) {
+                self.passed.push((slot, fact));
             }
         }
     }
 
-    /// Hands the summary to a new owner, or tells what has changed.
+    /// Gives the facts that count of identifiers that stay with an owner to the owner, who has them already where all was
+    /// handed anew.
+    fn pass_facts(&mut self, tick: Tick, out: &mut Out<Either<Id, S>, isize>) {
+        for (slot, fact) in self.passed.drain(..) {
+            let (id, entry) = self.keys.get(slot);
+            let is_shown = entry.spans.as_ref().is_some_and(|spans| spans.shows(S::at_us(&fact)));
+            let linked = entry.linked.as_ref().filter(|linked| is_shown && !linked.is_handed_anew);
+            if let Some(owner) = linked.and_then(|linked| linked.handed.as_ref()) {
+                out.push((Err((owner.clone(), Part::Fact(id.clone(), fact))), tick, 1));
+            }
+        }
+    }
+
+    /// Hands what counts to its owner, or tells what has changed.
     fn settle_one(&mut self, slot: Slot, tick: Tick, out: &mut Out<Either<Id, S>, isize>) {
         let (id, entry) = self.keys.get_mut(slot);
+        let rules = &*self.rules;
         entry.touched = false;
-        if let Some(linked) = &mut entry.linked {
-            linked.places.retain(|(_, count)| *count != 0);
-            debug_assert!(linked.places.len() <= 1, "an identifier has one place");
-            let place = linked.place().cloned();
-            if linked.handed != place {
-                if let Some(owner) = linked.handed.take() {
-                    out.push((Err((owner, Part::Goes)), tick, 1));
-                }
-                if let Some(owner) = &place {
-                    if let Some(summary) = &mut entry.summary {
-                        summary.withdraw(id, &self.rules, &mut |row, diff| out.push((Ok(row), tick, diff)));
-                    }
-                    let whole = Whole(entry.summary.as_ref().map(|summary| Arc::new(S::clone(summary))));
-                    out.push((Err((owner.clone(), Part::Comes(whole))), tick, 1));
-                }
-                linked.handed = place;
-            }
-            if linked.handed.is_some() {
-                return;
-            }
+        let mut tell = |row, diff| out.push((Ok(row), tick, diff));
+        let is_other = entry.spans.as_mut().is_some_and(|spans| spans.turn(id, tick, rules, &mut tell));
+        entry.spans.take_if(|spans| spans.is_empty());
+        let spans = entry.spans.as_deref_mut();
+        let is_owned =
+            entry.linked.as_mut().is_some_and(|linked| linked.hand_over(id, spans, is_other, rules, tick, out));
+        if !is_owned {
             entry.linked = None;
+            if let Some(summary) = entry.spans.as_mut().and_then(|spans| spans.shown()) {
+                summary.settle(id, tick, rules, &mut |row, diff| out.push((Ok(row), tick, diff)));
+            }
         }
-        match &mut entry.summary {
-            Some(summary) => {
-                summary.settle(id, tick, &self.rules, &mut |row, diff| out.push((Ok(row), tick, diff)));
-                look_at(slot, &mut entry.due, summary.due(), tick, &mut self.dues);
-            }
-            None => {
-                entry.due.into_iter().for_each(|due| self.dues.remove(due, slot));
-                self.keys.remove(slot);
-            }
+        if entry.spans.is_some() || is_owned {
+            // What an owner shows is due there.
+            let shown = entry.spans.as_mut().and_then(|spans| spans.shown()).filter(|_| !is_owned);
+            let due = shown.and_then(|summary| summary.due());
+            let ends = entry.spans.as_ref().and_then(|spans| spans.due(S::forgetting(rules)));
+            look_at(slot, &mut entry.due, due.into_iter().chain(ends).min(), tick, &mut self.dues);
+        } else {
+            entry.due.into_iter().for_each(|due| self.dues.remove(due, slot));
+            self.keys.remove(slot);
         }
     }
 }
@@ -208,6 +216,38 @@ impl<F: Ord> Retracted<F> {
     }
 }
 
+impl<Id: Clone + PartialEq> Linked<Id> {
+    /// Hands what counts to the owner, where one of the two is new: an identifier that was alone takes back what it told.
+    /// True where it belongs to an owner.
+    fn hand_over<S: Summary<Id>>(
+        &mut self,
+        id: &Id,
+        spans: Option<&mut Spans<S>>,
+        is_other: bool,
+        rules: &S::Rules,
+        tick: Tick,
+        out: &mut Out<Either<Id, S>, isize>,
+    ) -> bool {
+        self.places.retain(|(_, count)| *count != 0);
+        debug_assert!(self.places.len() <= 1, "an identifier has one place");
+        let place = self.place().cloned();
+        let before = self.handed.take_if(|before| Some(&*before) != place.as_ref());
+        if let Some(owner) = before {
+            out.push((Err((owner, Part::Goes(id.clone()))), tick, 1));
+        }
+        self.is_handed_anew = is_other || self.handed != place;
+        self.handed = place;
+        if let Some(owner) = self.handed.as_ref().filter(|_| self.is_handed_anew) {
+            let shown = spans.and_then(Spans::shown).map(|summary| {
+                summary.withdraw(id, rules, &mut |row, diff| out.push((Ok(row), tick, diff)));
+                summary.clone()
+            });
+            out.push((Err((owner.clone(), Part::Comes(id.clone(), Whole::of(shown)))), tick, 1));
+        }
+        self.handed.is_some()
+    }
+}
+
 impl<Id> Linked<Id> {
     /// Where it belongs.
     fn place(&self) -> Option<&Place<Id>> {
@@ -216,12 +256,24 @@ impl<Id> Linked<Id> {
 }
 
 impl<Id, S> Entry<Id, S> {
+    fn lacks(&self, at: u64, tick: Tick, forgetting: Forgetting) -> bool {
+        match &self.spans {
+            Some(spans) => spans.lacks(at, tick, forgetting),
+            None => Spans::<S>::default().lacks(at, tick, forgetting),
+        }
+    }
+
     fn place(&self) -> Option<&Place<Id>> {
         self.linked.as_ref()?.place()
     }
 
     fn handed(&self) -> Option<&Place<Id>> {
         self.linked.as_ref()?.handed.as_ref()
+    }
+
+    /// How many facts are remembered.
+    fn facts(&self) -> i64 {
+        self.spans.as_ref().map_or(0, |spans| spans.facts())
     }
 }
 
@@ -245,12 +297,19 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Identifiers<Id, S> {
     /// The updates are those of an instant.
     fn absorb_all(&mut self, updates: &mut Vec<(Self::In, isize)>, tick: Tick, out: &mut Out<Self::Out, isize>) {
         let begin = self.facts.len();
-        let peek = |entry: &Entry<Id, S>| entry.summary.as_ref().map_or(0, |summary| summary.peek());
+        let peek = |entry: &Entry<Id, S>| entry.spans.as_ref().map_or(0, |spans| spans.peek());
+        let forgetting = S::forgetting(&self.rules);
         let hints = self.keys.look_ahead(updates.iter().map(|(feed, _)| feed.id()), peek);
         for ((feed, diff), hint) in updates.drain(..).zip(hints) {
             let slot = self.keys.find_or_insert_near(hint, feed.id(), Entry::default);
             let entry = self.touch(slot);
             match feed {
+                Feed::Fact(_, fact) if diff < 0 && entry.lacks(S::at_us(&fact), tick, forgetting) => {
+                    // It is forgotten, unless it came in this step.
+                    if self.facts.iter().any(|(other, came)| *other == slot && *came == fact) {
+                        self.retracted.extend(std::iter::repeat_n((slot, fact), diff.unsigned_abs()));
+                    }
+                }
                 Feed::Fact(_, fact) => {
                     let facts = if diff > 0 { &mut self.facts } else { &mut self.retracted };
                     facts.extend(std::iter::repeat_n((slot, fact), diff.unsigned_abs()));
@@ -277,10 +336,11 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Identifiers<Id, S> {
                 "an identifier whose facts are retracted leaves its place"
             );
         }
-        self.take_facts(tick, out);
+        self.take_facts();
         for slot in std::mem::take(&mut self.touched) {
             self.settle_one(slot, tick, out);
         }
+        self.pass_facts(tick, out);
     }
 
     fn due(&self) -> Option<Tick> {
@@ -292,10 +352,7 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Identifiers<Id, S> {
     }
 
     fn export_slice(&mut self, max_rows: usize, out: &mut Vec<Self::Row>) -> bool {
-        let row = |id, entry: Entry<Id, S>| {
-            let summary = entry.summary?;
-            Some((id, Whole(Some(Arc::new(*summary))), entry.facts))
-        };
+        let row = |id, entry: Entry<Id, S>| Some((id, entry.spans?.into_rows()));
         self.keys.export_slice(max_rows, out, row)
     }
 
@@ -304,15 +361,10 @@ impl<Id: ExchangeData + Hash, S: Summary<Id>> Core for Identifiers<Id, S> {
         matches!(data, Feed::Fact(..))
     }
 
-    /// A summary comes back as if its facts had just arrived; its place comes as data. Where that came before, the
-    /// identifier comes to its owner once more, now with something.
-    fn import(&mut self, (id, Whole(summary), facts): Self::Row, tick: Tick, out: &mut Out<Self::Out, isize>) {
+    /// What is remembered comes back as if its facts had just arrived; the place of the identifier comes as data. Where
+    /// that came before, the owner is handed once more what counts.
+    fn import(&mut self, (id, rows): Self::Row, _tick: Tick, _out: &mut Out<Self::Out, isize>) {
         let slot = self.keys.find_or_insert(&id, Entry::default);
-        let entry = self.touch(slot);
-        entry.facts = facts;
-        entry.summary = summary.map(|summary| Box::new(S::clone(&summary)));
-        if let Some(owner) = entry.linked.as_mut().and_then(|linked| linked.handed.take()) {
-            out.push((Err((owner, Part::Goes)), tick, 1));
-        }
+        self.touch(slot).spans = Some(Box::new(Spans::of_rows(rows)));
     }
 }

@@ -3,6 +3,7 @@
 mod against_oracle;
 mod cases;
 mod cores;
+mod forgetting;
 mod round_trip;
 
 use std::{
@@ -44,9 +45,13 @@ enum Said {
 struct Rules {
     greatest: usize,
     news_us: u64,
+    forgetting: Forgetting,
 }
 
-const RULES: Rules = Rules { greatest: GREATEST, news_us: NEWS_US };
+/// Everything is remembered.
+const RULES: Rules = Rules { greatest: GREATEST, news_us: NEWS_US, forgetting: Forgetting::NEVER };
+/// What is silent is forgotten; no fact of a random history comes later than that.
+const FORGETFUL: Rules = Rules { forgetting: Forgetting { idle_us: 25, late_us: 40 }, ..RULES };
 
 /// The summary of the tests.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -72,6 +77,14 @@ impl Summary<Id> for Known {
     type Fact = Fact;
     type Row = Row;
     type Rules = Rules;
+
+    fn forgetting(rules: &Rules) -> Forgetting {
+        rules.forgetting
+    }
+
+    fn at_us((_, at): &Fact) -> u64 {
+        *at
+    }
 
     fn absorb(&mut self, (value, at): &Fact, rules: &Rules) {
         self.sum += u64::from(*value);
@@ -107,8 +120,8 @@ impl Summary<Id> for Known {
 }
 
 /// The operator.
-fn stitched() -> Built {
-    Arc::new(|input, wiring| {
+fn stitched(rules: Rules) -> Built {
+    Arc::new(move |input, wiring| {
         let of_owners = Wiring::fresh("Tested owners", input.scope()).in_steps(&wiring.steps);
         let facts = input.clone().flat_map(|fed| match fed {
             Fed::Fact(id, fact) => Some((id, fact)),
@@ -118,23 +131,37 @@ fn stitched() -> Built {
             Fed::Place(id, place) => Some((id, place)),
             Fed::Fact(..) => None,
         });
-        stitch::<Id, Known>(facts, places, Rc::new(RULES), wiring, of_owners)
+        stitch::<Id, Known>(facts, places, Rc::new(rules), wiring, of_owners)
     })
 }
 
 /// The operator without places.
-fn summarized() -> Built {
-    Arc::new(|input, wiring| {
+fn summarized(rules: Rules) -> Built {
+    Arc::new(move |input, wiring| {
         let facts = input.flat_map(|fed| match fed {
             Fed::Fact(id, fact) => Some((id, fact)),
             Fed::Place(..) => None,
         });
-        summarize::<Id, Known>(facts, Rc::new(RULES), wiring)
+        summarize::<Id, Known>(facts, Rc::new(rules), wiring)
     })
 }
 
+/// Those of an identifier's facts that count at `tick`: the last without a long pause, unless they are followed by one.
+fn that_count(mut facts: Vec<Fact>, tick: Tick, idle_us: u64) -> Vec<Fact> {
+    facts.sort_by_key(|(_, at)| *at);
+    let Some((_, last)) = facts.last().filter(|(_, last)| last.saturating_add(idle_us) >= tick) else { return vec![] };
+    let mut first = *last;
+    let count = facts.iter().rev().take_while(|(_, at)| {
+        let is_one_of_them = at.saturating_add(idle_us) >= first;
+        first = *at;
+        is_one_of_them
+    });
+    let count = count.count();
+    facts.split_off(facts.len() - count)
+}
+
 /// What is to be told at `tick`, from the facts and places of the whole history.
-fn told_at(input: &Updates<Fed>, tick: Tick) -> Snapshot<Row> {
+fn told_at(input: &Updates<Fed>, tick: Tick, rules: &Rules) -> Snapshot<Row> {
     let mut all: Snapshot<Fed> = Snapshot::new();
     input.iter().filter(|(_, came, _)| *came <= tick).for_each(|(fed, _, diff)| add(&mut all, fed, diff));
     let mut places: BTreeMap<Id, Place<Id>> = BTreeMap::new();
@@ -144,13 +171,18 @@ fn told_at(input: &Updates<Fed>, tick: Tick) -> Snapshot<Row> {
             assert_eq!((*count, places.insert(*id, *place)), (1, None), "an identifier has one place");
         }
     }
-    let mut facts: BTreeMap<Result<Place<Id>, Id>, Vec<Fact>> = BTreeMap::new();
+    let mut by_id: BTreeMap<Id, Vec<Fact>> = BTreeMap::new();
     for (fed, count) in &all {
         if let Fed::Fact(id, fact) = fed {
-            let somebody = places.get(id).copied().ok_or(*id);
-            facts.entry(somebody).or_default().extend(std::iter::repeat_n(*fact, *count as usize));
+            by_id.entry(*id).or_default().extend(std::iter::repeat_n(*fact, *count as usize));
         }
     }
+    let mut facts: BTreeMap<Result<Place<Id>, Id>, Vec<Fact>> = BTreeMap::new();
+    for (id, of_id) in by_id {
+        let somebody = places.get(&id).copied().ok_or(id);
+        facts.entry(somebody).or_default().extend(that_count(of_id, tick, rules.forgetting.idle_us));
+    }
+    facts.retain(|_, facts| !facts.is_empty());
     let mut told = Snapshot::new();
     for (somebody, facts) in facts {
         let owner = somebody.map_or_else(|id| id, |(owner, _)| owner);
@@ -165,10 +197,13 @@ fn told_at(input: &Updates<Fed>, tick: Tick) -> Snapshot<Row> {
     told
 }
 
-/// Every tick at which something arrives or ceases to be news, and the one before.
-fn ticks(input: &Updates<Fed>, last: Tick) -> BTreeSet<Tick> {
+/// Every tick at which something arrives, ceases to be news or may cease to count, and the one before.
+fn ticks(input: &Updates<Fed>, last: Tick, rules: &Rules) -> BTreeSet<Tick> {
+    let until = |at: Tick| at.saturating_add(rules.forgetting.idle_us);
     let each = input.iter().flat_map(|(fed, tick, _)| match fed {
-        Fed::Fact(_, (_, at)) => vec![*tick, at + NEWS_US - 1, at + NEWS_US],
+        Fed::Fact(_, (_, at)) => {
+            vec![*tick, at + NEWS_US - 1, at + NEWS_US, until(*at), until(*at).saturating_add(1)]
+        }
         Fed::Place(..) => vec![*tick],
     });
     each.filter(|tick| *tick <= last).chain([last]).collect()

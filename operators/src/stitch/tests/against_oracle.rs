@@ -101,7 +101,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 /// Facts and places that come, move and are taken back, and the last tick.
 pub(super) fn history() -> impl Strategy<Value = (Updates<Fed>, Tick)> {
-    let acts = prop::collection::btree_map(0u64..80, prop::collection::vec(act(), 1..6), 1..14);
+    let acts = prop::collection::btree_map(0u64..120, prop::collection::vec(act(), 1..6), 1..14);
     let base = prop_oneof![Just(0u64), Just(1_000_003)];
     (acts, base, 1u64..40).prop_map(|(acts, base, more)| {
         let (mut world, mut input) = (World::default(), Updates::new());
@@ -117,14 +117,14 @@ fn facts_only(input: &Updates<Fed>) -> Updates<Fed> {
     input.iter().filter(|(fed, _, _)| matches!(fed, Fed::Fact(..))).cloned().collect()
 }
 
-fn expected(input: &Updates<Fed>, ticks: &BTreeSet<Tick>) -> BTreeMap<Tick, Snapshot<Row>> {
-    ticks.iter().map(|tick| (*tick, told_at(input, *tick))).collect()
+fn expected(input: &Updates<Fed>, ticks: &BTreeSet<Tick>, rules: &Rules) -> BTreeMap<Tick, Snapshot<Row>> {
+    ticks.iter().map(|tick| (*tick, told_at(input, *tick, rules))).collect()
 }
 
 /// Holds what `build` tells at every tick, and at the ends of steps, against the oracle.
-fn check(input: &Updates<Fed>, last: Tick, seed: u64, build: &Built) {
-    let ticks = ticks(input, last);
-    let at_each = expected(input, &ticks);
+fn check(input: &Updates<Fed>, last: Tick, seed: u64, rules: &Rules, build: &Built) {
+    let ticks = ticks(input, last, rules);
+    let at_each = expected(input, &ticks, rules);
     for workers in WORKERS {
         let out = Drive::new(workers, seed, input, last).run(build).out;
         assert_same(&at_ticks(&out, &ticks), &at_each, workers);
@@ -132,7 +132,7 @@ fn check(input: &Updates<Fed>, last: Tick, seed: u64, build: &Built) {
         let ends = drive.ends();
         let out = drive.run(build).out;
         assert!(out.iter().all(|(_, tick, _)| ends.contains(tick)), "nothing comes out in between");
-        assert_same(&at_ticks(&out, &ends), &expected(input, &ends), ("in steps", workers));
+        assert_same(&at_ticks(&out, &ends), &expected(input, &ends, rules), ("in steps", workers));
     }
 }
 
@@ -141,11 +141,18 @@ proptest! {
 
     #[test]
     fn what_is_told_is_that_of_the_whole_history((input, last) in history(), seed: u64) {
-        check(&input, last, seed, &stitched());
+        check(&input, last, seed, &RULES, &stitched(RULES));
+    }
+
+    #[test]
+    fn what_is_silent_is_forgotten((input, last) in history(), seed: u64) {
+        check(&input, last, seed, &FORGETFUL, &stitched(FORGETFUL));
     }
 
     #[test]
     fn without_places_every_identifier_stays_by_itself((input, last) in history(), seed: u64) {
-        check(&facts_only(&input), last, seed, &summarized());
+        for rules in [RULES, FORGETFUL] {
+            check(&facts_only(&input), last, seed, &rules, &summarized(rules));
+        }
     }
 }

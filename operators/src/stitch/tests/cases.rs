@@ -26,9 +26,9 @@ fn found(input: &[(Fed, Tick, isize)], ticks: &[Tick]) -> Vec<Vec<Row>> {
     let input = input.to_vec();
     let asked: BTreeSet<Tick> = ticks.iter().copied().collect();
     let last = *asked.last().expect("a tick");
-    let expected: BTreeMap<_, _> = asked.iter().map(|tick| (*tick, told_at(&input, *tick))).collect();
+    let expected: BTreeMap<_, _> = asked.iter().map(|tick| (*tick, told_at(&input, *tick, &RULES))).collect();
     for workers in WORKERS {
-        let out = Drive::new(workers, 7, &input, last).run(&stitched()).out;
+        let out = Drive::new(workers, 7, &input, last).run(&stitched(RULES)).out;
         assert_eq!(at_ticks(&out, &asked), expected, "{workers} workers");
     }
     assert!(expected.values().flat_map(|told| told.values()).all(|count| *count == 1));

@@ -84,10 +84,10 @@ fn an_owner_that_comes_and_goes_again_and_again_leaves_nothing_behind() {
     let mut known = Known::default();
     known.absorb(&(5, 1_000), &RULES);
     for generation in 0..100 {
-        let comes = || Part::Comes(Whole(Some(Arc::new(known.clone()))));
+        let comes = || Part::Comes(9, Whole::of(Some(known.clone())));
         let out = step(&mut core, generation, vec![vec![(((9, generation), comes()), 1)]]);
         assert_eq!((out.len(), core.dues.len(), core.due()), (3, 1, Some(1_000 + NEWS_US)));
-        let out = step(&mut core, generation, vec![vec![(((9, generation), Part::Goes), 1)]]);
+        let out = step(&mut core, generation, vec![vec![(((9, generation), Part::Goes(9)), 1)]]);
         assert_eq!((out.len(), core.dues.len(), core.due()), (3, 0, None));
     }
 }

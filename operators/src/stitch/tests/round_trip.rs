@@ -10,18 +10,18 @@ use crate::{
 };
 
 /// Everything is told anew at the tick of the import.
-fn check(input: &Updates<Fed>, last: Tick, ticks: &BTreeSet<Tick>, trip: RoundTrip, seed: u64) {
+fn check(rules: Rules, (input, last): (&Updates<Fed>, Tick), ticks: &BTreeSet<Tick>, trip: RoundTrip, seed: u64) {
     let ticks = ticks.iter().copied().filter(|tick| *tick >= trip.at).collect();
     let mut first = Drive::new(trip.workers.0, seed, input, last);
     first.export = Some((trip.at, trip.slice_rows));
-    let first = first.run(&stitched());
+    let first = first.run(&stitched(rules));
     let mut after: Updates<Fed> = input.iter().filter(|(_, tick, _)| *tick > trip.at).cloned().collect();
     let as_of = at_ticks(input, &[trip.at].into()).remove(&trip.at).expect("asked for");
     let places = as_of.into_iter().filter(|(fed, _)| matches!(fed, Fed::Place(..)));
     after.extend(places.map(|(fed, count)| (fed, trip.at, count)));
     let mut second = Drive::new(trip.workers.1, seed + 1, &after, last);
     second.imports = Some((trip.at, first.rows));
-    let resumed = second.run(&stitched()).out;
+    let resumed = second.run(&stitched(rules)).out;
     assert_same(&at_ticks(&resumed, &ticks), &at_ticks(&first.out, &ticks), trip);
 }
 
@@ -38,7 +38,10 @@ proptest! {
         let first = input.iter().map(|(_, tick, _)| *tick).min().unwrap_or(last);
         let at = first + (last - first) * share / 1_000;
         for workers in [(1, 1), (2, 2), (4, 4), (1, 4), (4, 2), (2, 1)] {
-            check(&input, last, &ticks(&input, last), RoundTrip { at, slice_rows, workers }, seed);
+            for rules in [RULES, FORGETFUL] {
+                let trip = RoundTrip { at, slice_rows, workers };
+                check(rules, (&input, last), &ticks(&input, last, &rules), trip, seed);
+            }
         }
     }
 }
@@ -70,6 +73,6 @@ fn an_export_in_many_slices_is_of_one_tick() {
     for workers in WORKERS {
         let at = 480;
         let trip = RoundTrip { at, slice_rows: EXPORT_SLICE_ROWS, workers: (workers, 5 - workers.min(3)) };
-        check(&input, 600, &ticks, trip, workers as u64);
+        check(RULES, (&input, 600), &ticks, trip, workers as u64);
     }
 }

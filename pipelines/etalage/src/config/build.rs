@@ -24,6 +24,8 @@ const DAY_US: u64 = 86_400_000_000;
 const MIN_AUTO_RETENTION_US: u64 = 400 * DAY_US;
 /// `time.retention = "auto"` is the longest window and this.
 const AUTO_RETENTION_MARGIN_US: u64 = 30 * DAY_US;
+/// `people.profile_retention = "auto"` is at least this.
+const MIN_AUTO_PROFILE_RETENTION_US: u64 = 1_095 * DAY_US;
 
 /// One value for each key of the table.
 pub(super) struct Values {
@@ -149,6 +151,7 @@ impl Values {
 pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
     let windows = windows(values, errors);
     let longest_us = windows.names.iter().map(|window| window.length_us).max().unwrap_or_default();
+    let time = time(values, longest_us, errors);
     Config {
         shop: shop(values, errors),
         scopes: match values.value("scopes.dimensions") {
@@ -166,7 +169,7 @@ pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
             unknown_is_sellable: values.text("stock.unknown") == "sellable",
             safety_threshold: values.int("stock.safety_threshold"),
         },
-        people: people(values),
+        people: people(values, time.retention_us, longest_us, errors),
         store: Store {
             dir: values.text("store.dir").into(),
             durability: match values.text("store.durability") {
@@ -190,7 +193,7 @@ pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
             },
             max_kept_changes: values.size("snapshots.max_kept_changes"),
         },
-        time: time(values, longest_us, errors),
+        time,
         dedup: Dedup { horizon_us: values.span_us("dedup.horizon"), max_ids: values.size("dedup.max_ids") },
         limits: limits(values, errors),
         server: Server { listen: values.address("server.listen") },
@@ -264,7 +267,18 @@ fn time(values: &Values, longest_us: u64, errors: &mut Vec<ConfigError>) -> Time
     }
 }
 
-fn people(values: &Values) -> PeopleOptions {
+fn people(values: &Values, late_us: u64, longest_us: u64, errors: &mut Vec<ConfigError>) -> PeopleOptions {
+    let suppress_us = values.span_us("people.suppress_for");
+    let (least_us, of) = [(longest_us, "the longest window of"), (suppress_us, "`people.suppress_for`,")]
+        .into_iter()
+        .max_by_key(|(least_us, _)| *least_us)
+        .unwrap_or_default();
+    let auto_us = MIN_AUTO_PROFILE_RETENTION_US.max(least_us);
+    let retention_us = values.span("people.profile_retention").unwrap_or(auto_us);
+    if retention_us < least_us {
+        let message = format!("is shorter than {of} {}; make it at least as long, or \"auto\"", span_text(least_us));
+        values.object(errors, &["people.profile_retention", "windows.names", "people.suppress_for"], message);
+    }
     PeopleOptions {
         recent_views: values.size("people.recent_views"),
         purchases: values.size("people.purchases"),
@@ -272,7 +286,9 @@ fn people(values: &Values) -> PeopleOptions {
         affinity_half_life_us: values.span_us("people.affinity_half_life"),
         session_idle_us: values.span_us("people.session_idle"),
         cart_idle_us: values.span_us("people.cart_idle"),
-        suppress_us: values.span_us("people.suppress_for"),
+        retention_us,
+        late_us,
+        suppress_us,
         max_cart_lines: values.size("people.max_cart_lines"),
         max_identifiers: values.size("people.max_identifiers"),
         max_link_messages: values.size("people.max_link_messages"),

@@ -140,6 +140,13 @@ pub const TABLE: &[Entry] = &[
         "For this long after a purchase an item stands in `audience.suppress`.",
     ),
     entry(
+        "people.profile_retention",
+        Kind::SpanOrAuto,
+        r#""auto""#,
+        "What an id of a customer or visitor did is forgotten when nothing was heard of it for this long. `auto` is three \
+         years, or more where a window or `people.suppress_for` is longer. Not shorter than those.",
+    ),
+    entry(
         "people.max_cart_lines",
         Kind::Int(1, 10_000),
         "500",

@@ -5,6 +5,9 @@
 //! user id as given, or `anon:<id>` where there is no user (no user id begins so: the decoder sees
 //! to it).
 //!
+//! **Forgetting.** What an identifier did counts until nothing was heard of it for `people.profile_retention`; what it did
+//! before a pause of that length counts no more. Links stay: they say who is who, not what anybody did.
+//!
 //! ```text
 //!   events ──> facts by identifier ──┐
 //!      └─────> links ──> places ─────┴─> stitch: a `Person` per profile ──> rows by kind

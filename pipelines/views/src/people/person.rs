@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use etalage_model::{Event, EventKind, Micros, Name, ScoreWeights, Sym, Tick, hash::hash64, hash::hash128};
-use etalage_operators::stitch::{Summary, Told};
+use etalage_operators::stitch::{Forgetting, Summary, Told};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -258,6 +258,14 @@ impl Summary<Identifier> for Person {
     type Fact = Seen;
     type Row = Row;
     type Rules = Rules;
+
+    fn forgetting(rules: &Rules) -> Forgetting {
+        Forgetting { idle_us: rules.people.retention_us, late_us: rules.people.late_us }
+    }
+
+    fn at_us(seen: &Seen) -> u64 {
+        seen.event().timestamp.0
+    }
 
     fn absorb(&mut self, seen: &Seen, rules: &Rules) {
         let event = seen.event();

@@ -319,12 +319,16 @@ fn people() -> impl Strategy<Value = PeopleOptions> {
     let lists = (1usize..4, 1usize..4, 1usize..3);
     let spans = (1u64..2_000, 1u64..4_000, 1u64..6_000, sample::select(vec![500u64, 1_000, 7_001, 1_000_000]));
     let limits = (sample::select(vec![1usize, 2, 3, 500]), sample::select(vec![1usize, 2, 1_000]), 1usize..4);
-    (lists, spans, limits).prop_map(|(lists, spans, limits)| PeopleOptions {
+    // Messages come up to 70 ms late.
+    let (retention_us, late_us) = (sample::select(vec![3_000u64, 20_000, 60_000, 1_000_000]), 70_000);
+    (lists, spans, limits, retention_us).prop_map(move |(lists, spans, limits, retention_us)| PeopleOptions {
         recent_views: lists.0,
         purchases: lists.1,
         affinity: lists.2,
         session_idle_us: spans.0,
         cart_idle_us: spans.1,
+        retention_us,
+        late_us,
         suppress_us: spans.2,
         affinity_half_life_us: spans.3,
         max_cart_lines: limits.0,
