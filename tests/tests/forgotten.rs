@@ -46,7 +46,7 @@ fn who_is_silent_is_forgotten_and_begins_anew() {
     });
     eventually("ann is forgotten", || orders(&server.http, "ann").is_none().then_some(()));
     eventually("what the visitor did is", || (orders(&server.http, "bob")? == 1).then_some(()));
-    assert_eq!(server.http.post("/v1/snapshots", "").status, 200);
+    assert_eq!(server.http.post("/v1/snapshots", "").status, 201);
     server.terminate().with_code(0);
 
     let server = shop.run();
