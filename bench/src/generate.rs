@@ -35,29 +35,17 @@ pub(crate) struct Options {
     /// The file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// When the first click happened
-    #[arg(long, value_enum, default_value_t = Begins::Fixed)]
-    begins: Begins,
+    /// Has the last click happen so many days ago, in place of always at the same instant; JSON lines only
+    #[arg(long, value_name = "DAYS")]
+    ended_days_ago: Option<u64>,
 }
 
-/// When the first click happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Begins {
-    /// Always at the same instant: the same file every time
-    Fixed,
-    /// So that the last one happens now, and a service that starts over the file has it all in its windows. Only as JSON
-    Recently,
-}
-
-impl Begins {
-    /// How much later than in the workload the messages of `shape` happen, in microseconds.
-    fn later_us(self, shape: &Shape) -> u64 {
-        let now_us = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
-        match self {
-            Begins::Fixed => 0,
-            Begins::Recently => now_us().saturating_sub(START_US + shape.events * 1_000_000 / EVENTS_PER_S),
-        }
-    }
+/// How much later than in the workload the messages of `shape` happen where the last one is to be so old.
+fn later_us(shape: &Shape, ended_days_ago: u64) -> u64 {
+    const DAY_US: u64 = 86_400_000_000;
+    let now_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
+    let end_us = START_US + shape.events * 1_000_000 / EVENTS_PER_S;
+    now_us.saturating_sub(ended_days_ago * DAY_US).saturating_sub(end_us)
 }
 
 /// The form of a file.
@@ -73,15 +61,21 @@ pub(crate) enum Format {
 
 /// Writes the file; says how many messages are in it.
 pub(crate) fn run(options: &Options) -> anyhow::Result<u64> {
-    into_file(&options.shape, options.format, options.begins, &options.out)
+    into_file(&options.shape, options.format, options.ended_days_ago, &options.out)
 }
 
 /// Writes a shape into a file; how many messages are in it.
-pub(crate) fn into_file(shape: &Shape, format: Format, begins: Begins, path: &Path) -> anyhow::Result<u64> {
-    anyhow::ensure!(format == Format::Jsonl || begins == Begins::Fixed, "only JSON lines may begin at another time");
+pub(crate) fn into_file(
+    shape: &Shape,
+    format: Format,
+    ended_days_ago: Option<u64>,
+    path: &Path,
+) -> anyhow::Result<u64> {
+    anyhow::ensure!(format == Format::Jsonl || ended_days_ago.is_none(), "only JSON lines may end at another time");
     let told = || format!("{} cannot be written", path.display());
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path).with_context(told)?);
-    let written = write(shape, format, begins.later_us(shape), &mut out).with_context(told)?;
+    let written =
+        write(shape, format, ended_days_ago.map_or(0, |days| later_us(shape, days)), &mut out).with_context(told)?;
     out.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(told)?;
     Ok(written)
 }

@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 
 use crate::{
     figures::{Better, Part},
-    generate::{self, Begins, Format},
+    generate::{self, Format},
     hand, machine,
     server::{Server, wait_until},
     workload::{self, Shape},
@@ -38,6 +38,9 @@ pub(crate) struct Options {
     /// The default configuration with every view on, in place of the job `sb`
     #[arg(long)]
     full: bool,
+    /// How many days ago the last message happened: 0, and the windows are full of what was read; 40, and they are empty
+    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    ended_days_ago: u64,
 }
 
 /// Measures.
@@ -54,7 +57,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     );
     let dir = tempfile::tempdir()?;
     let (file, store) = (dir.path().join("messages.jsonl"), dir.path().join("store"));
-    let messages = generate::into_file(&options.shape, Format::Jsonl, Begins::Recently, &file)? as f64;
+    let messages = generate::into_file(&options.shape, Format::Jsonl, Some(options.ended_days_ago), &file)? as f64;
 
     let taken_s = take(&options.server, environment(options), &file, &store)?;
     part.figure("messages from JSON lines", "a second", Better::Higher, vec![messages / taken_s]);

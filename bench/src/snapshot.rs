@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     figures::{Better, Part},
-    generate::{self, Begins, Format},
+    generate::{self, Format},
     ingest::{self, Loaded},
     machine, replay,
     server::{Server, wait_until},
@@ -48,6 +48,9 @@ pub(crate) struct Options {
     /// The default configuration with every view on, in place of the job `sb`
     #[arg(long)]
     full: bool,
+    /// How many days ago the last message happened: 0, and the windows are full of what was read; 40, and they are empty
+    #[arg(long, value_name = "DAYS", default_value_t = 0)]
+    ended_days_ago: u64,
     /// Events a second while snapshots are taken, and while none are
     #[arg(long, default_value_t = 10_000)]
     rate: u64,
@@ -67,7 +70,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     part.latency(machine::noise(machine::NOISE));
     let dir = tempfile::tempdir()?;
     let (file, store) = (dir.path().join("messages.jsonl"), dir.path().join("store"));
-    let messages = generate::into_file(&options.shape, Format::Jsonl, Begins::Recently, &file)? as f64;
+    let messages = generate::into_file(&options.shape, Format::Jsonl, Some(options.ended_days_ago), &file)? as f64;
     replay::take(&options.server, environment(options), &file, &store)?;
     std::fs::remove_file(&file)?;
     let (server, over_log_s) = start(options, &store)?;

@@ -168,7 +168,11 @@ fn faults(random: &mut Random) -> Vec<(Fault, u64)> {
 
 fn config(is_fsync: bool, random: &mut Random) -> Config {
     let names: Vec<&str> = VIEWS.iter().map(|view| view.name).collect();
-    let windows = *[r#"["10m", "2h"]"#, r#"["5m"]"#, r#"["30m", "10m"]"#].choose(random).expect("there are some");
+    // Whoever is silent for longer than the longest window may be forgotten.
+    let windows = [(r#"["10m", "2h"]"#, "2h"), (r#"["5m"]"#, "5m"), (r#"["30m", "10m"]"#, "30m")];
+    let (windows, longest) = *windows.choose(random).expect("there are some");
+    let profile_retention = *["auto", "3h", longest].choose(random).expect("there are some");
+    let retention = *["auto", "400d", "3h"].choose(random).expect("there are some");
     let half_lives = *[r#"["10m"]"#, r#"["1h"]"#].choose(random).expect("there are some");
     let dimensions =
         *[r#"["global"]"#, r#"["global", "category"]"#, r#"["country", "brand"]"#].choose(random).expect("some");
@@ -205,6 +209,10 @@ fn config(is_fsync: bool, random: &mut Random) -> Config {
         [people]
         cart_idle = "10m"
         session_idle = "5m"
+        suppress_for = "5m"
+        profile_retention = "{profile_retention}"
+        [time]
+        retention = "{retention}"
         [workers]
         count = 1
         [views]

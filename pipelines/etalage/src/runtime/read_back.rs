@@ -2,6 +2,7 @@
 //! one, the log from its beginning. The same records at the same ticks.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -13,7 +14,7 @@ use etalage_store::{Frame, Frames, StoreError, snapshot::Snapshot};
 use super::{
     StoredFrame,
     clock::ClockMode,
-    conductor::Signal,
+    conductor::{MAX_ROUNDS_IN_FLIGHT, Signal},
     failpoint,
     machine::Waiting,
     mutant::is_mutant,
@@ -133,11 +134,12 @@ impl Sequencer {
         Ok(Some(tick))
     }
 
-    /// What the workers hold, a part at a time; meanwhile what the sequencer remembers.
+    /// What the workers hold, a part at a time; meanwhile what the sequencer remembers. While one part is published the
+    /// workers make the next, and have the one after that before them.
     fn restore_views(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), String> {
         let order = self.workers.first().map_or(&[][..], WorkerHandle::sections);
         let parts = snapshot::parts(snapshot, order, self.restored_at_once_bytes);
-        let mut before: Option<Receiver<Tick>> = None;
+        let mut before: VecDeque<Receiver<Tick>> = VecDeque::new();
         for (at, part) in parts.into_iter().enumerate() {
             let (part, (reply, restored)) = (Arc::new(part), crossbeam_channel::bounded(self.workers.len()));
             for worker in &self.workers {
@@ -151,13 +153,14 @@ impl Sequencer {
                 let restored = self.shared.machine.receive(Waiting::Sequencer, &restored);
                 restored.map_err(|_| "a worker has ended".to_owned())??;
             }
-            // While the one before is published.
-            before.take().map_or(Ok(()), |sealed| self.wait_sealed(&sealed))?;
+            if before.len() == MAX_ROUNDS_IN_FLIGHT {
+                before.pop_front().map_or(Ok(()), |sealed| self.wait_sealed(&sealed))?;
+            }
             let (reply, sealed) = crossbeam_channel::bounded(1);
             self.signal(Signal::Seal { below: part.tick + 1, reply });
-            before = Some(sealed);
+            before.push_back(sealed);
         }
-        before.map_or(Ok(()), |sealed| self.wait_sealed(&sealed))
+        before.iter().try_for_each(|sealed| self.wait_sealed(sealed))
     }
 
     fn wait_sealed(&self, sealed: &Receiver<Tick>) -> Result<(), String> {
