@@ -172,7 +172,7 @@ fn config(is_fsync: bool, random: &mut Random) -> Config {
     let windows = [(r#"["10m", "2h"]"#, "2h"), (r#"["5m"]"#, "5m"), (r#"["30m", "10m"]"#, "30m")];
     let (windows, longest) = *windows.choose(random).expect("there are some");
     let profile_retention = *["auto", "3h", longest].choose(random).expect("there are some");
-    let retention = *["auto", "400d", "3h"].choose(random).expect("there are some");
+    let retention = *["auto", "30h"].choose(random).expect("there are some");
     let half_lives = *[r#"["10m"]"#, r#"["1h"]"#].choose(random).expect("there are some");
     let dimensions =
         *[r#"["global"]"#, r#"["global", "category"]"#, r#"["country", "brand"]"#].choose(random).expect("some");
