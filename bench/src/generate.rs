@@ -41,11 +41,12 @@ pub(crate) struct Options {
 }
 
 /// How much later than in the workload the messages of `shape` happen where the last one is to be so old.
-fn later_us(shape: &Shape, ended_days_ago: u64) -> u64 {
+fn later_us(shape: &Shape, ended_days_ago: u64) -> anyhow::Result<u64> {
     const DAY_US: u64 = 86_400_000_000;
     let now_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
     let end_us = START_US + shape.events * 1_000_000 / EVENTS_PER_S;
-    now_us.saturating_sub(ended_days_ago * DAY_US).saturating_sub(end_us)
+    let wanted_us = ended_days_ago.checked_mul(DAY_US).and_then(|ago_us| now_us.checked_sub(ago_us));
+    wanted_us.and_then(|wanted_us| wanted_us.checked_sub(end_us)).context("the workload ends in 2023 at the earliest")
 }
 
 /// The form of a file.
@@ -72,10 +73,10 @@ pub(crate) fn into_file(
     path: &Path,
 ) -> anyhow::Result<u64> {
     anyhow::ensure!(format == Format::Jsonl || ended_days_ago.is_none(), "only JSON lines may end at another time");
+    let later_us = ended_days_ago.map_or(Ok(0), |days| later_us(shape, days))?;
     let told = || format!("{} cannot be written", path.display());
     let mut out = BufWriter::with_capacity(1 << 20, File::create(path).with_context(told)?);
-    let written =
-        write(shape, format, ended_days_ago.map_or(0, |days| later_us(shape, days)), &mut out).with_context(told)?;
+    let written = write(shape, format, later_us, &mut out).with_context(told)?;
     out.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(told)?;
     Ok(written)
 }
@@ -195,7 +196,7 @@ mod tests {
 
     fn written(format: Format) -> (u64, Vec<u8>) {
         let mut out = Vec::new();
-        let count = write(&shape(), format, &mut out).expect("a vector takes all");
+        let count = write(&shape(), format, 0, &mut out).expect("a vector takes all");
         (count, out)
     }
 

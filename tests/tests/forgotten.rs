@@ -7,12 +7,16 @@ use serde_json::{Value, json};
 
 const CONFIG: &str = r#"
 [windows]
-names = ["1m"]
-bucket = "10s"
+names = ["12h"]
+bucket = "1h"
 [people]
-suppress_for = "1m"
-profile_retention = "1m"
+suppress_for = "1d"
+profile_retention = "1d"
 "#;
+
+const DAY_S: u64 = 86_400;
+/// How long it takes until what was heard of somebody for the last time in these tests was a day ago.
+const LEFT_S: u64 = 20;
 
 /// An event of so many seconds ago.
 fn event(id: &str, name: &str, who: &Value, ago_s: u64) -> Value {
@@ -34,9 +38,9 @@ fn who_is_silent_is_forgotten_and_begins_anew() {
     let server = shop.run();
     let (ann, bob, visitor) = (json!({ "userId": "ann" }), json!({ "userId": "bob" }), json!({ "anonymousId": "v" }));
     let messages = [
-        event("a1", "purchase", &ann, 45),
-        event("b1", "purchase", &bob, 45),
-        event("v1", "purchase", &visitor, 45),
+        event("a1", "purchase", &ann, DAY_S - LEFT_S),
+        event("b1", "purchase", &bob, DAY_S - LEFT_S),
+        event("v1", "purchase", &visitor, DAY_S - LEFT_S),
         event("b2", "view_item", &bob, 0),
         event("l1", "view_item", &json!({ "userId": "bob", "anonymousId": "v" }), 0),
     ];
@@ -56,7 +60,7 @@ fn who_is_silent_is_forgotten_and_begins_anew() {
     server.http.store("/v1/events", &[event("a2", "purchase", &ann, 0)]);
     eventually("ann is there again", || (orders(&server.http, "ann")? == 1).then_some(()));
     // What comes late fills the pause: everything counts again.
-    server.http.store("/v1/events", &[event("a3", "view_item", &ann, 30)]);
+    server.http.store("/v1/events", &[event("a3", "view_item", &ann, DAY_S / 2)]);
     eventually("what ann did before counts", || (orders(&server.http, "ann")? == 2).then_some(()));
     server.terminate().with_code(0);
     shop.ended(&["verify"]).with_code(0);

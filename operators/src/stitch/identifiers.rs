@@ -43,7 +43,7 @@ pub(super) struct Identifiers<Id, S: Summary<Id>> {
 /// What is kept of an identifier.
 #[derive(Clone)]
 struct Entry<Id, S> {
-    /// Absent as long as there are no facts.
+    /// Absent where no facts are remembered.
     spans: Option<Box<Spans<S>>>,
     /// Most stand by themselves.
     linked: Option<Box<Linked<Id>>>,

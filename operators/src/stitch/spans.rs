@@ -3,7 +3,7 @@
 //! Facts belong to one span where no pause between them is longer than [`Forgetting::idle_us`]. The newest span counts, as
 //! long as its last fact is not longer ago than that. One that does not count is kept while a fact that is yet to come
 //! could join it with a later one, and forgotten then. So what counts depends on the facts and the tick alone, in whatever
-//! order they came.
+//! order they came. There are at most about `late_us` / `idle_us` and two of them.
 //!
 //! ```text
 //!   facts   ●●─●  ●           ●──●─●
@@ -160,10 +160,11 @@ impl<S> Spans<S> {
     where
         S: Summary<Id>,
     {
-        if self.0.len() < 2 {
+        let idle_us = S::forgetting(rules).idle_us;
+        let is_apart = |two: &[Span<S>]| two[0].last.saturating_add(idle_us) < two[1].first;
+        if self.0.windows(2).all(is_apart) {
             return false;
         }
-        let idle_us = S::forgetting(rules).idle_us;
         self.0.sort_by_key(|span| span.first);
         let (mut is_other, mut joined) = (false, SmallVec::<[Span<S>; 1]>::new());
         for mut span in self.0.drain(..) {

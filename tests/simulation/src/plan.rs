@@ -168,10 +168,7 @@ fn faults(random: &mut Random) -> Vec<(Fault, u64)> {
 
 fn config(is_fsync: bool, random: &mut Random) -> Config {
     let names: Vec<&str> = VIEWS.iter().map(|view| view.name).collect();
-    // Whoever is silent for longer than the longest window may be forgotten.
-    let windows = [(r#"["10m", "2h"]"#, "2h"), (r#"["5m"]"#, "5m"), (r#"["30m", "10m"]"#, "30m")];
-    let (windows, longest) = *windows.choose(random).expect("there are some");
-    let profile_retention = *["auto", "3h", longest].choose(random).expect("there are some");
+    let windows = *[r#"["10m", "2h"]"#, r#"["5m"]"#, r#"["30m", "10m"]"#].choose(random).expect("there are some");
     let retention = *["auto", "30h"].choose(random).expect("there are some");
     let half_lives = *[r#"["10m"]"#, r#"["1h"]"#].choose(random).expect("there are some");
     let dimensions =
@@ -209,8 +206,6 @@ fn config(is_fsync: bool, random: &mut Random) -> Config {
         [people]
         cart_idle = "10m"
         session_idle = "5m"
-        suppress_for = "5m"
-        profile_retention = "{profile_retention}"
         [time]
         retention = "{retention}"
         [workers]
@@ -225,5 +220,11 @@ fn config(is_fsync: bool, random: &mut Random) -> Config {
         });
     // Shorter than anybody would want them, so that a run has several.
     config.store.segment_bytes = random.random_range(8_000..80_000);
+    // So that people are forgotten, and some of what they did never comes back.
+    const MINUTE_US: u64 = 60_000_000;
+    let as_configured = config.people.retention_us;
+    config.people.retention_us =
+        *[as_configured, 180 * MINUTE_US, 5 * MINUTE_US].choose(random).expect("there are some");
+    config.people.late_us = config.time.retention_us;
     config
 }

@@ -101,3 +101,19 @@ fn what_is_forgotten_takes_no_room() {
     let mut rows = Vec::new();
     assert!(core.export_slice(10, &mut rows) && rows.is_empty(), "{rows:?}");
 }
+
+/// A step may be so long that what comes and goes in it would be forgotten by its end.
+#[test]
+fn what_came_in_the_step_that_retracts_it_goes() {
+    let mut core = Identifiers::<Id, Known>::new(Rc::new(FORGETFUL));
+    let mut out = Vec::new();
+    let mut instant = |core: &mut Identifiers<Id, Known>, facts: &[Fact], diff: isize| {
+        let mut updates = facts.iter().map(|fact| (Feed::Fact(1, *fact), diff)).collect();
+        core.absorb_all(&mut updates, 101, &mut out);
+    };
+    instant(&mut core, &[(5, 2), (6, 50)], 1);
+    instant(&mut core, &[(5, 2), (6, 50)], -1);
+    core.settle(101, &mut Vec::new());
+    assert_eq!(core.due(), None);
+    assert!(out.is_empty());
+}

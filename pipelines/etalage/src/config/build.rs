@@ -6,9 +6,9 @@ use std::{
 };
 
 use etalage_model::{InputKind, measures::ScoreWeights, money::Currencies, time::parse_span_us};
-use etalage_operators::expire::Phase;
+use etalage_operators::expire::{Phase, Windows as ExpiryWindows};
 use etalage_store::{Durability, snapshot::Kept};
-use etalage_views::PeopleOptions;
+use etalage_views::{PeopleOptions, options::MAX_BUCKETS};
 
 use super::{
     Config, ConfigError, Dedup, Kafka, Keys, Limits, Place, QuarantineLimits, Server, Sets, Shop, Snapshots, Stock,
@@ -26,6 +26,11 @@ const MIN_AUTO_RETENTION_US: u64 = 400 * DAY_US;
 const AUTO_RETENTION_MARGIN_US: u64 = 30 * DAY_US;
 /// `people.profile_retention = "auto"` is at least this.
 const MIN_AUTO_PROFILE_RETENTION_US: u64 = 1_095 * DAY_US;
+/// What was silent for `people.profile_retention` is kept at least this long for events that come late, however short
+/// `time.retention` is: where that is changed, nothing is joined otherwise than before.
+const MIN_LATE_US: u64 = MIN_AUTO_RETENTION_US;
+/// Between pauses of `people.profile_retention` one id is remembered at most about so many times.
+const MAX_SPANS: u64 = 1_000;
 
 /// One value for each key of the table.
 pub(super) struct Values {
@@ -169,7 +174,7 @@ pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
             unknown_is_sellable: values.text("stock.unknown") == "sellable",
             safety_threshold: values.int("stock.safety_threshold"),
         },
-        people: people(values, time.retention_us, longest_us, errors),
+        people: people(values, &windows, time.retention_us, errors),
         store: Store {
             dir: values.text("store.dir").into(),
             durability: match values.text("store.durability") {
@@ -267,17 +272,23 @@ fn time(values: &Values, longest_us: u64, errors: &mut Vec<ConfigError>) -> Time
     }
 }
 
-fn people(values: &Values, late_us: u64, longest_us: u64, errors: &mut Vec<ConfigError>) -> PeopleOptions {
-    let suppress_us = values.span_us("people.suppress_for");
-    let (least_us, of) = [(longest_us, "the longest window of"), (suppress_us, "`people.suppress_for`,")]
-        .into_iter()
-        .max_by_key(|(least_us, _)| *least_us)
-        .unwrap_or_default();
+fn people(values: &Values, windows: &Windows, retention_us: u64, errors: &mut Vec<ConfigError>) -> PeopleOptions {
+    let late_us = retention_us.max(MIN_LATE_US);
+    let lengths: Vec<u64> = windows.names.iter().map(|window| window.length_us).collect();
+    let horizon_us = match lengths.is_empty() {
+        true => 0,
+        false => ExpiryWindows::new(&lengths, windows.bucket_us, MAX_BUCKETS, Phase::Spread).horizon_us(),
+    };
+    let of = |key: &'static str| (values.span_us(key), key);
+    let others = ["people.suppress_for", "people.cart_idle", "people.session_idle"].map(of);
+    let spans = [(horizon_us, "windows.names"), (late_us.div_ceil(MAX_SPANS), "time.retention")];
+    let (least_us, key) = others.into_iter().chain(spans).max_by_key(|(least_us, _)| *least_us).unwrap_or_default();
     let auto_us = MIN_AUTO_PROFILE_RETENTION_US.max(least_us);
     let retention_us = values.span("people.profile_retention").unwrap_or(auto_us);
     if retention_us < least_us {
-        let message = format!("is shorter than {of} {}; make it at least as long, or \"auto\"", span_text(least_us));
-        values.object(errors, &["people.profile_retention", "windows.names", "people.suppress_for"], message);
+        let message =
+            format!("is shorter than the {} that `{key}` takes; make it as long, or \"auto\"", span_text(least_us));
+        values.object(errors, &["people.profile_retention", key], message);
     }
     PeopleOptions {
         recent_views: values.size("people.recent_views"),
@@ -288,7 +299,7 @@ fn people(values: &Values, late_us: u64, longest_us: u64, errors: &mut Vec<Confi
         cart_idle_us: values.span_us("people.cart_idle"),
         retention_us,
         late_us,
-        suppress_us,
+        suppress_us: values.span_us("people.suppress_for"),
         max_cart_lines: values.size("people.max_cart_lines"),
         max_identifiers: values.size("people.max_identifiers"),
         max_link_messages: values.size("people.max_link_messages"),

@@ -144,7 +144,8 @@ pub const TABLE: &[Entry] = &[
         Kind::SpanOrAuto,
         r#""auto""#,
         "What an id of a customer or visitor did is forgotten when nothing was heard of it for this long. `auto` is three \
-         years, or more where a window or `people.suppress_for` is longer. Not shorter than those.",
+         years, or as long as the longest window with its bucket, `suppress_for`, `cart_idle`, or a thousandth of \
+         `time.retention`. Not shorter than those.",
     ),
     entry(
         "people.max_cart_lines",

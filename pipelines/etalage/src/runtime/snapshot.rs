@@ -30,7 +30,7 @@ use etalage_store::{
     StoreError,
     snapshot::{Kept, Manifest, Section, SectionName, SnapshotError, Written},
 };
-use etalage_views::{PeopleOptions, ShopOptions};
+use etalage_views::ShopOptions;
 use parking_lot::Mutex;
 
 pub use restore::RESTORED_AT_ONCE_BYTES;
@@ -201,13 +201,10 @@ impl Turns {
     }
 }
 
-/// Stands for everything that decides what rows mean: options of the views, and this version's rows. How late an event may
-/// come does not: from then on more of what is silent is remembered, or less.
+/// Stands for everything that decides what rows mean: options of the views, and this version's rows.
 pub(super) fn fingerprint(options: &ShopOptions) -> String {
     /// Changed with the rows of any section: what an older version wrote is not read by a newer one.
     const ROWS_VERSION: u32 = 2;
-    let people = PeopleOptions { late_us: 0, ..options.people.clone() };
-    let options = ShopOptions { people, ..options.clone() };
     format!("{ROWS_VERSION}-{:032x}", hash128(format!("{options:?}").as_bytes()))
 }
 

@@ -5,8 +5,8 @@ use std::{mem::take, sync::Arc};
 use etalage_model::{Group, Tick};
 use etalage_store::snapshot::{Chunk, Listed, Place, Section, Snapshot, SnapshotError, forget, list, load};
 
-/// About how many bytes of rows are taken in at a time: what they make is made before the next come, in memory that is
-/// used again.
+/// About how many bytes of rows are taken in at a time: what they make is made, in memory that is used again, while the
+/// next ones are read. Three parts may be under way: one that is published, one that is made, one that is read.
 pub const RESTORED_AT_ONCE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A part of a snapshot that is taken in at one tick.
