@@ -20,8 +20,8 @@ use super::SnapshotError;
 /// the last of its section, nor much longer than four times that.
 pub const DEFAULT_CHUNK_BYTES: usize = 2 * 1024 * 1024;
 
-/// The longest row: 64 MiB.
-pub const MAX_ROW_BYTES: usize = 64 * 1024 * 1024;
+/// The longest row: 1 GiB. A robot that orders under one id for years is one row.
+pub const MAX_ROW_BYTES: usize = 1024 * 1024 * 1024;
 
 /// Speed counts more than size: state is written again and again.
 const LEVEL: i32 = 1;
