@@ -154,7 +154,9 @@ impl Values {
 
 /// The configuration of `values`; what does not fit together is added to `errors`.
 pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
+    let complaints = errors.len();
     let windows = windows(values, errors);
+    let right = Some(&windows).filter(|_| errors.len() == complaints);
     let longest_us = windows.names.iter().map(|window| window.length_us).max().unwrap_or_default();
     let time = time(values, longest_us, errors);
     Config {
@@ -174,7 +176,7 @@ pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
             unknown_is_sellable: values.text("stock.unknown") == "sellable",
             safety_threshold: values.int("stock.safety_threshold"),
         },
-        people: people(values, &windows, time.retention_us, errors),
+        people: people(values, right, time.retention_us, errors),
         store: Store {
             dir: values.text("store.dir").into(),
             durability: match values.text("store.durability") {
@@ -272,13 +274,17 @@ fn time(values: &Values, longest_us: u64, errors: &mut Vec<ConfigError>) -> Time
     }
 }
 
-fn people(values: &Values, windows: &Windows, retention_us: u64, errors: &mut Vec<ConfigError>) -> PeopleOptions {
+fn people(
+    values: &Values,
+    windows: Option<&Windows>,
+    retention_us: u64,
+    errors: &mut Vec<ConfigError>,
+) -> PeopleOptions {
     let late_us = retention_us.max(MIN_LATE_US);
-    let lengths: Vec<u64> = windows.names.iter().map(|window| window.length_us).collect();
-    let horizon_us = match lengths.is_empty() {
-        true => 0,
-        false => ExpiryWindows::new(&lengths, windows.bucket_us, MAX_BUCKETS, Phase::Spread).horizon_us(),
-    };
+    let horizon_us = windows.map_or(0, |windows| {
+        let lengths: Vec<u64> = windows.names.iter().map(|window| window.length_us).collect();
+        ExpiryWindows::new(&lengths, windows.bucket_us, MAX_BUCKETS, Phase::Spread).horizon_us()
+    });
     let of = |key: &'static str| (values.span_us(key), key);
     let others = ["people.suppress_for", "people.cart_idle", "people.session_idle"].map(of);
     let spans = [(horizon_us, "windows.names"), (late_us.div_ceil(MAX_SPANS), "time.retention")];
