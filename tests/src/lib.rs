@@ -7,11 +7,13 @@
 //! - [`broker`]: a real Kafka broker.
 //! - [`s3`]: a real S3 server.
 //! - [`http`], [`stream`]: clients.
+//! - [`link`]: a connection that can be slow, or cut.
 //! - [`seed`], [`story`]: random messages that a seed repeats.
 
 pub mod binary;
 pub mod broker;
 pub mod http;
+pub mod link;
 pub mod s3;
 pub mod seed;
 pub mod shop;

@@ -27,10 +27,10 @@ pub mod topics;
 
 pub use client::Brokers;
 pub use error::KafkaError;
-pub use etalage_model::{InputKind, Position};
+pub use etalage_model::{Group, InputKind, Position};
 pub use publisher::{Publisher, To};
 pub use reader::{FETCH_AHEAD_KBYTES, Part};
 pub use refused::{MAX_RAW_BYTES, Refused, RefusedTopic};
 pub use sink::{MAX_BATCH_BYTES, Now, PROGRESS_TOPIC, QUEUE_KBYTES, Sink, SinkOptions, SinkReader, Step, Urgency};
 pub use source::{Received, Source, SourceOptions};
-pub use subscription::{Change, Cut, MAX_HELD, Subscription};
+pub use subscription::{Change, Cut, MAX_HELD, Subscription, Times};

@@ -52,11 +52,27 @@ pub struct Cut {
     pub tick: Tick,
     /// The changes, by partition in the order of their offsets. A key may have several.
     pub changes: Vec<Change>,
+    /// When the causes of the newest changes happened, arrived, and were sealed.
+    pub times: Times,
+}
+
+/// The times of a tick, by the wall clock of whoever has sealed it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// The newest event time among the causes.
+    pub max_event_time: Option<Micros>,
+    /// When the oldest cause arrived.
+    pub first_ingested_at: Option<Micros>,
+    /// When the newest cause arrived.
+    pub last_ingested_at: Option<Micros>,
+    /// When all workers had passed the tick.
+    pub sealed_at: Option<Micros>,
 }
 
 /// What was told of progress.
 struct Progress {
     tick: Tick,
+    times: Times,
     /// Of each partition, the first offset that does not belong to it.
     ends: BTreeMap<Part, u64>,
 }
@@ -89,17 +105,17 @@ enum Told {
 }
 
 impl Subscription {
-    /// Begins to read `views`, whose topics begin with `prefix`.
+    /// Begins to read `views`, all of one group, whose topics begin with `prefix`.
     ///
     /// # Errors
     /// Where no broker answers, or a topic is missing or may not be read.
-    pub fn open(brokers: &Brokers, prefix: &str, views: &[&str]) -> Result<Subscription, KafkaError> {
+    pub fn open(brokers: &Brokers, prefix: &str, group: Group, views: &[&str]) -> Result<Subscription, KafkaError> {
         let mut reader = Reader::open(brokers, "etalage-subscription", "earliest")?;
         let names = views.iter().map(|view| (Arc::from(topics::of_view(prefix, view)), Arc::from(*view)));
         let views: BTreeMap<Arc<str>, Arc<str>> = names.collect();
         let mut parts = Vec::new();
         // Of progress only the newest matters.
-        let progress: Arc<str> = topics::of_progress(prefix, Group::Shop).into();
+        let progress: Arc<str> = topics::of_progress(prefix, group).into();
         let from = views.keys().map(|topic| (topic, Offset::Beginning));
         for (topic, offset) in from.chain([(&progress, Offset::OffsetTail(1))]) {
             let partitions = partitions(reader.consumer(), brokers, topic)?;
@@ -196,7 +212,7 @@ impl Subscription {
     fn cut(&mut self) -> Option<Cut> {
         self.next = self.next.take().or_else(|| self.newest.take());
         let is_read = |(part, end): (&Part, &u64)| self.read.get(part).is_some_and(|read| read >= end);
-        let Progress { tick, ends } = self.next.take_if(|next| next.ends.iter().all(is_read))?;
+        let Progress { tick, times, ends } = self.next.take_if(|next| next.ends.iter().all(is_read))?;
         let mut changes = Vec::new();
         for (part, held) in &mut self.held {
             let end = ends.get(part).copied().unwrap_or(0);
@@ -205,32 +221,39 @@ impl Subscription {
             }
         }
         self.go_on();
-        Some(Cut { tick, changes })
+        Some(Cut { tick, changes, times })
     }
 }
 
-/// The tick that the headers name.
-fn as_of(headers: &BorrowedHeaders) -> Option<Tick> {
-    let text = headers.iter().find(|header| header.key == "as-of")?.value?;
-    Micros::parse(std::str::from_utf8(text).ok()?).map(|at| at.0)
+/// The instant that a header names.
+fn instant(headers: Option<&BorrowedHeaders>, name: &str) -> Option<Micros> {
+    let text = headers?.iter().find(|header| header.key == name)?.value?;
+    Micros::parse(std::str::from_utf8(text).ok()?)
 }
 
 /// What a message says: a change where its topic is that of a view, otherwise progress.
 fn told(views: &BTreeMap<Arc<str>, Arc<str>>, part: &Part, message: &BorrowedMessage<'_>) -> Told {
     let Some(view) = views.get(&part.0) else {
-        return Told::Progress(message.payload().and_then(|json| progress(views, json)));
+        let headers = message.headers();
+        let times = Times {
+            max_event_time: instant(headers, "max-event-time"),
+            first_ingested_at: instant(headers, "first-ingested-at"),
+            last_ingested_at: instant(headers, "last-ingested-at"),
+            sealed_at: instant(headers, "sealed-at"),
+        };
+        return Told::Progress(message.payload().and_then(|json| progress(views, json, times)));
     };
     let change = Change {
         view: Arc::clone(view),
         key: message.key().unwrap_or_default().to_vec(),
         value: message.payload().map(<[u8]>::to_vec),
-        as_of: message.headers().and_then(as_of).unwrap_or(0),
+        as_of: instant(message.headers(), "as-of").map_or(0, |at| at.0),
     };
     Told::Change(part.clone(), message.offset() as u64, change)
 }
 
 /// Reads a message of the progress topic, as far as it is about `views`. What is none is passed over.
-fn progress(views: &BTreeMap<Arc<str>, Arc<str>>, json: &[u8]) -> Option<Progress> {
+fn progress(views: &BTreeMap<Arc<str>, Arc<str>>, json: &[u8], times: Times) -> Option<Progress> {
     let told: serde_json::Value = serde_json::from_slice(json).ok()?;
     let mut ends = BTreeMap::new();
     for (topic, partitions) in told.get("offsets")?.as_object()? {
@@ -240,5 +263,5 @@ fn progress(views: &BTreeMap<Arc<str>, Arc<str>>, json: &[u8]) -> Option<Progres
         }
     }
     ends.retain(|_, end| *end > 0);
-    Some(Progress { tick: told.get("tick")?.as_u64()?, ends })
+    Some(Progress { tick: told.get("tick")?.as_u64()?, times, ends })
 }

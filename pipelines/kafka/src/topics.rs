@@ -52,7 +52,7 @@ pub fn key(key: &Key, names: &[&str]) -> String {
 }
 
 /// The key that [`key`] wrote; `None` where it is none of the view's.
-pub(crate) fn read_key(json: &[u8], view: &ViewInfo) -> Option<Key> {
+pub fn read_key(json: &[u8], view: &ViewInfo) -> Option<Key> {
     let fields: BTreeMap<String, String> = serde_json::from_slice(json).ok()?;
     let known: Vec<&str> = view.key_fields.iter().map_while(|name| fields.get(*name)).map(String::as_str).collect();
     if known.is_empty() || known.len() != fields.len() {

@@ -107,7 +107,7 @@ fn values_arrive_in_spite_of_refusals() {
     let mut reader = sink.reader();
     seal(&mut reader, 1, &[("a", 1), ("b", 1)]);
     sink.begin()();
-    let mut subscription = Subscription::open(&brokers, "p.", &[VIEW]).expect("the topics can be read");
+    let mut subscription = Subscription::open(&brokers, "p.", Group::Shop, &[VIEW]).expect("the topics can be read");
     let mut values = BTreeMap::new();
     seen(&mut subscription, &mut values, 1);
 

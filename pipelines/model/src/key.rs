@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Name, Sym, hash::hash64};
 
@@ -17,12 +17,12 @@ use crate::{Name, Sym, hash::hash64};
 pub const MAX_KEY_FIELDS: usize = 3;
 
 /// A view's key: up to three texts, ordered field by field.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Key(Fields);
 
 /// The fields of a key: interned where they are of a vocabulary, shared where they name a person. There
 /// are many keys, most of vocabularies alone: this keeps them small.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 enum Fields {
     Vocabulary([Option<Sym>; MAX_KEY_FIELDS]),
     Person(Name, [Option<Sym>; MAX_KEY_FIELDS - 1]),

@@ -17,6 +17,7 @@ pub mod refusal;
 pub mod sym;
 pub mod time;
 pub mod view;
+pub mod written;
 
 pub use binding::{Binding, Position};
 pub use bundle::{Amounts, BundleChange, Bundles};
@@ -29,3 +30,4 @@ pub use refusal::{Outcome, Quarantined, Refusal, Rejected};
 pub use sym::Sym;
 pub use time::{Micros, Tick};
 pub use view::{Group, Resolve, ViewInfo};
+pub use written::Written;

@@ -4,9 +4,9 @@ use std::{io, time::Duration};
 
 use axum::{
     Router,
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse, Response},
     routing::{delete, get, post},
     serve::ListenerExt,
 };
@@ -24,23 +24,26 @@ pub fn app(state: ServeState) -> Router {
         .route("/v1/views/{view}/{*key}", get(reads::one))
         .route("/v1/read", get(reads::together))
         .route("/v1/status", get(status::status))
-        .route("/v1/clock", get(status::clock))
-        .route("/v1/quarantine", get(status::quarantine))
         .route("/metrics", get(status::metrics))
         .merge(page::routes())
         .layer(CompressionLayer::new());
-    Router::new()
-        .merge(read)
+    let pipeline = Router::new()
         .route("/v1/explain/{view}/{*key}", get(people::explain))
         .route("/v1/profiles/{*id}", delete(people::erase))
+        .route("/v1/clock", get(status::clock))
         .route("/v1/clock/accept", post(status::accept_clock))
         .route("/v1/snapshots", post(status::snapshot))
+        .route("/v1/quarantine", get(status::quarantine).layer(CompressionLayer::new()))
         .route("/v1/quarantine/retry", post(status::retry))
-        .route("/v1/stream", get(stream::several))
-        .route("/v1/stream/{view}", get(stream::one_view))
         .route("/v1/events", post(ingest::events))
         .route("/v1/inventory", post(ingest::inventory))
         .route("/v1/catalog", post(ingest::catalog))
+        .layer(middleware::from_fn_with_state(state.clone(), elsewhere));
+    Router::new()
+        .merge(read)
+        .merge(pipeline)
+        .route("/v1/stream", get(stream::several))
+        .route("/v1/stream/{view}", get(stream::one_view))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
         .fallback(async || ApiError::NoRoute)
@@ -83,6 +86,14 @@ pub async fn serve(listener: TcpListener, state: ServeState) -> io::Result<()> {
             tracing::warn!("requests were still open after stop_timeout_s and are cut off");
             Ok(())
         }
+    }
+}
+
+/// What the pipeline does is done by another process, where this one only serves.
+async fn elsewhere(State(state): State<ServeState>, request: Request, next: Next) -> Response {
+    match state.options().elsewhere.clone() {
+        Some(at) => ApiError::Elsewhere { at }.into_response(),
+        None => next.run(request).await,
     }
 }
 

@@ -28,6 +28,10 @@ pub(crate) enum ApiError {
     NotReadyBecause(String),
     #[error("the views of people are more than group_lag_max behind; read views of the shop by themselves")]
     Lagging,
+    #[error(
+        "this process serves topics, where views of people and of the shop come along each by itself; read them apart"
+    )]
+    GroupsApart,
     #[error("send a key: `Authorization: Bearer pk_…` or `sk_…`, or the header X-Etalage-Key")]
     NoKey,
     #[error("this key is not known")]
@@ -64,6 +68,9 @@ pub(crate) enum ApiError {
     Stopping,
     #[error("{0}")]
     Internal(String),
+    /// Another process does that.
+    #[error("this process does not do that; ask {at}")]
+    Elsewhere { at: String },
     #[error("there is no such route; see /openapi.json")]
     NoRoute,
     #[error("this route does not take this method; see /openapi.json")]
@@ -82,6 +89,7 @@ impl ApiError {
             ApiError::SnapshotTooLarge { .. } => (S::BAD_REQUEST, "snapshot_too_large"),
             ApiError::NotReady | ApiError::NotReadyBecause(_) => (S::SERVICE_UNAVAILABLE, "not_ready"),
             ApiError::Lagging => (S::SERVICE_UNAVAILABLE, "lagging"),
+            ApiError::GroupsApart => (S::BAD_REQUEST, "groups_apart"),
             ApiError::NoKey => (S::UNAUTHORIZED, "no_key"),
             ApiError::WrongKey => (S::UNAUTHORIZED, "wrong_key"),
             ApiError::Forbidden(_) => (S::FORBIDDEN, "forbidden"),
@@ -100,6 +108,7 @@ impl ApiError {
             ApiError::TooManyStreams { .. } => (S::SERVICE_UNAVAILABLE, "too_many_streams"),
             ApiError::Stopping => (S::SERVICE_UNAVAILABLE, "stopping"),
             ApiError::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal"),
+            ApiError::Elsewhere { .. } => (S::MISDIRECTED_REQUEST, "elsewhere"),
             ApiError::NoRoute => (S::NOT_FOUND, "no_route"),
             ApiError::WrongMethod => (S::METHOD_NOT_ALLOWED, "wrong_method"),
         }

@@ -51,7 +51,7 @@ impl Keys {
         self.publishable.is_empty() && self.secret.is_empty()
     }
 
-    fn access(&self, presented: Option<&str>) -> Result<Access, ApiError> {
+    pub(crate) fn access(&self, presented: Option<&str>) -> Result<Access, ApiError> {
         if self.is_empty() {
             return Ok(Access::Secret);
         }
@@ -124,7 +124,7 @@ impl FromRequestParts<ServeState> for Access {
     }
 }
 
-fn presented(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn presented(headers: &HeaderMap) -> Option<&str> {
     let own = headers.get("x-etalage-key").and_then(|key| key.to_str().ok());
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
         let (scheme, key) = value.split_once(' ')?;

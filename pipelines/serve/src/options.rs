@@ -41,6 +41,8 @@ pub struct ServeOptions {
     pub keys: Keys,
     /// What kind of run this is, as the page says it (`demo, 3600 × real time`). Default `run`.
     pub mode: String,
+    /// Who takes messages, erases and explains, where this process only serves. Default: itself.
+    pub elsewhere: Option<String>,
     /// The text of `/metrics`, in Prometheus' format. Default: empty.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
@@ -64,6 +66,7 @@ impl Default for ServeOptions {
             max_quarantine_limit: 1_000,
             keys: Keys::default(),
             mode: "run".into(),
+            elsewhere: None,
             metrics: Arc::new(String::new),
         }
     }

@@ -42,6 +42,9 @@ pub struct StoreOptions {
     /// Ticks that may wait for the streams' encoder. Beyond it they are dropped and every stream
     /// is told to start again. Default 1,024.
     pub max_waiting_ticks: usize,
+    /// The views of people and those of the shop come along each by itself: of no tick both are known, and they are not
+    /// read together. Default false.
+    pub groups_are_apart: bool,
 }
 
 impl Default for StoreOptions {
@@ -52,6 +55,7 @@ impl Default for StoreOptions {
             group_lag_max_us: 10_000_000,
             max_kept_changes: 100_000,
             max_waiting_ticks: 1024,
+            groups_are_apart: false,
         }
     }
 }
@@ -66,6 +70,7 @@ struct Inner {
     groups: [RwLock<GroupRows>; 2],
     /// What the shop's values were as of the tick of the other group.
     replaced: Option<Mutex<Replaced>>,
+    groups_are_apart: bool,
     keep: Keep,
     max_kept_changes: usize,
     outbox: Arc<Outbox>,
@@ -123,6 +128,8 @@ pub(crate) enum Unreadable {
     Forgotten,
     /// The views of people are too far behind to be read together with the shop's.
     Lagging,
+    /// The views of people are not read together with the shop's here.
+    Apart,
 }
 
 impl ReadStore {
@@ -136,11 +143,12 @@ impl ReadStore {
         });
         let views: Vec<ViewAt> = views.collect();
         let has = |group| views.iter().any(|view| view.group == group);
-        let replaced = has(Group::Shop) && has(Group::Customer);
+        let replaced = has(Group::Shop) && has(Group::Customer) && !options.groups_are_apart;
         ReadStore(Arc::new(Inner {
             views,
             groups: groups.map(RwLock::new),
             replaced: replaced.then(|| Mutex::new(Replaced::new(options.group_lag_max_us))),
+            groups_are_apart: options.groups_are_apart,
             keep: Keep { span_us: options.tombstone_keep_us, max: options.max_tombstones },
             max_kept_changes: options.max_kept_changes,
             outbox: Arc::new(Outbox::new(options.max_waiting_ticks)),
@@ -290,6 +298,9 @@ impl ReadStore {
     /// named.
     pub(crate) fn together(&self, wanted: &[(ViewId, KeyFields)]) -> Result<Read<Vec<Option<Entry>>>, Unreadable> {
         let names = |group| wanted.iter().any(|(view, _)| self.group(*view) == group);
+        if self.0.groups_are_apart && names(Group::Shop) && names(Group::Customer) {
+            return Err(Unreadable::Apart);
+        }
         let customer = self.0.groups[Group::Customer as usize].read();
         let shop = self.0.groups[Group::Shop as usize].read();
         let leads = if names(Group::Customer) { &customer } else { &shop };

@@ -124,7 +124,10 @@ pub(crate) async fn together(
         given if given > limit => return Err(ApiError::TooManyKeys { given, limit }),
         _ => {}
     }
-    let read = state.store().together(&wanted).map_err(|_: Unreadable| ApiError::Lagging)?;
+    let read = state.store().together(&wanted).map_err(|unreadable| match unreadable {
+        Unreadable::Apart => ApiError::GroupsApart,
+        _ => ApiError::Lagging,
+    })?;
     let mut out = Vec::with_capacity(512);
     out.push(b'{');
     json::as_of(read.as_of, &mut out);

@@ -11,7 +11,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap, rc::Rc, sync::Arc};
 
-use etalage_model::{Group, Key, Sym, Value, ViewValue};
+use etalage_model::{Group, Key, Sym, Value, ViewValue, Written};
 use etalage_operators::{
     Collection,
     expire::Windows,
@@ -21,7 +21,7 @@ use etalage_operators::{
     top_k::{Feed, Ranking, TopK, TopKOptions},
 };
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     View,
@@ -47,6 +47,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: &[],
     schema: || row_schema::<Row>(),
+    read: Written::known::<WrittenRow>,
     build,
     oracle,
 };
@@ -73,6 +74,18 @@ struct Entry {
     available: Option<i64>,
 }
 
+/// What is looked at of a set that another process has made.
+#[derive(Deserialize)]
+struct WrittenRow {
+    items: Vec<WrittenEntry>,
+}
+
+#[derive(Deserialize)]
+struct WrittenEntry {
+    item_id: Sym,
+    score: i64,
+}
+
 fn entries<S: Serializer>(items: &Items, serializer: S) -> Result<S::Ok, S::Error> {
     let entry = |(item_id, score, available): &(Sym, i64, Option<i64>)| Entry {
         item_id: *item_id,
@@ -89,8 +102,10 @@ pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
 
 /// The items of a published set with their scores, in its order.
 pub fn ranked(value: &dyn ViewValue) -> impl Iterator<Item = (Sym, i64)> + use<'_> {
-    let row = value.as_any().downcast_ref::<Row>();
-    row.into_iter().flat_map(|row| row.items.iter().map(|(item_id, score, _)| (*item_id, *score)))
+    let made = value.as_any().downcast_ref::<Row>().into_iter();
+    let made = made.flat_map(|row| row.items.iter().map(|(item_id, score, _)| (*item_id, *score)));
+    let written = value.as_any().downcast_ref::<WrittenRow>().into_iter();
+    made.chain(written.flat_map(|row| row.items.iter().map(|entry| (entry.item_id, entry.score))))
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {

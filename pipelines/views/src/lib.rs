@@ -42,7 +42,7 @@ pub mod trending;
 
 use std::collections::BTreeMap;
 
-use etalage_model::{EventKind, Group, Key, ViewInfo};
+use etalage_model::{EventKind, Group, Key, Value, ViewInfo};
 
 use schemars::{Schema, generate::SchemaSettings};
 
@@ -68,6 +68,8 @@ pub struct View {
     pub causes: &'static [EventKind],
     /// What its values look like.
     pub schema: fn() -> Schema,
+    /// A value of which another process has written the JSON.
+    pub read: fn(Vec<u8>) -> Value,
     /// The dataflow.
     pub build: for<'scope> fn(&Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope>,
     /// The plain recomputation: key → JSON of the value.

@@ -10,7 +10,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use etalage_model::{Group, Key, Measures, Sym, Value};
+use etalage_model::{Group, Key, Measures, Sym, Value, Written};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -37,6 +37,7 @@ pub const VIEW: View = View {
     has_window_start: true,
     causes: &[],
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build,
     oracle,
 };

@@ -13,7 +13,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use etalage_model::{CatalogueEntry, Group, Key, Message, Record, StockOp, Sym, Value, ViewValue};
+use etalage_model::{CatalogueEntry, Group, Key, Message, Record, StockOp, Sym, Value, ViewValue, Written};
 use etalage_operators::{
     Collection,
     inflow::Inflow,
@@ -46,6 +46,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: &[],
     schema: || row_schema::<Row>(),
+    read: Written::known::<WrittenRow>,
     build,
     oracle,
 };
@@ -70,6 +71,12 @@ pub struct Stock {
 struct Row {
     available: Option<i64>,
     availability: &'static str,
+    sellable: bool,
+}
+
+/// What is looked at of a row that another process has made.
+#[derive(Deserialize)]
+struct WrittenRow {
     sellable: bool,
 }
 
@@ -103,7 +110,8 @@ impl Stock {
 /// Whether a published row of this view says that the item may be shown; `None` for a value of
 /// another view.
 pub fn is_sellable(value: &dyn ViewValue) -> Option<bool> {
-    value.as_any().downcast_ref::<Row>().map(|row| row.sellable)
+    let written = || value.as_any().downcast_ref::<WrittenRow>().map(|row| row.sellable);
+    value.as_any().downcast_ref::<Row>().map(|row| row.sellable).or_else(written)
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {

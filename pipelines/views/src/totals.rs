@@ -22,7 +22,7 @@ use std::{
 };
 
 use differential_dataflow::{AsCollection, difference::Semigroup};
-use etalage_model::{Group, Key, Measures, Sym, Value};
+use etalage_model::{Group, Key, Measures, Sym, Value, Written};
 use etalage_operators::{
     Collection,
     expire::{Expire, Phase, Windows},
@@ -59,6 +59,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: &[],
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build,
     oracle,
 };

@@ -14,7 +14,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use etalage_model::{Group, Key, Measures, Sym, Value};
+use etalage_model::{Group, Key, Measures, Sym, Value, Written};
 use etalage_operators::decay::Sum;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -39,6 +39,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: &[],
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build,
     oracle,
 };

@@ -9,10 +9,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use etalage_model::{Group, Key, Sym, Value, ViewValue};
+use etalage_model::{Group, Key, Sym, Value, ViewValue, Written};
 use etalage_operators::{decay::HalfLives, inflow::Inflow, lanes::Lanes, seal::seal_differences, top_k::Feed};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     View,
@@ -36,6 +36,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: &[],
     schema: || row_schema::<Row>(),
+    read: Written::known::<WrittenRow>,
     build,
     oracle,
 };
@@ -55,6 +56,17 @@ struct Entry {
     available: Option<i64>,
 }
 
+/// What is looked at of a set that another process has made.
+#[derive(Deserialize)]
+struct WrittenRow {
+    items: Vec<WrittenEntry>,
+}
+
+#[derive(Deserialize)]
+struct WrittenEntry {
+    item_id: Sym,
+}
+
 fn row(half_lives: &HalfLives, half_life: u8, items: &[(Sym, i64, Option<i64>)]) -> Row {
     let entry = |(item_id, rank, available): &(Sym, i64, Option<i64>)| {
         let one_at_us = half_lives.one_at_us(usize::from(half_life), *rank);
@@ -65,7 +77,10 @@ fn row(half_lives: &HalfLives, half_life: u8, items: &[(Sym, i64, Option<i64>)])
 
 /// The items of a published set, in its order.
 pub fn items(value: &dyn ViewValue) -> impl Iterator<Item = Sym> + use<'_> {
-    value.as_any().downcast_ref::<Row>().into_iter().flat_map(|row| row.items.iter().map(|entry| entry.item_id))
+    let made = value.as_any().downcast_ref::<Row>().into_iter();
+    let made = made.flat_map(|row| row.items.iter().map(|entry| entry.item_id));
+    let written = value.as_any().downcast_ref::<WrittenRow>().into_iter();
+    made.chain(written.flat_map(|row| row.items.iter().map(|entry| entry.item_id)))
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {

@@ -70,6 +70,7 @@ impl Process {
         let store = Streams::store(&views);
         let ready = store.clone();
         let pipeline = PipelineOptions {
+            others: None,
             served: Some(store.clone()),
             clock: ClockMode::Wall,
             readers: vec![Box::new(store.clone()), Box::new(reader.clone())],

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etalage_kafka::{KafkaError, Position, Subscription, To};
+use etalage_kafka::{Group, KafkaError, Position, Subscription, To};
 use etalage_tests::{broker::Broker, http::eventually, seed, story::Kind};
 use serde_json::{Value, json};
 
@@ -230,7 +230,7 @@ fn idle_partitions_hold_nothing_back_and_new_ones_are_found() {
     send("later", 4);
     let server = topics.shop.run();
     eventually("all of it is there", || (views(&server) == Some(4)).then_some(()));
-    let open = Subscription::open(&broker.brokers(), "idle.", &["item.popularity"]);
+    let open = Subscription::open(&broker.brokers(), "idle.", Group::Shop, &["item.popularity"]);
     let mut subscription = open.expect("the topics can be read");
     eventually("progress is told although most partitions are empty", || {
         let cut = subscription.next(Duration::from_secs(1)).expect("the topics can be read")?;

@@ -3,6 +3,7 @@
 
 mod errors;
 mod faults;
+mod readers;
 mod subscribers;
 mod support;
 

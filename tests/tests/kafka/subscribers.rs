@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etalage_kafka::{MAX_HELD, Publisher, Subscription, To};
+use etalage_kafka::{Group, MAX_HELD, Publisher, Subscription, To};
 use etalage_tests::{binary::root, broker::Broker, http::eventually, seed, shop::Running, story::Kind};
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -94,7 +94,7 @@ fn read_feed(path: &std::path::Path) -> Option<(u64, BTreeMap<String, bool>)> {
 /// Of each item, when it began and ceased to be sellable, as the topic says it.
 fn history(broker: &Broker, prefix: &str) -> BTreeMap<String, BTreeMap<u64, bool>> {
     let mut subscription =
-        Subscription::open(&broker.brokers(), prefix, &["item.sellable"]).expect("the topic can be read");
+        Subscription::open(&broker.brokers(), prefix, Group::Shop, &["item.sellable"]).expect("the topic can be read");
     let mut history: BTreeMap<String, BTreeMap<u64, bool>> = BTreeMap::new();
     while let Some(cut) = subscription.next(Duration::from_secs(5)).expect("the topic can be read") {
         for change in cut.changes {
@@ -116,7 +116,7 @@ fn a_subscriber_waits_for_progress_and_finds_new_partitions() {
     let broker = Broker::shared();
     let (topic, progress) = ("grown.item.sellable.v1", "grown.progress.v1");
     broker.make(&[(topic, 1), (progress, 1)]);
-    let open = Subscription::open(&broker.brokers(), "grown.", &["item.sellable"]);
+    let open = Subscription::open(&broker.brokers(), "grown.", Group::Shop, &["item.sellable"]);
     let mut subscription = open.expect("the topics can be read");
     let send = |publisher: &Publisher, topic: &str, partition: u32, payload: &str| {
         let to = To { topic, partition: Some(partition), key: "{}" };

@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use etalage_kafka::{Brokers, InputKind, Position, Publisher, Received, Source, SourceOptions, Subscription, To};
+use etalage_kafka::{
+    Brokers, Group, InputKind, Position, Publisher, Received, Source, SourceOptions, Subscription, To,
+};
 use etalage_tests::{
     Shop,
     binary::root,
@@ -110,7 +112,7 @@ discover = "500ms"
 
     /// Waits until everything before [`TopicShop::send_last`] is seen; the newest values then.
     pub(crate) fn seen(&self, brokers: &Brokers) -> Values {
-        let open = Subscription::open(brokers, &format!("{}.", self.name), &VIEWS);
+        let open = Subscription::open(brokers, &format!("{}.", self.name), Group::Shop, &VIEWS);
         let mut subscription = open.expect("the topics can be read");
         let (mut values, until, mut tick) = (Values::new(), Instant::now() + PATIENCE, 0);
         while !has_all(&values) {

@@ -71,6 +71,9 @@ pub enum Command {
     /// Run the service: take events, keep the views, answer
     #[command(after_help = RUN_HELP)]
     Run(RunArgs),
+    /// Answer reads from the output topics, and compute nothing
+    #[command(after_help = SERVE_HELP)]
+    Serve(ServeArgs),
     /// Play real data fast, with simulated views, carts and stock around it
     #[command(after_help = DEMO_HELP)]
     Demo(DemoArgs),
@@ -132,6 +135,7 @@ elsewhere only with keys.
 Examples:
   etalage run
   etalage run --config shop.toml --data-dir /var/lib/etalage
+  etalage run --config cluster.toml --process 1      one of several processes (docs/cluster.md)
   curl -X POST http://127.0.0.1:7878/v1/events -d \\
     '{\"messageId\":\"1\",\"event\":\"view_item\",\"properties\":{\"items\":[{\"item_id\":\"22086\"}]}}'";
 
@@ -141,6 +145,35 @@ pub struct RunArgs {
     /// Fail at once where no Kafka broker answers, instead of waiting for one
     #[arg(long)]
     pub no_wait: bool,
+    /// Number of this process in `[cluster] addresses`, in place of `[cluster] process`
+    #[arg(long, value_name = "N")]
+    pub process: Option<usize>,
+}
+
+const SERVE_HELP: &str = "\
+Reads the topics of all views from their beginning, is ready when it has what they hold, and answers what the process
+answers that writes them, byte by byte. Start as many as reads need. Messages are taken by `etalage run`.
+
+Examples:
+  etalage serve --from kafka --config shop.toml
+  etalage serve --from kafka --config shop.toml --port 7879";
+
+/// `serve`
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Where values come from
+    #[arg(long, value_enum)]
+    pub from: ServeFrom,
+    /// Fail at once where no Kafka broker answers, instead of waiting for one
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// Where values that are served come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ServeFrom {
+    /// The output topics of `etalage run`
+    Kafka,
 }
 
 const TOPICS_HELP: &str = "\

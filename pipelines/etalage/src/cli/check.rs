@@ -1,10 +1,7 @@
 //! `etalage check`: says what a configuration amounts to.
 
 use super::{CliError, Out, args::Common};
-use crate::config::{
-    Loaded, Place,
-    table::{SECTIONS, TABLE},
-};
+use crate::config::{Loaded, Place, sections::SECTIONS, table::TABLE};
 
 /// Prints what was given, and where; the rest is at its default.
 ///

@@ -6,7 +6,7 @@ use etalage_store::{StoreError, snapshot::SnapshotError};
 
 use crate::{
     config::ConfigErrors,
-    runtime::{EraseError, StartError, snapshot::NotTaken},
+    runtime::{EraseError, StartError, cluster::ClusterError, snapshot::NotTaken},
 };
 
 /// The exit codes, as `--help` explains them.
@@ -100,6 +100,9 @@ pub enum CliError {
     /// The pipeline did not start.
     #[error(transparent)]
     Start(StartError),
+    /// The cluster did not come together, or is together no more.
+    #[error(transparent)]
+    Cluster(ClusterError),
     /// The pipeline ended, or what it needs is not to be had.
     #[error("{0}")]
     Failed(String),
@@ -116,7 +119,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             CliError::ReaderGone => 0,
-            CliError::Config(_) | CliError::Usage(_) => 2,
+            CliError::Config(_) | CliError::Usage(_) | CliError::Cluster(ClusterError::Refused(_)) => 2,
             CliError::Store(_) | CliError::Snapshot(_) | CliError::Damaged(_) => 3,
             CliError::Start(StartError::ReadBack(_) | StartError::Snapshots(_)) => 3,
             CliError::Different(_) => 4,
@@ -129,8 +132,15 @@ impl From<StartError> for CliError {
     fn from(error: StartError) -> CliError {
         match error {
             StartError::Store(error) => CliError::Store(error),
+            StartError::Cluster(error) => CliError::Cluster(error),
             error => CliError::Start(error),
         }
+    }
+}
+
+impl From<ClusterError> for CliError {
+    fn from(error: ClusterError) -> CliError {
+        CliError::Cluster(error)
     }
 }
 

@@ -5,6 +5,7 @@ pub mod args;
 mod check;
 mod client;
 pub mod clock;
+mod cluster;
 mod demo;
 mod entry;
 mod error;
@@ -18,6 +19,7 @@ mod quarantine;
 mod repair;
 mod replay;
 mod run;
+mod serve;
 mod serving;
 pub mod snapshots;
 mod topics;
@@ -59,7 +61,13 @@ fn run(cli: &Cli) -> Result<(), CliError> {
             end_at_interrupt()?;
             watch::run(common, &load(common)?.config, args)
         }
-        Command::Run(args) => run::run(&load(common)?.config, args),
+        Command::Run(args) => {
+            let mut config = load(common)?.config;
+            let process = args.process.map_or(Ok(()), |process| config.cluster.set_process(process));
+            process.map_err(CliError::Usage)?;
+            run::run(&config, args)
+        }
+        Command::Serve(args) => serve::run(&load(common)?.config, args),
         Command::Demo(args) => demo::run(common, &load(common)?.config, args),
         Command::Replay(args) => replay::run(common, &load(common)?.config, args),
         Command::Verify => verify::run(common, &load(common)?.config),

@@ -22,6 +22,7 @@ pub(super) fn in_store<T>(config: &Config, act: impl FnOnce(&Door) -> T) -> Resu
         refused: None,
         identify: None,
         snapshots: snapshots::of(config, Taking::NEVER),
+        others: None,
     };
     let pipeline = Pipeline::start(config, dir, options)?;
     let done = pipeline.ready().map(|()| act(&pipeline.door()));

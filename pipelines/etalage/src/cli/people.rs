@@ -92,6 +92,7 @@ fn in_folder(config: &Config, id: &str) -> Result<Value, CliError> {
         refused: None,
         identify,
         snapshots: snapshots::of(config, Taking::NEVER),
+        others: None,
     };
     let pipeline = Pipeline::start(config, dir, options)?;
     let receipt = pipeline.ready().map_err(CliError::from).and_then(|()| Ok(pipeline.door().erase(id)?));

@@ -73,6 +73,7 @@ pub(super) fn run(common: &Common, config: &Config, args: &ReplayArgs) -> Result
             refused: None,
             identify: None,
             snapshots: None,
+            others: None,
         };
         let pipeline = Pipeline::start(config, folder.path(), options)?;
         let replayed = feed(&pipeline.door(), &pipeline, &mut sources, args, until, &interrupted);

@@ -5,14 +5,15 @@ use std::{sync::mpsc, time::Duration};
 use super::{
     CliError,
     args::RunArgs,
-    serving::{Beside, Serving},
+    cluster,
+    serving::{Beside, Serving, address_of, listener},
     snapshots,
     topics::Connected,
 };
 use crate::config::Config;
 
 /// How often a running service is asked whether it can go on.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Serves until it is interrupted.
 ///
@@ -21,10 +22,21 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// cannot go on.
 pub(super) fn run(config: &Config, args: &RunArgs) -> Result<(), CliError> {
     let interrupted = interrupts()?;
+    let listener = listener(config)?;
+    let address = address_of(&listener, config)?;
+    let members = config.cluster.members();
+    if let Some(members) = members.clone().filter(|members| !members.is_head()) {
+        eprintln!("etalage listens on http://{address} (process {} of a cluster)", members.process);
+        return cluster::follow(config, members, listener, &interrupted);
+    }
     let (mut connected, beside, clock) = Connected::start(config, args.no_wait, &interrupted)?;
-    let beside = Beside { snapshots: snapshots::of(config, snapshots::taking(config)), ..beside };
-    let serving = Serving::start(config, &config.store.dir, clock, "run", beside)?;
-    eprintln!("etalage listens on http://{} (data in {})", serving.address, config.store.dir.display());
+    eprintln!("etalage listens on http://{address} (data in {})", config.store.dir.display());
+    let (listener, others) = match members {
+        Some(members) => cluster::gather(config, members, listener, &interrupted)?,
+        None => (listener, None),
+    };
+    let beside = Beside { snapshots: snapshots::of(config, snapshots::taking(config)), others, ..beside };
+    let serving = Serving::start_on(listener, config, &config.store.dir, (clock, "run"), beside)?;
     let begun = serving.pipeline.ready().map_err(CliError::from);
     if let Err(error) = begun.and_then(|()| connected.feed(config, serving.door())) {
         serving.stop();

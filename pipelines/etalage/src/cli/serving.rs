@@ -18,7 +18,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use super::CliError;
 use crate::{
     config::Config,
-    runtime::{ClockMode, Door, Identify, KeepRefused, Pipeline, PipelineOptions, shop_options, snapshot::Snapshots},
+    runtime::{
+        ClockMode, Door, Identify, KeepRefused, Pipeline, PipelineOptions, cluster::Joined, shop_options,
+        snapshot::Snapshots,
+    },
 };
 
 /// How often histograms are folded and process figures are read.
@@ -39,14 +42,15 @@ pub(super) struct Beside {
     pub(super) refused: Option<Box<dyn KeepRefused>>,
     /// Snapshots to start from, and to take.
     pub(super) snapshots: Option<Snapshots>,
+    /// The other processes of the cluster.
+    pub(super) others: Option<Joined>,
 }
 
 /// A running pipeline and its server.
 pub(super) struct Serving {
     pub(super) pipeline: Pipeline,
     pub(super) address: SocketAddr,
-    state: ServeState,
-    server: std::thread::JoinHandle<std::io::Result<()>>,
+    http: Http,
 }
 
 impl Serving {
@@ -59,11 +63,18 @@ impl Serving {
         mode: &str,
         beside: Beside,
     ) -> Result<Serving, CliError> {
-        let listen = config.server.listen;
-        let cannot = |reason: std::io::Error| CliError::Listen { address: listen, reason };
-        let listener = TcpListener::bind(listen).map_err(cannot)?;
-        listener.set_nonblocking(true).map_err(cannot)?;
-        let address = listener.local_addr().map_err(cannot)?;
+        Serving::start_on(listener(config)?, config, dir, (clock, mode), beside)
+    }
+
+    /// As [`Serving::start`], at an address that is bound already.
+    pub(super) fn start_on(
+        listener: TcpListener,
+        config: &Config,
+        dir: &Path,
+        (clock, mode): (ClockMode, &str),
+        beside: Beside,
+    ) -> Result<Serving, CliError> {
+        let address = address_of(&listener, config)?;
         let metrics = metrics_recorder();
         let views = etalage_views::infos(&shop_options(config));
         let store = ReadStore::new(&views, store_options(config));
@@ -83,6 +94,7 @@ impl Serving {
             refused: beside.refused,
             identify,
             snapshots: beside.snapshots,
+            others: beside.others,
         };
         let pipeline = Pipeline::start(config, dir, options)?;
         let mut serve = config.serve_options();
@@ -90,16 +102,8 @@ impl Serving {
         let render = metrics.clone();
         serve.metrics = Arc::new(move || render.render());
         let state = ServeState::new(views, pipeline.edition(), store, Arc::new(pipeline.door()), serve);
-        let serving = state.clone();
-        let server = std::thread::Builder::new().name("http".into()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build()?;
-            runtime.block_on(async {
-                tokio::spawn(upkeep(metrics));
-                etalage_serve::serve(tokio::net::TcpListener::from_std(listener)?, serving).await
-            })
-        });
-        let server = server.map_err(crate::runtime::StartError::Thread)?;
-        Ok(Serving { pipeline, address, state, server })
+        let http = Http::start(listener, state, metrics)?;
+        Ok(Serving { pipeline, address, http })
     }
 
     /// The way in.
@@ -111,17 +115,55 @@ impl Serving {
     pub(super) fn stop(self) {
         self.pipeline.give_up_snapshots();
         self.pipeline.rest();
-        self.state.shutdown();
-        match self.server.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the server failed"),
-            Err(_) => tracing::error!("the server's thread ended with a panic"),
-        }
+        self.http.stop();
         self.pipeline.stop();
     }
 }
 
-fn store_options(config: &Config) -> StoreOptions {
+/// The thread that answers requests.
+pub(super) struct Http {
+    state: ServeState,
+    thread: std::thread::JoinHandle<std::io::Result<()>>,
+}
+
+impl Http {
+    /// Serves until it is stopped.
+    pub(super) fn start(listener: TcpListener, state: ServeState, metrics: PrometheusHandle) -> Result<Http, CliError> {
+        let serving = state.clone();
+        let thread = std::thread::Builder::new().name("http".into()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("http").build()?;
+            runtime.block_on(async {
+                tokio::spawn(upkeep(metrics));
+                etalage_serve::serve(tokio::net::TcpListener::from_std(listener)?, serving).await
+            })
+        });
+        Ok(Http { state, thread: thread.map_err(crate::runtime::StartError::Thread)? })
+    }
+
+    /// Ends streams, then the server.
+    pub(super) fn stop(self) {
+        self.state.shutdown();
+        match self.thread.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the server failed"),
+            Err(_) => tracing::error!("the server's thread ended with a panic"),
+        }
+    }
+}
+
+/// Binds the address of the HTTP interface.
+pub(super) fn listener(config: &Config) -> Result<TcpListener, CliError> {
+    let address = config.server.listen;
+    let bound = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    bound.map_err(|reason| CliError::Listen { address, reason })
+}
+
+/// The address that a listener has got.
+pub(super) fn address_of(listener: &TcpListener, config: &Config) -> Result<SocketAddr, CliError> {
+    listener.local_addr().map_err(|reason| CliError::Listen { address: config.server.listen, reason })
+}
+
+pub(super) fn store_options(config: &Config) -> StoreOptions {
     StoreOptions {
         group_lag_max_us: config.time.group_lag_max_us,
         max_kept_changes: config.snapshots.max_kept_changes,
@@ -137,7 +179,7 @@ pub(super) fn identify(views: &[ViewInfo], store: ReadStore) -> Option<Identify>
 }
 
 /// The process's metrics. A second pipeline in one process shares those of the first.
-fn metrics_recorder() -> PrometheusHandle {
+pub(super) fn metrics_recorder() -> PrometheusHandle {
     static RECORDER: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
     let install = || {
         let suffix = Matcher::Suffix("_seconds".into());
@@ -179,7 +221,7 @@ fn describe() {
     metrics::describe_gauge!("etalage_dedup_horizon_seconds", "For how long message ids are remembered at present");
 }
 
-async fn upkeep(metrics: PrometheusHandle) {
+pub(super) async fn upkeep(metrics: PrometheusHandle) {
     let mut interval = tokio::time::interval(UPKEEP);
     loop {
         interval.tick().await;

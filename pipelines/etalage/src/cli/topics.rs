@@ -50,7 +50,7 @@ mod with_kafka {
                 reader: Some(Box::new(connected.reader())),
                 begin: Some(Box::new(connected.begin())),
                 refused: if is_fed { Some(Box::new(Quarantine::open(config)?)) } else { None },
-                snapshots: None,
+                ..Beside::default()
             };
             let clock = if is_fed { ClockMode::Replay } else { ClockMode::Wall };
             Ok((Connected(Some(connected)), beside, clock))
@@ -155,7 +155,7 @@ mod with_kafka {
 mod without_kafka {
     use super::*;
 
-    const NO_KAFKA: &str =
+    pub(in crate::cli) const NO_KAFKA: &str =
         "this build of etalage has no Kafka in it; build it with `cargo build --release --features kafka`";
 
     /// Nothing: there is no Kafka in this build.
@@ -206,4 +206,4 @@ mod without_kafka {
 #[cfg(feature = "kafka")]
 pub(super) use with_kafka::{Connected, feed, run};
 #[cfg(not(feature = "kafka"))]
-pub(super) use without_kafka::{Connected, feed, run};
+pub(super) use without_kafka::{Connected, NO_KAFKA, feed, run};

@@ -36,6 +36,7 @@ pub(super) fn run(common: &Common, config: &Config) -> Result<(), CliError> {
         config,
         dir,
         PipelineOptions {
+            others: None,
             served: None,
             clock: ClockMode::Replay,
             readers,

@@ -14,6 +14,7 @@ use super::{
     Config, ConfigError, Dedup, Kafka, Keys, Limits, Place, QuarantineLimits, Server, Sets, Shop, Snapshots, Stock,
     Store, Time, Windows,
     check::{self, Value},
+    cluster,
     errors::suggestion,
     read::{self, Given, Raw},
     table::TABLE,
@@ -95,7 +96,7 @@ impl Values {
         &self.values[key].0
     }
 
-    fn text(&self, key: &str) -> &str {
+    pub(super) fn text(&self, key: &str) -> &str {
         match self.value(key) {
             Value::Text(text) => text,
             other => unreachable!("{key} is a text in the table, not {other:?}"),
@@ -110,7 +111,7 @@ impl Values {
     }
 
     /// A number whose bounds in the table make it a size.
-    fn size(&self, key: &str) -> usize {
+    pub(super) fn size(&self, key: &str) -> usize {
         usize::try_from(self.int(key)).unwrap_or(usize::MAX)
     }
 
@@ -122,11 +123,11 @@ impl Values {
     }
 
     /// A duration that cannot be `auto`.
-    fn span_us(&self, key: &str) -> u64 {
+    pub(super) fn span_us(&self, key: &str) -> u64 {
         self.span(key).unwrap_or_default()
     }
 
-    fn list(&self, key: &str) -> Vec<String> {
+    pub(super) fn list(&self, key: &str) -> Vec<String> {
         match self.value(key) {
             Value::List(list) => list.clone(),
             other => unreachable!("{key} is a list in the table, not {other:?}"),
@@ -141,7 +142,7 @@ impl Values {
     }
 
     /// An error at `key`, unless one of the keys it is about was wrong in itself.
-    fn object(&self, errors: &mut Vec<ConfigError>, about: &[&'static str], message: String) {
+    pub(super) fn object(&self, errors: &mut Vec<ConfigError>, about: &[&'static str], message: String) {
         if about.iter().any(|key| self.wrong.contains(key)) {
             return;
         }
@@ -208,6 +209,7 @@ pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
         views_off: values.list("views.off").into_iter().collect(),
         non_items: values.list("online_retail.non_items").into_iter().collect(),
         workers: values.size("workers.count"),
+        cluster: cluster::cluster(values, errors),
         kafka: kafka(values, errors),
         quarantine: QuarantineLimits {
             max_records: values.size("quarantine.max_records") as u64,

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::table::{SECTIONS, TABLE};
+use super::{sections::SECTIONS, table::TABLE};
 
 /// Where a value was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,11 +6,13 @@
 
 mod build;
 mod check;
+mod cluster;
 mod convert;
 mod errors;
 pub mod kind;
 mod read;
 pub mod reference;
+pub mod sections;
 pub mod table;
 
 use std::{
@@ -28,6 +30,7 @@ pub use etalage_store::{Durability, snapshot::Kept};
 pub use etalage_views::PeopleOptions;
 
 pub use check::{MAX_DIMENSIONS, MAX_WINDOWS};
+pub use cluster::Cluster;
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use read::ENVIRONMENT_PREFIX;
 
@@ -73,6 +76,8 @@ pub struct Config {
     pub non_items: BTreeSet<String>,
     /// `[workers] count`
     pub workers: usize,
+    /// `[cluster]`
+    pub cluster: Cluster,
     /// `[kafka]`
     pub kafka: Kafka,
     /// `[quarantine]`

@@ -8,7 +8,8 @@ use toml::{
 
 use super::{
     errors::{ConfigError, Place, suggestion},
-    table::{SECTIONS, TABLE},
+    sections::SECTIONS,
+    table::TABLE,
 };
 
 /// Environment variables that begin with this name keys: `ETALAGE_WINDOWS__BUCKET=1h`.

@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 use super::{
     read::ENVIRONMENT_PREFIX,
-    table::{Entry, SECTIONS, TABLE},
+    sections::SECTIONS,
+    table::{Entry, TABLE},
 };
 
 /// Where comment lines are broken.

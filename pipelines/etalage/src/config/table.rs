@@ -17,33 +17,6 @@ pub struct Entry {
     pub doc: &'static str,
 }
 
-/// The sections, in the order of the reference, each with a sentence.
-pub const SECTIONS: &[(&str, &str)] = &[
-    ("windows", "Rolling windows: how far back popularity counts."),
-    ("trending", "Trends: how fast a score fades."),
-    ("shop", "The shop's money."),
-    ("scopes", "For which groups of items and events popularity and sets are kept."),
-    ("score", "How much one of each is worth in the score that ranks the sets. May be negative."),
-    ("sets", "Bestseller sets."),
-    ("stock", "What counts as sellable."),
-    ("people", "What is known of customers and visitors."),
-    ("store", "The embedded log, in which a message is stored before it is acknowledged."),
-    ("snapshots", "State as of one tick, so that a restart reads only the end of the log."),
-    ("time", "Pipeline time, and which messages it admits."),
-    ("dedup", "How long a messageId is remembered."),
-    ("limits", "What a sender, a reader and the queues between them may take up."),
-    ("server", "The HTTP interface."),
-    (
-        "keys",
-        "Who may use the HTTP interface. Make a key with `etalage key new pk` (or `sk`); only its hash stands here.",
-    ),
-    ("views", "Views that are switched off cost nothing."),
-    ("online_retail", "The file format `online-retail` of `etalage replay`."),
-    ("workers", "Threads that compute."),
-    ("kafka", "Topics: what is read from them, and what is written. Needs a build with the feature `kafka`."),
-    ("quarantine", "Messages that were refused, kept with their reason."),
-];
-
 const MANY: i64 = 1_000_000_000_000;
 
 const fn entry(key: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Entry {
@@ -379,6 +352,38 @@ pub const TABLE: &[Entry] = &[
         "Codes that are no products, such as `POST`; their lines are left out. Empty: all are kept.",
     ),
     entry("workers.count", Kind::Int(1, 256), "1", "How many threads the dataflow runs on."),
+    entry(
+        "cluster.addresses",
+        Kind::List,
+        "[]",
+        "Where each process is reached by the others, as `host:port`; the first is the head, which stores and publishes. \
+         Empty: there is one process. What passes between them is not encrypted (docs/cluster.md).",
+    ),
+    entry(
+        "cluster.process",
+        Kind::Int(0, 255),
+        "0",
+        "Which of them this process is, counted from 0; `etalage run --process` takes its place.",
+    ),
+    entry(
+        "cluster.listen",
+        Kind::Text,
+        r#""auto""#,
+        "Where it listens for the others, as `host:port`; `auto` is its own address.",
+    ),
+    entry(
+        "cluster.timeout",
+        Kind::Span,
+        r#""5s""#,
+        "A process of which nothing is heard for so long is gone: the cluster stops, to be started again as one.",
+    ),
+    entry(
+        "cluster.readers",
+        Kind::Text,
+        r#""auto""#,
+        "Where values are read, as processes other than the head tell whoever asks them; `auto` is the HTTP interface of \
+         the head.",
+    ),
     entry(
         "kafka.brokers",
         Kind::List,

@@ -226,7 +226,7 @@ fn the_page_of_the_documentation_is_the_printed_one() {
 fn every_key_is_in_a_section_and_documented() {
     for entry in TABLE {
         let section = entry.key.split_once('.').unwrap().0;
-        assert!(table::SECTIONS.iter().any(|(name, _)| *name == section), "{}", entry.key);
+        assert!(sections::SECTIONS.iter().any(|(name, _)| *name == section), "{}", entry.key);
         assert!(entry.doc.ends_with('.'), "{}", entry.key);
     }
 }
@@ -300,6 +300,11 @@ const OTHERS: &[(&str, &str)] = &[
     ("views.off", r#"["scope.totals"]"#),
     ("online_retail.non_items", r#"["M"]"#),
     ("workers.count", "3"),
+    ("cluster.addresses", r#"["a:1", "b:1"]"#),
+    ("cluster.process", "1"),
+    ("cluster.listen", r#""0.0.0.0:1""#),
+    ("cluster.timeout", r#""3s""#),
+    ("cluster.readers", r#""https://shop.example""#),
     ("kafka.brokers", r#"["b:2"]"#),
     ("kafka.properties", r#"["security.protocol=PLAINTEXT"]"#),
     ("kafka.events", r#"["e"]"#),
@@ -324,10 +329,15 @@ fn every_key_of_the_table_is_read() {
     let mut read_keys = Vec::new();
     for (key, value) in OTHERS.iter().chain(&hashes) {
         let (section, own) = key.split_once('.').unwrap();
-        // Topics need brokers.
-        let needed = if section == "kafka" && own != "brokers" { "brokers = [\"b:1\"]\n" } else { "" };
-        let config = read(&format!("[{section}]\n{needed}{own} = {value}\n")).unwrap();
-        let without = read(&format!("[{section}]\n{needed}")).unwrap();
+        // Topics need brokers, and a process others; these read snapshots at one place.
+        let needed = match (section, own) {
+            ("kafka", "events" | "inventory" | "catalog") => "brokers = [\"b:1\"]\n",
+            ("cluster", "process") => "addresses = [\"a:1\", \"b:1\"]\n",
+            _ => "",
+        };
+        let place = if section == "cluster" { "[snapshots]\nurl = \"/shared\"\n" } else { "" };
+        let config = read(&format!("{place}[{section}]\n{needed}{own} = {value}\n")).unwrap();
+        let without = read(&format!("{place}[{section}]\n{needed}")).unwrap();
         assert_ne!(config, without, "{key} = {value} changes nothing");
         read_keys.push(*key);
     }

@@ -139,7 +139,7 @@ fn alone(options: &PipelineOptions, machine: &Machine) -> u64 {
 }
 
 /// The groups of which any view is switched on.
-fn groups(options: &ShopOptions) -> Vec<Group> {
+pub(super) fn groups(options: &ShopOptions) -> Vec<Group> {
     let is_on = |group: &Group| VIEWS.iter().any(|view| view.group == *group && options.is_on(view.name));
     [Group::Shop, Group::Customer].into_iter().filter(is_on).collect()
 }

@@ -19,6 +19,7 @@ mod assembly;
 mod backlog;
 mod building;
 pub mod clock;
+pub mod cluster;
 pub mod collect;
 mod conductor;
 mod door;
@@ -73,11 +74,13 @@ pub use retry::{MAX_RETRIED_AT_ONCE, Retried, Wanted};
 
 use crate::config::Config;
 use assembly::Assembly;
+use cluster::{ClusterError, Joined, Remote};
 use conductor::Signal;
 use door::Shared;
 use machine::Machine;
 use sequencer::Command;
 use snapshot::Snapshots;
+use worker::Crew;
 
 /// How long a stop waits until what was submitted before is published.
 pub const REST_PATIENCE: Duration = Duration::from_secs(2);
@@ -101,6 +104,8 @@ pub struct PipelineOptions {
     pub served: Option<ReadStore>,
     /// Snapshots to start from, and to take; without them the log is read from its beginning.
     pub snapshots: Option<Snapshots>,
+    /// The other processes of the cluster of which this one is the head; absent where all workers are here.
+    pub others: Option<Joined>,
 }
 
 /// Why a pipeline could not be started.
@@ -115,6 +120,9 @@ pub enum StartError {
     /// The operating system gave no thread.
     #[error("no thread could be started: {0}")]
     Thread(#[from] std::io::Error),
+    /// The other processes of the cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The dataflow engine did not start.
     #[error("the dataflow could not be started: {0}")]
     Dataflow(String),
@@ -131,6 +139,8 @@ pub struct Pipeline {
     sequencer: JoinHandle<()>,
     conductor: JoinHandle<()>,
     workers: Option<worker::Workers>,
+    /// Those of other processes.
+    remote: Option<Remote>,
     quarantine: quarantine::Writer,
     taker: Option<JoinHandle<()>>,
     /// Of the snapshots.
@@ -150,17 +160,26 @@ impl Pipeline {
         let place = place.map(|snapshots| Place::open(&snapshots.url, snapshots.retry_for)).transpose()?;
         let quarantine = quarantine::Writer::start(Quarantine::open(dir, config.quarantine_options())?)?;
         let refused = (quarantine.reader(), quarantine.sender());
-        let mut workers = None;
-        let start_workers = |groups: &[Group], conductor| {
-            let started = worker::Workers::start(config.workers, groups, shop_options(config), conductor)?;
-            Ok(workers.insert(started).handles())
+        let mut options = options;
+        let others = options.others.take();
+        let (mut workers, mut remote) = (None, None);
+        let start_workers = |groups: &[Group], conductor: Signals| {
+            let (crew, joined) =
+                others.map_or_else(|| Ok((Crew::alone(config.workers)?, None)), Joined::crew_of_head)?;
+            let started = worker::Workers::start(crew, groups, shop_options(config), conductor.clone())?;
+            let mut handles = workers.insert(started).handles();
+            if let Some(joined) = joined {
+                let started = Remote::start(joined, handles[0].sections(), &conductor)?;
+                handles.extend_from_slice(remote.insert(started).workers());
+            }
+            Ok(handles)
         };
         let Assembly { shared, edition, sequencer, frames, commands, conductor, inbox, taker } =
             assembly::assemble((config, dir), options, machine, opened, place.clone(), refused, start_workers)?;
         let conductor = spawn("conductor", move || conductor.run(inbox))?;
         let sequencer = spawn("sequencer", move || sequencer.run(frames, commands))?;
         let taker = taker.map(|taker| spawn("snapshots", move || taker.run())).transpose()?;
-        Ok(Pipeline { shared, edition, sequencer, conductor, workers, quarantine, taker, place })
+        Ok(Pipeline { shared, edition, sequencer, conductor, workers, remote, quarantine, taker, place })
     }
 
     /// The way in.
@@ -219,6 +238,7 @@ impl Pipeline {
         let _ = self.sequencer.join();
         let _ = self.conductor.join();
         self.workers.into_iter().for_each(worker::Workers::join);
+        self.remote.into_iter().for_each(Remote::join);
         self.quarantine.stop();
     }
 }

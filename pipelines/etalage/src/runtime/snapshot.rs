@@ -32,9 +32,10 @@ use etalage_store::{
 };
 use etalage_views::ShopOptions;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 pub use restore::RESTORED_AT_ONCE_BYTES;
-pub(super) use restore::{RestoredPart, newest, parts};
+pub(super) use restore::{RestoredPart, ToldPart, newest, parts};
 pub use taker::{Generation, SNAPSHOT_LOOK_EVERY};
 pub(super) use taker::{Request, Taker};
 
@@ -116,6 +117,7 @@ pub(super) struct Begun {
 }
 
 /// What the taker is sent.
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Piece {
     /// Rows of a section, each behind its length, from one of those who export it.
     Rows { section: SectionName, from: usize, rows: Vec<u8> },

@@ -1,11 +1,15 @@
 //! The timely workers: each holds its share of the dataflow, takes rounds, and gives parts.
 
-use std::{collections::VecDeque, ops::ControlFlow, sync::Arc, thread::Thread, time::Duration};
+use std::{any::Any, collections::VecDeque, ops::ControlFlow, sync::Arc, thread::Thread, time::Duration};
 
 use crossbeam_channel::{Receiver, SendError, Sender, bounded, unbounded};
 use etalage_model::{Group, Record, Tick};
 use etalage_views::Dataflow;
-use timely::{Config, WorkerConfig, worker::Worker};
+use timely::{
+    WorkerConfig,
+    communication::{Config, allocator::AllocatorBuilder},
+    worker::Worker,
+};
 
 use super::{
     Options, Signals, StartError, Vital,
@@ -38,13 +42,29 @@ pub(super) enum Order {
 /// How a worker is reached.
 #[derive(Clone)]
 pub(super) struct WorkerHandle {
-    orders: Sender<Order>,
-    thread: Thread,
+    way: Way,
     /// What a snapshot has of it, in the order in which it is taken in.
     sections: Arc<[(Group, &'static str)]>,
 }
 
+#[derive(Clone)]
+enum Way {
+    /// A thread of this process.
+    Here { orders: Sender<Order>, thread: Thread },
+    /// A worker of another process, by its number in the cluster.
+    Elsewhere { number: usize, orders: Sender<(usize, Order)> },
+}
+
 impl WorkerHandle {
+    /// A worker of another process, by its number in the cluster; its orders are sent there by whoever receives them.
+    pub(super) fn elsewhere(
+        number: usize,
+        orders: Sender<(usize, Order)>,
+        sections: Arc<[(Group, &'static str)]>,
+    ) -> WorkerHandle {
+        WorkerHandle { way: Way::Elsewhere { number, orders }, sections }
+    }
+
     /// What a snapshot has of it, in the order in which it is taken in.
     pub(super) fn sections(&self) -> &[(Group, &'static str)] {
         &self.sections
@@ -52,38 +72,57 @@ impl WorkerHandle {
 
     /// Hands an order over and wakes the worker. A worker that has ended takes none.
     pub(super) fn send(&self, order: Order) {
-        if self.orders.send(order).is_ok() {
-            self.thread.unpark();
+        match &self.way {
+            Way::Here { orders, thread } => {
+                if orders.send(order).is_ok() {
+                    thread.unpark();
+                }
+            }
+            Way::Elsewhere { number, orders } => _ = orders.send((*number, order)),
         }
     }
 }
 
-/// The threads of all workers.
+/// Workers that are to be started, connected to all others.
+pub(super) struct Crew {
+    pub(super) builders: Vec<AllocatorBuilder>,
+    /// Held until they have ended.
+    pub(super) guard: Box<dyn Any + Send>,
+}
+
+impl Crew {
+    /// So many workers, all of them in this process.
+    pub(super) fn alone(count: usize) -> Result<Crew, StartError> {
+        let (builders, guard) = Config::Process(count).try_build().map_err(StartError::Dataflow)?;
+        Ok(Crew { builders, guard })
+    }
+}
+
+/// The threads of all workers of this process.
 pub(super) struct Workers {
     guards: timely::communication::WorkerGuards<()>,
     handles: Vec<WorkerHandle>,
 }
 
 impl Workers {
-    /// Starts `count` workers and waits until each has built its dataflow.
+    /// Starts workers and waits until each has built its dataflow.
     pub(super) fn start(
-        count: usize,
+        Crew { builders, guard }: Crew,
         groups: &[Group],
         options: Options,
         conductor: Signals,
     ) -> Result<Workers, StartError> {
         let groups = groups.to_vec();
+        let count = builders.len();
         let (introduce, introduced) = bounded(count);
-        let config =
-            Config { communication: timely::CommunicationConfig::Process(count), worker: WorkerConfig::default() };
-        let guards = timely::execute(config, move |worker| {
+        let guards = timely::execute::execute_from(builders, guard, WorkerConfig::default(), move |worker| {
             let _vital = Vital("worker");
             let (share, handle) = Share::build(worker, &groups, &options, conductor.clone());
             if introduce.send((worker.index(), handle)).is_ok() {
                 share.run(worker);
             }
         });
-        let guards = guards.map_err(|error| StartError::Dataflow(error.to_string()))?;
+        let guards = guards.map_err(StartError::Dataflow)?;
         let mut handles: Vec<(usize, WorkerHandle)> = introduced.iter().take(count).collect();
         handles.sort_by_key(|(index, _)| *index);
         Ok(Workers { guards, handles: handles.into_iter().map(|(_, handle)| handle).collect() })
@@ -173,8 +212,7 @@ impl Share {
         let groups: Vec<AtPace> = groups.iter().map(at_pace).collect();
         let sections = groups.iter().flat_map(|at| at.dataflow.sections().map(|name| (at.group, name)));
         let handle = WorkerHandle {
-            orders: to_worker,
-            thread: std::thread::current(),
+            way: Way::Here { orders: to_worker, thread: std::thread::current() },
             sections: sections.collect::<Vec<_>>().into(),
         };
         (Share { groups, orders, conductor, is_held: false }, handle)

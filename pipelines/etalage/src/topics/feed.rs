@@ -7,7 +7,7 @@ use std::{
 
 use etalage_feeds::{Feed, FeedError, Format, Written, confirm, write};
 use etalage_kafka::{KafkaError, Source, SourceOptions, Subscription};
-use etalage_model::{InputKind, Message, Micros, Tick, decode::json::Context};
+use etalage_model::{Group, InputKind, Message, Micros, Tick, decode::json::Context};
 
 use super::{brokers, decoding::Decoded, source_options};
 use crate::{config::Config, runtime::Reading};
@@ -91,7 +91,8 @@ struct Following<'a> {
 
 impl<'a> Following<'a> {
     fn open(config: &'a Config, options: &'a FeedOptions) -> Result<Self, FollowError> {
-        let subscription = Subscription::open(&brokers(&config.kafka), &config.kafka.prefix, &[SELLABLE, SETS])?;
+        let subscription =
+            Subscription::open(&brokers(&config.kafka), &config.kafka.prefix, Group::Shop, &[SELLABLE, SETS])?;
         let catalogue = Source::open(catalogue_options(config), &[])?;
         Ok(Following { config, options, subscription, catalogue, feed: Feed::default(), as_of: None, written: None })
     }

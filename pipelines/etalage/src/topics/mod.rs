@@ -11,6 +11,7 @@ mod decoding;
 pub mod feed;
 mod feeder;
 mod merge;
+pub mod readers;
 mod urgency;
 
 use std::{

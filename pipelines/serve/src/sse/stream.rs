@@ -155,7 +155,9 @@ impl Stream {
                 self.ready.push_back(bytes);
                 Ok(())
             }
-            Err(Unreadable::Forgotten | Unreadable::Lagging) => self.snapshot(Some("forgotten")).await,
+            Err(Unreadable::Forgotten | Unreadable::Lagging | Unreadable::Apart) => {
+                self.snapshot(Some("forgotten")).await
+            }
             Err(Unreadable::TooManyKeys) => Err(ApiError::SnapshotTooLarge { limit: self.max_keys }),
         }
     }

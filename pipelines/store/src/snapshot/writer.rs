@@ -9,6 +9,7 @@ use std::{
 
 use etalage_model::codec;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use super::{
     SnapshotError,
@@ -18,7 +19,7 @@ use super::{
 };
 
 /// Which section rows belong to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SectionName {
     /// The part of the pipeline.
     pub part: String,

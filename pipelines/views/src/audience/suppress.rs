@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use etalage_model::{EventKind, Group, Key, Micros, Name, Sym, Value};
+use etalage_model::{EventKind, Group, Key, Micros, Name, Sym, Value, Written};
 use etalage_operators::{seal::seal_differences, timers::Timers};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: &[EventKind::Purchase, EventKind::Refund],
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build,
     oracle,
 };

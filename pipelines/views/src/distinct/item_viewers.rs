@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use etalage_model::{EventKind, Group, Key, Value};
+use etalage_model::{EventKind, Group, Key, Value, Written};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -33,6 +33,7 @@ pub const VIEW: View = View {
     has_window_start: true,
     causes: &[],
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build,
     oracle,
 };

@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use etalage_model::{EventKind, Group, Key, Sym, Value};
+use etalage_model::{EventKind, Group, Key, Sym, Value, Written};
 use etalage_operators::{
     expire::{Expire, Phase},
     latest::Latest,
@@ -38,6 +38,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: &[],
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build,
     oracle,
 };

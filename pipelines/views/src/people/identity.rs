@@ -22,7 +22,7 @@ use std::{
 };
 
 use differential_dataflow::{AsCollection, algorithms::graphs::propagate::propagate};
-use etalage_model::{EventKind, Group, Key, KeyFields, Name, Resolve, Value};
+use etalage_model::{EventKind, Group, Key, KeyFields, Name, Resolve, Value, Written};
 use etalage_operators::{
     Collection,
     inflow::Inflow,
@@ -60,6 +60,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: LINKS,
     schema: || row_schema::<Row>(),
+    read: Written::known::<Row>,
     build,
     oracle,
 };
@@ -86,7 +87,7 @@ pub type Members = Arc<Vec<Identifier>>;
 pub const LINKS: &[EventKind] = &[EventKind::Identify, EventKind::Alias, EventKind::Unlink];
 
 /// A row as readers see it.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 struct Row {
     profile_id: String,
 }

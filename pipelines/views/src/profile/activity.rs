@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use etalage_model::{Group, Key, Sym, hash::hash64};
+use etalage_model::{Group, Key, Sym, Written, hash::hash64};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: super::BEHAVIOUR,
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build: |parts| super::build(parts, Feature::Activity, NAME),
     oracle,
 };

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use etalage_model::{Event, EventKind, Group, Item, Key, ScoreWeights, Sym};
+use etalage_model::{Event, EventKind, Group, Item, Key, ScoreWeights, Sym, Written};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: WEIGHED,
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build: |parts| super::build(parts, Feature::Affinity, NAME),
     oracle,
 };

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use etalage_model::{EventKind, Group, Key, Micros, Sym};
+use etalage_model::{EventKind, Group, Key, Micros, Sym, Written};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: &[EventKind::AddToCart, EventKind::RemoveFromCart, EventKind::Purchase],
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build: |parts| super::build(parts, Feature::Cart, NAME),
     oracle,
 };

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use etalage_model::{Event, EventKind, Group, Key};
+use etalage_model::{Event, EventKind, Group, Key, Written};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: &[EventKind::Purchase, EventKind::Refund],
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build: |parts| super::build(parts, Feature::CustomerStatus, NAME),
     oracle,
 };

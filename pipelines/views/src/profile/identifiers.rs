@@ -6,10 +6,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use etalage_model::{Group, Key, KeyFields, Name, Value, ViewValue};
+use etalage_model::{Group, Key, KeyFields, Name, Value, ViewValue, Written};
 use etalage_operators::seal::seal_differences;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::KEY_FIELDS;
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     oracle::{History, json},
     parts::Parts,
     people::{
-        Identifier,
+        Identifier, Kind,
         identifier::ANONYMOUS_PREFIX,
         identity::{self, Members, plain_owners},
     },
@@ -37,6 +37,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: identity::LINKS,
     schema: || row_schema::<Row>(),
+    read: Written::known::<WrittenRow>,
     build,
     oracle,
 };
@@ -53,6 +54,18 @@ struct Entry {
     id: String,
     #[serde(skip)]
     identifier: Identifier,
+}
+
+/// A row that another process has made.
+#[derive(Deserialize)]
+struct WrittenRow {
+    identifiers: Vec<WrittenEntry>,
+}
+
+#[derive(Deserialize)]
+struct WrittenEntry {
+    kind: String,
+    id: String,
 }
 
 fn row(members: &[Identifier]) -> Row {
@@ -90,8 +103,15 @@ fn of_profile(profile: String, value: impl Fn(&str, &KeyFields) -> Option<Value>
 }
 
 fn members(value: &dyn ViewValue) -> Option<Vec<Identifier>> {
-    let row = value.as_any().downcast_ref::<Row>()?;
-    Some(row.identifiers.iter().map(|entry| entry.identifier.clone()).collect())
+    if let Some(row) = value.as_any().downcast_ref::<Row>() {
+        return Some(row.identifiers.iter().map(|entry| entry.identifier.clone()).collect());
+    }
+    let row = value.as_any().downcast_ref::<WrittenRow>()?;
+    let identifier = |entry: &WrittenEntry| match entry.kind.as_str() {
+        name if name == Kind::User.name() => Identifier::user(&entry.id),
+        _ => Identifier::anonymous(&entry.id),
+    };
+    Some(row.identifiers.iter().map(identifier).collect())
 }
 
 fn build<'scope>(parts: &Parts<'scope>) -> Box<dyn Sealable<'scope> + 'scope> {

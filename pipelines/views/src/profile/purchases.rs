@@ -6,7 +6,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use etalage_model::{Event, EventKind, Group, Item, Key, Micros, hash::hash128};
+use etalage_model::{Event, EventKind, Group, Item, Key, Micros, Written, hash::hash128};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: &[EventKind::Purchase, EventKind::Refund],
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build: |parts| super::build(parts, Feature::Purchases, NAME),
     oracle,
 };

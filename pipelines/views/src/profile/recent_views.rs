@@ -6,7 +6,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use etalage_model::{Event, EventKind, Group, Key, Micros, Sym};
+use etalage_model::{Event, EventKind, Group, Key, Micros, Sym, Written};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: &[EventKind::ViewItem],
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build: |parts| super::build(parts, Feature::RecentViews, NAME),
     oracle,
 };

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use etalage_model::{Group, Key};
+use etalage_model::{Group, Key, Written};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: super::BEHAVIOUR,
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build: |parts| super::build(parts, Feature::Snapshot, NAME),
     oracle,
 };

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use etalage_model::{Event, EventKind, Group, Key, Micros};
+use etalage_model::{Event, EventKind, Group, Key, Micros, Written};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: &[EventKind::Purchase, EventKind::Refund],
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build: |parts| super::build(parts, Feature::Value, NAME),
     oracle,
 };

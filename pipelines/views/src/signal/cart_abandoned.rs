@@ -15,7 +15,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use etalage_model::{Group, Key, Micros, Name, Sym, Tick, Value, hash::hash128};
+use etalage_model::{Group, Key, Micros, Name, Sym, Tick, Value, Written, hash::hash128};
 use etalage_operators::{Collection, inflow::Inflow, reduce::ReduceSmall, seal::seal_differences, timers::Timers};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,7 @@ pub const VIEW: View = View {
     has_window_start: false,
     causes: crate::profile::cart::VIEW.causes,
     schema: || row_schema::<Row>(),
+    read: Written::text,
     build,
     oracle,
 };

@@ -4,6 +4,7 @@ use std::{mem::take, sync::Arc};
 
 use etalage_model::{Group, Tick};
 use etalage_store::snapshot::{Chunk, Listed, Place, Section, Snapshot, SnapshotError, forget, list, load};
+use serde::{Deserialize, Serialize};
 
 /// About how many bytes of rows are taken in at a time: what they make is made, in memory that is used again, while the
 /// next ones are read. Three parts may be under way: one that is published, one that is made, one that is read.
@@ -20,7 +21,35 @@ pub(in crate::runtime) struct RestoredPart {
     places: Vec<(usize, usize)>,
 }
 
+/// A part of a snapshot, as it is told to a process that reads the snapshot itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::runtime) struct ToldPart {
+    /// The tick of the snapshot.
+    pub(in crate::runtime) snapshot: Tick,
+    first: Tick,
+    tick: Tick,
+    places: Vec<(usize, usize)>,
+}
+
+impl ToldPart {
+    /// The part of the snapshot of that tick, which must be the one that the head has read.
+    pub(in crate::runtime) fn of(self, snapshot: Arc<Snapshot>) -> Result<RestoredPart, String> {
+        let sections = &snapshot.manifest.sections;
+        let has = |(section, chunk): &(usize, usize)| sections.get(*section).is_some_and(|of| *chunk < of.chunks.len());
+        if !self.places.iter().all(has) {
+            return Err("the snapshot here is another one than at process 0".to_owned());
+        }
+        Ok(RestoredPart { snapshot, first: self.first, tick: self.tick, places: self.places })
+    }
+}
+
 impl RestoredPart {
+    /// The same without the snapshot itself.
+    pub(in crate::runtime) fn told(&self) -> ToldPart {
+        let RestoredPart { snapshot, first, tick, places } = self;
+        ToldPart { snapshot: snapshot.manifest.tick, first: *first, tick: *tick, places: places.clone() }
+    }
+
     /// The chunks of one part of the pipeline, and the names of their sections.
     pub(in crate::runtime) fn chunks<'a>(&'a self, of: &'a str) -> impl Iterator<Item = (&'a str, &'a Chunk)> {
         let sections = &self.snapshot.manifest.sections;
