@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use etalage_model::time::parse_span_us;
 
-use super::{clock, error::EXIT_CODES, people, repair, snapshots};
+use super::{clock, error::EXIT_CODES, health, people, repair, snapshots};
 use crate::demo::DEFAULT_SEED;
 
 /// etalage: what sells, what is in stock, now.
@@ -110,6 +110,9 @@ pub enum Command {
     /// Take snapshots, and look at them
     #[command(subcommand)]
     Snapshot(snapshots::SnapshotCommand),
+    /// Ask whether a running server lives, or is ready
+    #[command(after_help = health::HELP)]
+    Health(health::HealthArgs),
     /// See how the wall clock stands to pipeline time, and adopt it
     #[command(subcommand)]
     Clock(clock::ClockCommand),

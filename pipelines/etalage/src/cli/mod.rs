@@ -11,6 +11,7 @@ mod entry;
 mod error;
 mod folder;
 mod get;
+pub mod health;
 mod key;
 mod opened;
 mod out;
@@ -70,6 +71,7 @@ fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Serve(args) => serve::run(&load(common)?.config, args),
         Command::Demo(args) => demo::run(common, &load(common)?.config, args),
         Command::Replay(args) => replay::run(common, &load(common)?.config, args),
+        Command::Health(args) => health::run(common, &load(common)?.config, args),
         Command::Verify => verify::run(common, &load(common)?.config),
         Command::Check => check::run(common, &load(common)?),
         Command::Schema(args) => schema(args),
