@@ -12,6 +12,7 @@
 
 mod budget;
 mod charts;
+mod cluster;
 mod compare;
 mod figures;
 mod full;
@@ -197,6 +198,13 @@ enum PartCommand {
         #[command(flatten)]
         out: out::Options,
     },
+    /// Several processes: beside several workers, and how long one that was killed is missed
+    Cluster {
+        #[command(flatten)]
+        options: cluster::Options,
+        #[command(flatten)]
+        out: out::Options,
+    },
     /// Rates and latencies by the size of the job: items, windows, scopes, workers, customers
     ///
     /// Each point is a run of `throughput`, `latency` or `full` in a process of its own.
@@ -270,6 +278,7 @@ impl PartCommand {
             PartCommand::Store { options, .. } => store::measure(options)?,
             PartCommand::Replay { options, .. } => replay::measure(options)?,
             PartCommand::Snapshot { options, .. } => snapshot::measure(options)?,
+            PartCommand::Cluster { options, .. } => cluster::measure(options)?,
             PartCommand::Scaling { options, .. } => scaling::measure(options)?,
             PartCommand::Budget { options, .. } => budget::measure(options)?,
             PartCommand::Memory { options, .. } => memory::measure(options)?,
@@ -293,6 +302,7 @@ impl PartCommand {
             | PartCommand::Store { out, .. }
             | PartCommand::Replay { out, .. }
             | PartCommand::Snapshot { out, .. }
+            | PartCommand::Cluster { out, .. }
             | PartCommand::Scaling { out, .. }
             | PartCommand::Budget { out, .. }
             | PartCommand::Memory { out, .. }

@@ -40,6 +40,7 @@ const PARTS: &[&str] = &[
     "replay",
     "replay --full --events 200000",
     "snapshot --events 500000 --seconds 6",
+    "cluster --events 1000000",
     "scaling",
 ];
 
@@ -72,12 +73,13 @@ const QUICK: &[&str] = &[
     "read --seconds 1 --warm-up-s 1 --events 5000 --customers 2000 --items 500 --connections 4 --writes 1000",
     "replay --events 20000 --items 2000",
     "snapshot --events 20000 --items 2000 --rate 2000 --seconds 1",
+    "cluster --events 20000 --items 2000 --runs 1 --rate 1000 --before-s 2 --kills 1",
     "scaling --events 20000 --full-events 2000 --runs 1 --items 1000,5000 --windows 1,5 --scopes 2,8 --workers 1,2 \
      --customers 1000,2000 --active 1000 --full-rate 1000 --rate 5000 --seconds 1",
 ];
 
 /// Parts that start the server.
-const NEED_SERVER: [&str; 6] = ["ingest", "sustained", "pressure", "read", "replay", "snapshot"];
+const NEED_SERVER: [&str; 7] = ["ingest", "sustained", "pressure", "read", "replay", "snapshot", "cluster"];
 
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]

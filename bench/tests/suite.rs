@@ -40,6 +40,7 @@ fn the_quick_suite_measures_every_part_and_writes_its_report() {
         "sustained",
         "read",
         "replay",
+        "cluster",
         "scaling",
     ] {
         assert!(names.contains(&name), "{name} is not among {names:?}");

@@ -93,11 +93,14 @@ fn pass(mut from: TcpStream, mut to: TcpStream, state: &State) {
     }
 }
 
-/// An address of this machine on which nobody listens.
+/// Addresses of this machine on which nobody listens, `count` of them: on a loopback address that hardly anybody else has,
+/// so that nobody takes one before it is used.
 ///
 /// # Panics
-/// Where there is none.
-pub fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").to_string()
+/// Where there are none.
+pub fn free_addresses(count: usize) -> Vec<String> {
+    let host = std::net::Ipv4Addr::from(0x7F00_0000 | (rand::random::<u32>() & 0x00FF_FFFF) | 0x0001_0002);
+    // Held together, so that none is given twice.
+    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind((host, 0)).expect("a free port")).collect();
+    held.iter().map(|listener| listener.local_addr().expect("an address").to_string()).collect()
 }

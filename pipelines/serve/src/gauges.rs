@@ -49,8 +49,10 @@ impl Gauges {
         for (view, keys) in store.keys() {
             metrics::gauge!("etalage_view_keys", "view" => view).set(keys as f64);
         }
-        if let Some(as_of) = store.as_of(Group::Shop) {
-            metrics::gauge!("etalage_as_of_seconds").set(as_of as f64 / 1e6);
+        for group in [Group::Shop, Group::Customer] {
+            if let Some(as_of) = store.as_of(group).filter(|_| store.has(group)) {
+                metrics::gauge!("etalage_as_of_seconds", "group" => group.name()).set(as_of as f64 / 1e6);
+            }
         }
         let mut samples = self.samples.lock();
         samples.push_back((monotonic_us(), counts));

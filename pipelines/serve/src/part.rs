@@ -9,7 +9,7 @@ use std::{future::Future, io, sync::Arc};
 use axum::{
     Json, Router,
     extract::State,
-    http::{HeaderMap, header},
+    http::{HeaderMap, Method, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -27,8 +27,9 @@ pub struct PartState {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// What is waited for, if anything is.
     pub waiting: Arc<dyn Fn() -> Option<String> + Send + Sync>,
-    /// Where values are read; absent for a process that will have them itself.
-    pub readers: Option<String>,
+    /// Where another process does what this one is asked for, told whether something is to be read; absent for a process
+    /// that will do it itself.
+    pub elsewhere: Option<Arc<dyn Fn(bool) -> String + Send + Sync>>,
 }
 
 /// Serves these routes until `stop`; open requests are ended with it.
@@ -53,7 +54,7 @@ pub fn part_app(state: PartState) -> Router {
 }
 
 async fn readyz(State(state): State<PartState>) -> Result<Json<Value>, ApiError> {
-    match ((state.waiting)(), state.readers) {
+    match ((state.waiting)(), state.elsewhere) {
         (Some(reason), _) => Err(ApiError::NotReadyBecause(reason)),
         // It is about to begin with what it waited for.
         (None, None) => Err(ApiError::NotReady),
@@ -66,9 +67,9 @@ async fn metrics(State(state): State<PartState>, headers: HeaderMap) -> Result<R
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (state.metrics)()).into_response())
 }
 
-async fn elsewhere(State(state): State<PartState>) -> ApiError {
-    match ((state.waiting)(), state.readers) {
-        (_, Some(at)) => ApiError::Elsewhere { at },
+async fn elsewhere(State(state): State<PartState>, method: Method) -> ApiError {
+    match ((state.waiting)(), state.elsewhere) {
+        (_, Some(at)) => ApiError::Elsewhere { at: at(method.is_safe()) },
         (Some(reason), None) => ApiError::NotReadyBecause(reason),
         (None, None) => ApiError::NotReady,
     }

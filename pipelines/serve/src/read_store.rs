@@ -254,6 +254,16 @@ impl ReadStore {
         self.0.views.iter().position(|view| view.name == name)
     }
 
+    /// See [`StoreOptions::groups_are_apart`].
+    pub(crate) fn are_groups_apart(&self) -> bool {
+        self.0.groups_are_apart
+    }
+
+    /// Whether any view is of this group.
+    pub(crate) fn has(&self, group: Group) -> bool {
+        self.0.views.iter().any(|view| view.group == group)
+    }
+
     pub(crate) fn group(&self, view: ViewId) -> Group {
         self.0.views[view].group
     }

@@ -34,7 +34,7 @@ fn any_number_of_processes_answers_what_one_does() {
         }
         let told = settled(&servers[0].http);
         assert!(told.len() > 300, "{} values", told.len());
-        if at % 2 == 0 {
+        if at == 0 {
             terminate(servers);
         } else {
             // Whichever of them is killed, all others end.
@@ -65,6 +65,66 @@ fn a_process_that_is_killed_ends_all_others_and_they_come_together_again() {
     let told = settled(&servers[0].http);
     terminate(servers);
     assert_eq!(told, cluster.told_by_one());
+}
+
+#[test]
+fn a_process_that_is_told_to_end_ends_all_in_order() {
+    let cluster = Cluster::new(3, 1);
+    let mut servers = cluster.run();
+    let told = servers.remove(2);
+    told.terminate().with_code(0).says(&["stopping"]);
+    servers.remove(0).wait().with_code(0).says(&["process 2 was told to end, and so does the cluster"]);
+    servers.remove(0).wait().with_code(0);
+
+    // One that waits for the others goes at once, and so does the head.
+    let waiting = [0, 1].map(|number| Server::start(cluster.command(number)));
+    eventually("process 2 is waited for", || {
+        let answer = waiting[0].http.try_get("/readyz").ok()?;
+        answer.text.contains("process 2").then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    let [head, other] = waiting;
+    other.terminate().with_code(0);
+    head.terminate().with_code(0);
+}
+
+#[test]
+fn a_process_that_stands_still_is_noticed() {
+    let cluster = Cluster::new(2, 1);
+    let mut servers = cluster.run();
+    let still = servers.remove(1);
+    still.signal("STOP");
+    let (ended, took) = stopped(servers.remove(0));
+    ended.says(&["process 1 is gone: nothing was heard of it for 2s (cluster.timeout)"]);
+    assert!(took < TIMEOUT + SLACK, "{took:?}");
+    still.signal("CONT");
+    stopped(still);
+}
+
+/// Somebody is erased from every process, and from the snapshots that they share.
+#[test]
+fn whoever_is_erased_is_gone_from_all_processes() {
+    let (_, random) = seed::draw("whoever_is_erased_is_gone_from_all_processes");
+    let mut story = Story::new(random, 40);
+    let cluster = Cluster::new(2, 1);
+    let servers = cluster.run();
+    let http = &servers[0].http;
+    tell(http, &mut story, 600);
+    settled(http);
+    assert_eq!(http.post("/v1/snapshots", "").status, 201);
+    let before = settled(http);
+    let names =
+        |values: &std::collections::BTreeMap<String, String>| values.keys().any(|key| key.contains("anon:a3\""));
+    let name = if names(&before) { "anon:a3" } else { "a3" };
+    let erased = http.try_delete(&format!("/v1/profiles/{name}")).expect("an answer");
+    assert_eq!(erased.status, 200, "{erased:?}");
+    let after = settled(http);
+    assert_ne!(before, after);
+    terminate(servers);
+    assert_eq!(after, cluster.told_by_one());
+    let servers = cluster.run();
+    assert_eq!(settled(&servers[0].http), after, "no snapshot brings anybody back");
+    terminate(servers);
 }
 
 /// A process that is connected over `link` to process 0.
@@ -147,12 +207,15 @@ fn a_process_that_only_computes_says_where_values_are_read() {
     assert_eq!(other.get("/healthz").status, 200);
     eventually("it is ready", || (other.get("/readyz").status == 200).then_some(()));
     assert!(other.get("/metrics").status == 200);
+    let (host, _) = cluster.addresses[0].rsplit_once(':').expect("an address has a port");
+    let (_, port) = servers[0].http.url().rsplit_once(':').expect("a URL has a port");
+    let named = format!("ask http://{host}:{port}");
     for path in ["/v1/views", "/v1/views/set.bestsellers/global/7d", "/v1/stream/item.sellable", "/"] {
         let answer = other.try_get(path).expect("an answer");
         assert_eq!(answer.status, 421, "{path}");
         let error = &answer.json()["error"];
         assert_eq!(error["code"], "elsewhere");
-        assert!(error["message"].as_str().expect("a text").contains("http://127.0.0.1:"), "{error}");
+        assert!(error["message"].as_str().expect("a text").ends_with(&named), "{error}");
     }
     assert_eq!(other.post("/v1/events", "{}").status, 421);
     terminate(servers);

@@ -11,10 +11,11 @@ use std::{
 use etalage_tests::{
     Ended, Http, Server, Shop,
     http::eventually,
-    link::free_address,
+    link::free_addresses,
     story::{Kind, Story},
 };
-use serde_json::Value;
+use rand::RngExt;
+use serde_json::{Value, json};
 
 /// How long nothing may be heard of a process.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,7 +36,7 @@ impl Cluster {
 
     /// Other numbers of processes and workers from the next start on.
     pub(crate) fn rescale(&mut self, processes: usize, workers: usize) {
-        self.addresses = (0..processes).map(|_| free_address()).collect();
+        self.addresses = free_addresses(processes);
         self.workers = workers;
         self.shop.configure(&self.config(&self.addresses));
     }
@@ -118,6 +119,15 @@ pub(crate) fn tell(http: &Http, story: &mut Story, messages: usize) {
         let happened_ms = now_ms as u64 - 1_000 * ((at as u64 * 7_919) % 240);
         let (kind, message) = story.any(happened_ms);
         by_kind.entry(Kind::path(kind)).or_default().push(message);
+        // Now and then a visitor logs in, as one of a few customers.
+        if at % 40 == 0 {
+            let visitor = story.random().random_range(0..20);
+            let link = json!({
+                "messageId": format!("l{happened_ms}-{at}"), "type": "identify", "timestamp": happened_ms,
+                "userId": format!("u{}", visitor % 7), "anonymousId": format!("a{visitor}"),
+            });
+            by_kind.entry(Kind::path(Kind::Event)).or_default().push(link);
+        }
     }
     for (path, messages) in by_kind {
         messages.chunks(100).for_each(|some| send(http, path, some));

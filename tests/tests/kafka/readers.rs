@@ -187,3 +187,22 @@ fn a_stream_goes_on_at_another_reader() {
     computed.terminate().with_code(0);
     readers.into_iter().for_each(|server| _ = server.terminate().with_code(0));
 }
+
+/// What the dashboard and the alerts ask for of topics is there.
+#[test]
+fn metrics_of_topics_are_exposed() {
+    let topics = TopicShop::new(Broker::shared(), "metrics", 1);
+    let server = topics.shop.run();
+    let files = ["deploy/prometheus/rules.yml", "deploy/grafana/dashboards/etalage.json"];
+    let mut wanted = std::collections::BTreeSet::new();
+    for file in files {
+        let text = std::fs::read_to_string(etalage_tests::binary::root().join(file)).expect("the file is there");
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        wanted.extend(words.filter(|word| word.starts_with("etalage_kafka_")).map(str::to_owned));
+    }
+    assert!(wanted.len() >= 4, "{wanted:?}");
+    for name in wanted {
+        eventually(&name, || server.http.metric(&name));
+    }
+    server.terminate().with_code(0);
+}

@@ -1,17 +1,16 @@
 //! The processes of a cluster: the head gathers the others, and these follow it.
 
 use std::{
+    cell::Cell,
     net::TcpListener,
     sync::{Arc, mpsc},
-    thread::JoinHandle,
+    time::{Duration, Instant},
 };
-
-use etalage_serve::PartState;
-use tokio::sync::oneshot;
 
 use super::{
     CliError,
-    serving::{metrics_recorder, upkeep},
+    part::{self, Part},
+    run::LOOK_EVERY,
     snapshots,
 };
 use crate::{
@@ -22,21 +21,38 @@ use crate::{
     },
 };
 
-/// Waits for the other processes, as the head. Whoever asks meanwhile is told who is waited for. Gives the listener back.
+/// How long a process that is told to end waits for the head to end all.
+const LEAVE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for the other processes, as the head; nothing where it was interrupted. Whoever asks meanwhile is told who is
+/// waited for. One of them that is told to end interrupts this process.
 pub(super) fn gather(
     config: &Config,
     members: Members,
-    listener: TcpListener,
-    interrupted: &mpsc::Receiver<()>,
-) -> Result<(TcpListener, Option<Joined>), CliError> {
+    listener: &TcpListener,
+    (interrupt, interrupted): (mpsc::Sender<()>, &mpsc::Receiver<()>),
+) -> Result<Option<Joined>, CliError> {
     let waiting = Waiting::default();
-    let kept = listener.try_clone().map_err(StartError::Thread)?;
-    let part = Part::start(config, listener, &waiting, None)?;
-    let joined = Joined::find(config, members, &waiting, &|| interrupted.try_recv().is_ok());
-    part.stop();
-    match joined {
-        Ok(joined) => Ok((kept, Some(joined))),
+    let http_port = listener.local_addr().map_or(config.server.listen.port(), |address| address.port());
+    let leaving = move |process: usize| {
+        eprintln!("process {process} was told to end, and so does the cluster");
+        // A process that ends already needs no telling.
+        let _ = interrupt.send(());
+    };
+    let find = || Ok(Joined::find(config, members, (&waiting, http_port), &sticky(interrupted), Arc::new(leaving)));
+    match part::answering(config, listener, &waiting, find)? {
+        Ok(joined) => Ok(Some(joined)),
+        Err(ClusterError::Over) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// True once there was an interrupt, and from then on.
+fn sticky(interrupted: &mpsc::Receiver<()>) -> impl Fn() -> bool {
+    let told = Cell::new(false);
+    move || {
+        told.set(told.get() || interrupted.try_recv() != Err(mpsc::TryRecvError::Empty));
+        told.get()
     }
 }
 
@@ -48,72 +64,37 @@ pub(super) fn follow(
     interrupted: &mpsc::Receiver<()>,
 ) -> Result<(), CliError> {
     let waiting = Waiting::default();
-    let readers = config.cluster.readers.clone().unwrap_or_else(|| {
-        let host = members.addresses[0].rsplit_once(':').map_or("", |(host, _)| host);
-        format!("http://{host}:{}", config.server.listen.port())
-    });
-    let part = Part::start(config, listener, &waiting, Some(readers))?;
-    let joined = match Joined::find(config, members, &waiting, &|| interrupted.try_recv().is_ok()) {
+    let host = members.addresses[0].rsplit_once(':').map_or("", |(host, _)| host).to_owned();
+    let (told, readers) = (waiting.clone(), config.cluster.readers.clone());
+    let elsewhere = move |is_read: bool| match &readers {
+        Some(readers) if is_read => readers.clone(),
+        _ => match told.head_port() {
+            Some(port) => format!("http://{host}:{port}"),
+            None => format!("process 0, on {host}"),
+        },
+    };
+    let part = Part::start(config, &listener, &waiting, Some(Arc::new(elsewhere)))?;
+    let is_told = sticky(interrupted);
+    let joined = match Joined::find(config, members, (&waiting, 0), &is_told, Arc::new(|_| {})) {
         // It was told to end before anything had begun.
         Err(ClusterError::Over) => return Ok(()),
         joined => joined?,
     };
     let snapshots = snapshots::of(config, snapshots::taking(config));
     let follower = Follower::start(config, joined, snapshots.as_ref())?;
+    let leaving = follower.leaving();
     let follower = std::thread::Builder::new().name("follower".into()).spawn(move || follower.run());
     let follower = follower.map_err(StartError::Thread)?;
-    while !follower.is_finished() {
-        // The head notices that this process has gone, and stops as well: a cluster stops as one.
-        if interrupted.recv_timeout(super::run::LOOK_EVERY) != Err(mpsc::RecvTimeoutError::Timeout) {
+    let mut since: Option<Instant> = None;
+    while !follower.is_finished() && since.is_none_or(|since| since.elapsed() < LEAVE_PATIENCE) {
+        // A cluster stops as one: the head is told, and ends all.
+        if since.is_none() && is_told() {
             eprintln!("stopping");
-            break;
+            leaving();
+            since = Some(Instant::now());
         }
+        std::thread::sleep(LOOK_EVERY / 10);
     }
     part.stop();
     Ok(())
-}
-
-/// A server that has no values.
-struct Part {
-    stop: oneshot::Sender<()>,
-    thread: JoinHandle<std::io::Result<()>>,
-}
-
-impl Part {
-    fn start(
-        config: &Config,
-        listener: TcpListener,
-        waiting: &Waiting,
-        readers: Option<String>,
-    ) -> Result<Part, CliError> {
-        let metrics = metrics_recorder();
-        let (render, waiting) = (metrics.clone(), waiting.clone());
-        let state = PartState {
-            keys: config.serve_options().keys,
-            metrics: Arc::new(move || render.render()),
-            waiting: Arc::new(move || waiting.reason()),
-            readers,
-        };
-        let (stop, stopped) = oneshot::channel();
-        let serve = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(async {
-                tokio::spawn(upkeep(metrics));
-                let stop = async move { _ = stopped.await };
-                etalage_serve::serve_part(tokio::net::TcpListener::from_std(listener)?, state, stop).await
-            })
-        };
-        let thread = std::thread::Builder::new().name("http".into()).spawn(serve).map_err(StartError::Thread)?;
-        Ok(Part { stop, thread })
-    }
-
-    fn stop(self) {
-        // Where it has ended already there is nothing to stop.
-        let _ = self.stop.send(());
-        match self.thread.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the server failed"),
-            Err(_) => tracing::error!("the server's thread ended with a panic"),
-        }
-    }
 }

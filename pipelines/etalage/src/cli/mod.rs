@@ -15,6 +15,7 @@ pub mod health;
 mod key;
 mod opened;
 mod out;
+mod part;
 pub mod people;
 mod quarantine;
 mod repair;

@@ -5,12 +5,12 @@ use std::{sync::mpsc, time::Duration};
 use super::{
     CliError,
     args::RunArgs,
-    cluster,
+    cluster, part,
     serving::{Beside, Serving, address_of, listener},
     snapshots,
     topics::Connected,
 };
-use crate::config::Config;
+use crate::{config::Config, runtime::cluster::Waiting};
 
 /// How often a running service is asked whether it can go on.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -21,7 +21,7 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Where the address, the store or a broker cannot be had, the log cannot be read back, or the service
 /// cannot go on.
 pub(super) fn run(config: &Config, args: &RunArgs) -> Result<(), CliError> {
-    let interrupted = interrupts()?;
+    let (interrupt, interrupted) = interrupts_from_elsewhere()?;
     let listener = listener(config)?;
     let address = address_of(&listener, config)?;
     let members = config.cluster.members();
@@ -29,11 +29,19 @@ pub(super) fn run(config: &Config, args: &RunArgs) -> Result<(), CliError> {
         eprintln!("etalage listens on http://{address} (process {} of a cluster)", members.process);
         return cluster::follow(config, members, listener, &interrupted);
     }
-    let (mut connected, beside, clock) = Connected::start(config, args.no_wait, &interrupted)?;
+    let waiting = Waiting::of("waiting for a broker");
+    let connect = || Connected::start(config, args.no_wait, &interrupted);
+    let (mut connected, beside, clock) = part::answering(config, &listener, &waiting, connect)?;
     eprintln!("etalage listens on http://{address} (data in {})", config.store.dir.display());
-    let (listener, others) = match members {
-        Some(members) => cluster::gather(config, members, listener, &interrupted)?,
-        None => (listener, None),
+    let others = match members {
+        Some(members) => match cluster::gather(config, members, &listener, (interrupt, &interrupted))? {
+            None => {
+                connected.stop();
+                return Ok(());
+            }
+            others => others,
+        },
+        None => None,
     };
     let beside = Beside { snapshots: snapshots::of(config, snapshots::taking(config)), others, ..beside };
     let serving = Serving::start_on(listener, config, &config.store.dir, (clock, "run"), beside)?;
@@ -65,14 +73,19 @@ fn until_it_ends(serving: &Serving, interrupted: &mpsc::Receiver<()>) -> Result<
 /// A channel that gets a message at each Ctrl-C or termination signal. A second one ends the
 /// process at once: what was acknowledged is stored.
 pub(super) fn interrupts() -> Result<mpsc::Receiver<()>, CliError> {
+    interrupts_from_elsewhere().map(|(_, interrupted)| interrupted)
+}
+
+/// The same, with what somebody else may interrupt it by.
+pub(super) fn interrupts_from_elsewhere() -> Result<(mpsc::Sender<()>, mpsc::Receiver<()>), CliError> {
     let (interrupt, interrupted) = mpsc::channel();
-    let mut count = 0;
+    let (mut count, by_signal) = (0, interrupt.clone());
     let handler = move || {
         count += 1;
-        if count > 1 || interrupt.send(()).is_err() {
+        if count > 1 || by_signal.send(()).is_err() {
             std::process::exit(130);
         }
     };
     ctrlc::set_handler(handler).map_err(|error| CliError::Usage(format!("no Ctrl-C: {error}")))?;
-    Ok(interrupted)
+    Ok((interrupt, interrupted))
 }

@@ -14,10 +14,11 @@ mod with_kafka {
     use super::*;
     use crate::{
         cli::{
+            part,
             run::{LOOK_EVERY, interrupts},
             serving::{Http, address_of, listener, metrics_recorder, store_options},
         },
-        runtime::shop_options,
+        runtime::{cluster::Waiting, shop_options},
         topics::{
             self,
             readers::{Readers, ReadersState},
@@ -38,7 +39,10 @@ mod with_kafka {
         let interrupted = interrupts()?;
         let listener = listener(config)?;
         let address = address_of(&listener, config)?;
-        topics::wait_for_brokers(config, args.no_wait, |pause| interrupted.recv_timeout(pause).is_ok())?;
+        let waiting = Waiting::of("waiting for a broker");
+        let wait =
+            || Ok(topics::wait_for_brokers(config, args.no_wait, |pause| interrupted.recv_timeout(pause).is_ok())?);
+        part::answering(config, &listener, &waiting, wait)?;
         let views = etalage_views::infos(&shop_options(config));
         let options = etalage_serve::StoreOptions { groups_are_apart: true, ..store_options(config) };
         let store = ReadStore::new(&views, options);

@@ -5,6 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{ConfigError, build::Values};
 use crate::runtime::cluster::Members;
 
+/// `cluster.timeout` is at least this.
+const MIN_TIMEOUT_US: u64 = 1_000_000;
+
 /// `[cluster]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {
@@ -74,6 +77,10 @@ pub(super) fn cluster(values: &Values, errors: &mut Vec<ConfigError>) -> Cluster
     if distinct.len() < cluster.addresses.len() {
         let message = "names an address twice; each process has its own".to_owned();
         values.object(errors, &["cluster.addresses"], message);
+    }
+    if cluster.timeout_us < MIN_TIMEOUT_US {
+        let message = "is too short: the system probes silent connections once a second; make it 1s or more".to_owned();
+        values.object(errors, &["cluster.timeout"], message);
     }
     if let Some(message) = cluster.no_such_process() {
         values.object(errors, &["cluster.process", "cluster.addresses"], message);

@@ -381,8 +381,8 @@ pub const TABLE: &[Entry] = &[
         "cluster.readers",
         Kind::Text,
         r#""auto""#,
-        "Where values are read, as processes other than the head tell whoever asks them; `auto` is the HTTP interface of \
-         the head.",
+        "Where values are read, as processes other than the head tell whoever asks them for some; `auto` is the HTTP \
+         interface of the head, which is also named for everything else.",
     ),
     entry(
         "kafka.brokers",

@@ -76,6 +76,10 @@ pub(super) fn assemble(
     let (to_sequencer, commands) = crossbeam_channel::unbounded();
     let about = About { dir: dir.to_path_buf(), identify: options.identify, explaining: Default::default() };
     let (to_taker, requests) = options.snapshots.is_some().then(|| bounded(MAX_WAITING_REQUESTS)).unzip();
+    if options.snapshots.is_some() {
+        // Until there is one: from here on it is missed.
+        metrics::gauge!("etalage_snapshot_tick_seconds").set(machine.now().wall_us as f64 / 1e6);
+    }
     let time = Arc::clone(&machine.time);
     let shared = Arc::new(Shared::new(config, machine, clock, to_sequencer, quarantine, about, to_taker));
     let (signals, inbox) = crossbeam_channel::unbounded();

@@ -213,6 +213,7 @@ pub(super) fn fingerprint(options: &ShopOptions) -> String {
 /// Says how much state each part of the pipeline had when the snapshot was taken; a section that is not there any more has
 /// none.
 pub(super) fn measure(manifest: &Manifest) {
+    metrics::gauge!("etalage_snapshot_tick_seconds").set(manifest.tick as f64 / 1e6);
     static TOLD: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
     let set = |(part, section): (String, String), rows: u64, bytes: u64| {
         let labels = [("part", part), ("section", section)];

@@ -24,7 +24,7 @@ use std::{
 
 use etalage_kafka::{Cut, KafkaError, Subscription, Times, topics::read_key};
 use etalage_model::{Changes, Group, Micros, SealedBatch, SealedTick, Tick, TickTimes, Value, ViewInfo};
-use etalage_serve::ReadStore;
+use etalage_serve::{ReadStore, Vital};
 use parking_lot::Mutex;
 
 use super::brokers;
@@ -64,7 +64,11 @@ impl Readers {
             let subscription = Subscription::open(&brokers(&config.kafka), &config.kafka.prefix, group, &names)?;
             let reader = Reader { group, views, lower: 0, shared: Arc::clone(&shared) };
             let thread = std::thread::Builder::new().name("kafka-reader".into());
-            let thread = thread.spawn(move || reader.run(subscription)).map_err(|error| KafkaError::Other {
+            let run = move || {
+                let _vital = Vital("kafka-reader");
+                reader.run(subscription);
+            };
+            let thread = thread.spawn(run).map_err(|error| KafkaError::Other {
                 action: "start the thread that reads topics".into(),
                 reason: error.to_string(),
             })?;

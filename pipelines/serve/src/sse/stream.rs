@@ -1,6 +1,10 @@
 //! One open stream: what it starts with, and how it goes on.
 
-use std::{collections::VecDeque, convert::Infallible};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
@@ -27,6 +31,15 @@ use crate::{
         topic::{Next, Shared},
     },
 };
+
+/// How long a reader of topics waits until it is as far as another one was that the client comes from.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// How often it looks.
+const CATCH_UP_LOOK: Duration = Duration::from_millis(5);
+
+/// Whoever comes from further ahead than that, in microseconds, is not waited for.
+const MAX_AHEAD_US: u64 = 10_000_000;
 
 /// `GET /v1/stream?sub=VIEW[:PREFIX]&sub=…`
 pub(crate) async fn several(
@@ -143,6 +156,7 @@ impl Stream {
             }
             Resume::After(Some(id)) => id,
         };
+        self.catch_up(id.tick).await;
         self.at = self.reader.topic.end();
         let (hub, parts, max_keys) = (self.reader.hub.clone(), self.reader.topic.parts.clone(), self.max_keys);
         let read = blocking(move || {
@@ -159,6 +173,16 @@ impl Stream {
                 self.snapshot(Some("forgotten")).await
             }
             Err(Unreadable::TooManyKeys) => Err(ApiError::SnapshotTooLarge { limit: self.max_keys }),
+        }
+    }
+
+    /// Waits a moment for a tick that another reader of the same topics, which was a little ahead, has told the client.
+    async fn catch_up(&self, tick: Tick) {
+        let (store, group) = (&self.reader.hub.store, self.reader.topic.parts.group);
+        let is_behind = |as_of: Tick| as_of < tick && tick - as_of <= MAX_AHEAD_US;
+        let until = Instant::now() + CATCH_UP;
+        while store.are_groups_apart() && store.as_of(group).is_some_and(is_behind) && Instant::now() < until {
+            tokio::time::sleep(CATCH_UP_LOOK).await;
         }
     }
 

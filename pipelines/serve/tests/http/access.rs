@@ -148,7 +148,7 @@ fn metrics_have_stable_names() {
             "etalage_sse_streams ",
             "etalage_sse_resets_total{reason=\"other_epoch\"} ",
             "etalage_view_keys{view=\"item.sellable\"} ",
-            "etalage_as_of_seconds 129119",
+            "etalage_as_of_seconds{group=\"shop\"} 129119",
         ]
         .into_iter()
         .filter(|line| !text.lines().any(|given| given.starts_with(line)))

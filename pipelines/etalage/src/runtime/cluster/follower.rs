@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread::JoinHandle,
     time::Duration,
 };
 
@@ -38,6 +39,7 @@ pub struct Follower {
     orders: Orders,
     stream: TcpStream,
     ended: Arc<AtomicBool>,
+    answering: JoinHandle<()>,
 }
 
 impl Follower {
@@ -49,10 +51,10 @@ impl Follower {
         etalage_model::sym::set_limit(config.limits.max_symbols);
         let place = snapshots.map(|snapshots| Place::open(&snapshots.url, snapshots.retry_for)).transpose()?;
         let (crew, joined) = joined.crew()?;
-        let Joined { members, mut connected, workers: count } = joined;
+        let Joined { members, mut connected, workers: count, beating, .. } = joined;
         let timeout = members.timeout;
         let line =
-            |lines: &mut std::collections::BTreeMap<usize, TcpStream>| lines.remove(&0).ok_or(ClusterError::Over);
+            |lines: &mut std::collections::BTreeMap<usize, TcpStream>| lines.remove(&0).ok_or(ClusterError::Incomplete);
         let (stream, pieces) = (line(&mut connected.orders)?, line(&mut connected.pieces)?);
         let (signals, parts) = unbounded();
         let options = shop_options(config);
@@ -63,7 +65,8 @@ impl Follower {
         let ended = Arc::new(AtomicBool::new(false));
         let writing = stream.try_clone().map_err(ClusterError::from)?;
         let is_ended = Arc::clone(&ended);
-        spawn("parts", move || send_answers(writing, &parts, &answers, timeout, &is_ended))?;
+        beating.stop();
+        let answering = spawn("parts", move || send_answers(writing, &parts, &answers, timeout, &is_ended))?;
         let is_ended = Arc::clone(&ended);
         spawn("pieces", move || send_pieces(pieces, &exported, timeout, &is_ended))?;
         let orders = Orders {
@@ -76,12 +79,12 @@ impl Follower {
             stopped: 0,
             timeout,
         };
-        Ok(Follower { workers, orders, stream, ended })
+        Ok(Follower { workers, orders, stream, ended, answering })
     }
 
     /// Does as the head says, until it says that all is done. A head that is gone ends the process.
     pub fn run(self) {
-        let Follower { workers, mut orders, stream, ended } = self;
+        let Follower { workers, mut orders, stream, ended, answering } = self;
         let mut stream = BufReader::new(stream);
         while !orders.are_over() {
             match receive(&mut stream, MAX_MESSAGE_BYTES) {
@@ -93,8 +96,15 @@ impl Follower {
         let to_head = orders.to_head.clone();
         drop(orders);
         workers.join();
-        // The head waits for no more than this.
+        // The head waits for no more than this: it must have been sent before the process ends.
         let _ = to_head.send(ToHead::Ended);
+        let _ = answering.join();
+    }
+
+    /// Tells the head that this process was told to end.
+    pub fn leaving(&self) -> impl Fn() + Send + use<> {
+        let to_head = self.orders.to_head.clone();
+        move || _ = to_head.send(ToHead::Leaving)
     }
 }
 

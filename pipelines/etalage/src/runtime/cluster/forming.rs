@@ -22,7 +22,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -71,22 +71,38 @@ impl Connected {
 
 /// What a process that waits for others is asked.
 #[derive(Clone)]
-pub struct Waiting(Arc<Mutex<Option<String>>>);
+pub struct Waiting(Arc<Mutex<Known>>);
+
+struct Known {
+    reason: Option<String>,
+    /// The port of the head's HTTP interface.
+    head_port: Option<u16>,
+}
 
 impl Default for Waiting {
     fn default() -> Waiting {
-        Waiting(Arc::new(Mutex::new(Some("the process starts".to_owned()))))
+        Waiting::of("the process starts")
     }
 }
 
 impl Waiting {
+    /// Something is waited for.
+    pub fn of(reason: &str) -> Waiting {
+        Waiting(Arc::new(Mutex::new(Known { reason: Some(reason.to_owned()), head_port: None })))
+    }
+
     /// What is waited for; nothing once all are connected.
     pub fn reason(&self) -> Option<String> {
-        self.0.lock().clone()
+        self.0.lock().reason.clone()
+    }
+
+    /// The port of the head's HTTP interface, once the head has told it.
+    pub fn head_port(&self) -> Option<u16> {
+        self.0.lock().head_port
     }
 
     fn set(&self, reason: Option<String>) {
-        *self.0.lock() = reason;
+        self.0.lock().reason = reason;
     }
 }
 
@@ -188,11 +204,13 @@ fn refusal(members: &Members, ours: &Agreed, hello: &Hello) -> Option<String> {
 pub(super) fn as_head(
     members: &Members,
     agreed: &Agreed,
-    waiting: &Waiting,
+    (waiting, http_port): (&Waiting, u16),
     is_over: &dyn Fn() -> bool,
 ) -> Result<Connected, ClusterError> {
     let door = Door::open(members)?;
-    let mut forming = Forming { members, connected: Connected::none(members), number: 0, until: None };
+    // No try of an earlier life of this process has the same number.
+    let number = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros() as u64);
+    let mut forming = Forming { members, connected: Connected::none(members), http_port, number, until: None };
     let mut told = Instant::now();
     while !is_over() {
         match door.arrivals.recv_timeout(LOOK_EVERY) {
@@ -219,6 +237,8 @@ pub(super) fn as_head(
 struct Forming<'a> {
     members: &'a Members,
     connected: Connected,
+    /// Of the HTTP interface.
+    http_port: u16,
     /// Of this try, or of the one before.
     number: u64,
     /// Until when all must be connected, once all are there.
@@ -231,7 +251,7 @@ impl Forming<'_> {
         let refusal = refusal(self.members, agreed, &hello);
         match hello.line {
             Line::Orders => {
-                let answer: Result<(), String> = refusal.clone().map_or(Ok(()), Err);
+                let answer: Result<u16, String> = refusal.clone().map_or(Ok(self.http_port), Err);
                 let answered = send(&mut stream, &answer, &mut Vec::new());
                 if let Some(reason) = refusal {
                     tracing::error!(process = from, reason, "a process was refused");
@@ -304,7 +324,7 @@ fn is_open(stream: &TcpStream) -> bool {
 pub(super) fn as_follower(
     members: &Members,
     agreed: &Agreed,
-    waiting: &Waiting,
+    (waiting, _): (&Waiting, u16),
     is_over: &dyn Fn() -> bool,
 ) -> Result<Connected, ClusterError> {
     let door = Door::open(members)?;
@@ -349,8 +369,9 @@ fn join(
         Failed::ForNow(format!("waiting for process 0 ({head}): {}", wire::meaning(&error, members.timeout)))
     };
     let mut orders = connect(head, &hello(Line::Orders, 0), members.timeout).map_err(away)?;
-    let answer: Result<(), String> = receive(&mut orders, MAX_HELLO_BYTES).map_err(away)?;
-    answer.map_err(|reason| Failed::ForGood(ClusterError::Refused(reason)))?;
+    let answer: Result<u16, String> = receive(&mut orders, MAX_HELLO_BYTES).map_err(away)?;
+    let port = answer.map_err(|reason| Failed::ForGood(ClusterError::Refused(reason)))?;
+    waiting.0.lock().head_port = Some(port);
     waiting.set(Some("waiting for the other processes of the cluster".to_owned()));
     let formation = await_form(&mut orders, is_over).map_err(away)?;
     let mut connected = Connected::none(members);

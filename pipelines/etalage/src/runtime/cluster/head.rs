@@ -17,7 +17,7 @@ use etalage_model::Group;
 use parking_lot::Mutex;
 
 use super::{
-    ClusterError, Joined, end,
+    ClusterError, Joined, Leaving, end,
     wire::{self, MAX_MESSAGE_BYTES, ToFollower, ToHead, ToldPiece, receive, send},
 };
 use crate::runtime::{
@@ -55,6 +55,7 @@ struct Peer {
     asked: Arc<Mutex<Asked>>,
     /// Its workers were told to stop: that it goes away is no failure any more.
     is_stopping: Arc<AtomicBool>,
+    leaving: Leaving,
 }
 
 impl Remote {
@@ -65,12 +66,19 @@ impl Remote {
         sections: &[(Group, &'static str)],
         conductor: &Signals,
     ) -> Result<Remote, ClusterError> {
-        let Joined { members, connected, workers: each } = joined;
+        let Joined { members, connected, workers: each, beating, leaving } = joined;
+        beating.stop();
         let sections: Arc<[_]> = sections.into();
         let mut remote = Remote { workers: Vec::new(), threads: Vec::new() };
         let mut pieces = connected.pieces;
         for (process, orders) in connected.orders {
-            let peer = Peer { process, timeout: members.timeout, asked: Arc::default(), is_stopping: Arc::default() };
+            let peer = Peer {
+                process,
+                timeout: members.timeout,
+                asked: Arc::default(),
+                is_stopping: Arc::default(),
+                leaving: Arc::clone(&leaving),
+            };
             let (to_process, from_here) = unbounded();
             let handle = |at| WorkerHandle::elsewhere(process * each + at, to_process.clone(), Arc::clone(&sections));
             remote.workers.extend((0..each).map(handle));
@@ -109,9 +117,10 @@ impl Joined {
 }
 
 impl Peer {
-    /// Ends this process where the other one is gone; not where it was told to end.
+    /// Ends this process where the other one is gone; not where it was told to end, unless it says nothing any more.
     fn lost(&self, error: &io::Error) {
-        if !self.is_stopping.load(Ordering::SeqCst) {
+        let is_silent = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+        if is_silent || !self.is_stopping.load(Ordering::SeqCst) {
             let reason = wire::meaning(error, self.timeout);
             end(&format!("process {} is gone: {reason}", self.process));
         }
@@ -183,6 +192,7 @@ impl Peer {
                     // Whoever asked may have ended.
                     waiting.into_iter().for_each(|waiting| _ = waiting.send(result.clone()));
                 }
+                Ok(ToHead::Leaving) => (self.leaving)(self.process),
                 Ok(ToHead::Ended) => return,
                 Err(error) => return self.lost(&error),
             }

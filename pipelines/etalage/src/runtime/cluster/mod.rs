@@ -15,7 +15,7 @@
 //! begins with the newest snapshot, whose rows any number of workers in any number of processes takes: every process
 //! reads its share of it at the place that all reach.
 //!
-//! **Failure**: a cluster stops as one. A process that is gone, hangs, or cannot be reached for `cluster.timeout` ends all
+//! **Failure**: a cluster stops as one. A process that is gone, stands still as a whole, or cannot be reached for `cluster.timeout` ends all
 //! others with exit code 1; whoever supervises them starts them again, they come together, and go on from the last
 //! snapshot and the log. What was acknowledged is stored.
 //!
@@ -27,7 +27,16 @@ mod head;
 mod parts;
 mod wire;
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use timely::communication::{Hooks, allocator::ProcessBuilder};
 
@@ -39,7 +48,7 @@ pub(super) use head::Remote;
 
 use crate::{config::Config, runtime::options::shop_options};
 use forming::Connected;
-use wire::Agreed;
+use wire::{Agreed, ToFollower, ToHead};
 
 use super::{snapshot, worker::Crew};
 
@@ -83,9 +92,12 @@ pub enum ClusterError {
     /// A connection could not be set up.
     #[error("the connections of the cluster could not be set up: {0}")]
     Network(#[from] io::Error),
-    /// The process was told to end.
+    /// The process was told to end before the cluster was complete.
     #[error("ended before the cluster was complete")]
     Over,
+    /// A connection is missing although all were said to be there: a defect.
+    #[error("the cluster is complete, and lacks a connection to process 0")]
+    Incomplete,
 }
 
 /// A process that is connected to all others.
@@ -93,38 +105,51 @@ pub struct Joined {
     members: Members,
     connected: Connected,
     workers: usize,
+    /// Tells the others that this process lives until its own threads do.
+    beating: Beating,
+    /// Called where another process was told to end.
+    leaving: Leaving,
 }
 
+/// Called with the number of a process that was told to end.
+pub type Leaving = Arc<dyn Fn(usize) + Send + Sync>;
+
 impl Joined {
-    /// Finds the others, and connects to them. `is_over` ends the waiting.
+    /// Finds the others, and connects to them. `is_over` ends the waiting. The head tells the others the port of its HTTP
+    /// interface, and calls `leaving` where one of them is told to end.
     ///
     /// # Errors
     /// Where the address cannot be had, the others are none that this one goes with, or it was told to end.
     pub fn find(
         config: &Config,
         members: Members,
-        waiting: &Waiting,
+        asked: (&Waiting, u16),
         is_over: &dyn Fn() -> bool,
+        leaving: Leaving,
     ) -> Result<Joined, ClusterError> {
         let agreed = Agreed {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             options: snapshot::fingerprint(&shop_options(config)),
             processes: members.addresses.len(),
             workers: config.workers,
+            timeout_us: members.timeout.as_micros() as u64,
+            has_snapshots: config.snapshots.on,
         };
         let find = if members.is_head() { forming::as_head } else { forming::as_follower };
-        let connected = find(&members, &agreed, waiting, is_over)?;
+        let connected = find(&members, &agreed, asked, is_over)?;
         let (orders, mesh) = (connected.orders.values(), connected.mesh.iter().flatten());
         orders.chain(mesh.clone()).try_for_each(|stream| wire::always_read(stream, members.timeout))?;
         // Rows of snapshots come as fast as they are taken, and the engine waits for as long as nothing is sent.
         connected.pieces.values().chain(mesh).try_for_each(wire::without_patience)?;
         tracing::info!(process = members.process, processes = members.addresses.len(), "the cluster is complete");
-        Ok(Joined { members, connected, workers: config.workers })
+        let beating = Beating::start(&members, &connected)?;
+        Ok(Joined { members, connected, workers: config.workers, beating, leaving })
     }
 
     /// The workers of this process, connected to those of the others; what is left of the connections.
     fn crew(mut self) -> Result<(Crew, Joined), ClusterError> {
         let mesh = std::mem::take(&mut self.connected.mesh);
+        end_with_the_engine();
         let hooks = Hooks::default();
         let own = ProcessBuilder::new_typed_vector(self.workers, hooks.refill.clone(), hooks.spill.clone());
         let (builders, guard) =
@@ -135,9 +160,44 @@ impl Joined {
                 self.workers,
                 hooks,
             )?;
-        end_with_the_engine();
         let builders = builders.into_iter().map(timely::communication::allocator::AllocatorBuilder::Tcp).collect();
         Ok((Crew { builders, guard: Box::new(guard) }, self))
+    }
+}
+
+/// Signs of life while a process opens its store, or builds its dataflow.
+struct Beating {
+    is_over: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Beating {
+    fn start(members: &Members, connected: &Connected) -> io::Result<Beating> {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (over, every, is_head) = (Arc::clone(&is_over), wire::beat_every(members.timeout), members.is_head());
+        let mut streams = connected.orders.values().map(TcpStream::try_clone).collect::<io::Result<Vec<_>>>()?;
+        let beat = move || {
+            let mut room = Vec::new();
+            while !over.load(Ordering::SeqCst) {
+                for stream in &mut streams {
+                    // Whoever is gone is noticed by those who read.
+                    let _ = match is_head {
+                        true => wire::send(stream, &ToFollower::Beat, &mut room),
+                        false => wire::send(stream, &ToHead::Beat, &mut room),
+                    };
+                }
+                std::thread::park_timeout(every);
+            }
+        };
+        Ok(Beating { is_over, thread: std::thread::Builder::new().name("beat".into()).spawn(beat)? })
+    }
+
+    /// Ends it: from now on somebody else speaks.
+    fn stop(self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        self.thread.thread().unpark();
+        // It has nothing to say.
+        let _ = self.thread.join();
     }
 }
 

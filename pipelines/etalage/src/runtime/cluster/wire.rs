@@ -45,6 +45,8 @@ pub(super) struct Agreed {
     pub(super) processes: usize,
     /// Of each process.
     pub(super) workers: usize,
+    pub(super) timeout_us: u64,
+    pub(super) has_snapshots: bool,
 }
 
 /// The first message of a connection, from whoever has opened it.
@@ -88,6 +90,8 @@ pub(super) enum ToHead {
     Part { group: Group, worker: usize, upper: Tick, batches: Vec<ToldBatch> },
     /// A worker has taken its share of a part of a snapshot in.
     Restored { worker: usize, result: Result<(), String> },
+    /// It was told to end: so must all.
+    Leaving,
     /// All of its workers have ended as they were told.
     Ended,
 }

@@ -101,7 +101,6 @@ impl Taker {
                     metrics::histogram!("etalage_snapshot_seconds").record(seconds);
                     metrics::gauge!("etalage_snapshot_bytes").set(written.manifest.stored_bytes() as f64);
                     measure(&written.manifest);
-                    metrics::gauge!("etalage_snapshot_tick_seconds").set(written.manifest.tick as f64 / 1e6);
                     tracing::info!(tick = written.manifest.tick, seconds, what = %summary(written), "snapshot");
                 }
                 Err(error) if self.is_over() => tracing::debug!(%error, "no snapshot"),
