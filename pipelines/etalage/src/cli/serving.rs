@@ -208,6 +208,7 @@ fn describe() {
     ] {
         metrics::counter!(name).increment(0);
     }
+    metrics::gauge!("etalage_clock_astray").set(0.0);
     metrics::describe_counter!("etalage_ingest_stored_total", "Messages stored, by kind");
     metrics::describe_counter!("etalage_ingest_duplicates_total", "Messages that were stored before");
     metrics::describe_counter!("etalage_ingest_late_total", "Messages older than every window when they were stored");
