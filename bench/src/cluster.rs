@@ -29,7 +29,7 @@ use crate::{
     ingest::Bodies,
     machine, replay,
     server::{Server, wait_until},
-    workload::{self, Shape},
+    workload::Shape,
 };
 
 /// Within how many seconds answers should be current again.
@@ -88,22 +88,11 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     Ok(part.done())
 }
 
-fn environment(options: &Options) -> Vec<(&'static str, String)> {
-    match options.full {
-        true => Vec::new(),
-        false => vec![
-            ("ETALAGE_WINDOWS__NAMES", "10m".into()),
-            ("ETALAGE_SCOPES__DIMENSIONS", "global,category".into()),
-            ("ETALAGE_VIEWS__OFF", workload::views_off()),
-        ],
-    }
-}
-
 fn scaling(options: &Options, part: &mut Measuring) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let (file, store) = (dir.path().join("messages.jsonl"), dir.path().join("store"));
     let messages = generate::into_file(&options.shape, Format::Jsonl, Some(0), &file)? as f64;
-    replay::take(&options.server, environment(options), &file, &store)?;
+    replay::take(&options.server, replay::environment(options.full), &file, &store)?;
     let scales = [("1 worker", 1, 1), ("2 workers", 1, 2), ("2 processes of 1 worker", 2, 1)];
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); scales.len()];
     let mut cpu: Vec<Vec<f64>> = vec![Vec::new(); scales.len()];
@@ -127,7 +116,7 @@ fn scaling(options: &Options, part: &mut Measuring) -> anyhow::Result<()> {
 
 /// Starts over the log; seconds until ready, and CPU seconds of all processes.
 fn restart(options: &Options, store: &Path, processes: usize, workers: usize) -> anyhow::Result<(f64, f64)> {
-    let mut environment = environment(options);
+    let mut environment = replay::environment(options.full);
     environment.extend([("ETALAGE_SNAPSHOTS__ON", "no".to_owned()), ("ETALAGE_WORKERS__COUNT", workers.to_string())]);
     if processes > 1 {
         environment.push(("ETALAGE_CLUSTER__ADDRESSES", addresses(processes)?.join(",")));
@@ -202,7 +191,7 @@ fn failover(options: &Options, part: &mut Measuring) -> anyhow::Result<()> {
     let command = |process: usize| {
         let mut command = Command::new(&options.server);
         command.arg("run").arg("--data-dir").arg(dir.path().join(format!("store-{process}")));
-        command.envs(environment(options)).envs([
+        command.envs(replay::environment(options.full)).envs([
             ("ETALAGE_CLUSTER__ADDRESSES", addresses.join(",")),
             ("ETALAGE_CLUSTER__PROCESS", process.to_string()),
             ("ETALAGE_SERVER__LISTEN", http[process].clone()),

@@ -59,7 +59,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     let (file, store) = (dir.path().join("messages.jsonl"), dir.path().join("store"));
     let messages = generate::into_file(&options.shape, Format::Jsonl, Some(options.ended_days_ago), &file)? as f64;
 
-    let taken_s = take(&options.server, environment(options), &file, &store)?;
+    let taken_s = take(&options.server, environment(options.full), &file, &store)?;
     part.figure("messages from JSON lines", "a second", Better::Higher, vec![messages / taken_s]);
     if !options.full {
         let by_hand_s = hand::take_json_lines(&options.shape, &file)?.as_secs_f64();
@@ -68,7 +68,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     }
 
     let began = Instant::now();
-    let server = Server::start(&options.server, &store, environment(options))?;
+    let server = Server::start(&options.server, &store, environment(options.full))?;
     let agent = ureq::Agent::new_with_defaults();
     let ready = format!("{}/readyz", server.url);
     wait_until(PATIENCE, "/readyz", || agent.get(&ready).call().is_ok())?;
@@ -80,8 +80,9 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     Ok(part.done())
 }
 
-fn environment(options: &Options) -> Vec<(&'static str, String)> {
-    match options.full {
+/// The configuration of the job: every view on, or `sb`.
+pub(crate) fn environment(is_full: bool) -> Vec<(&'static str, String)> {
+    match is_full {
         true => Vec::new(),
         false => vec![
             ("ETALAGE_WINDOWS__NAMES", "10m".into()),
