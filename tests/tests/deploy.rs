@@ -141,17 +141,33 @@ fn not_exposed(wanted: &BTreeSet<String>) -> Vec<String> {
     missing
 }
 
+/// What kustomize makes of a folder; nothing where it is not to be had: Debian's own kubectl is too old to know these files.
+fn rendered(folder: &str) -> Option<String> {
+    let command = Command::new("kubectl").arg("kustomize").arg(deploy("kubernetes").join(folder)).output().ok()?;
+    let said = String::from_utf8_lossy(&command.stderr).into_owned();
+    let is_too_old = said.contains("must be a file") || said.contains("cannot unmarshal object into Go struct field");
+    assert!(command.status.success() || is_too_old, "{folder}: {said}");
+    command.status.success().then(|| String::from_utf8_lossy(&command.stdout).into_owned())
+}
+
 #[test]
 fn manifests_are_what_kubernetes_takes() {
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let validate = |file: &Path| succeeds(python("kubernetes-validate").args(["--strict", "-k", "1.32.0"]).arg(file));
+    for file in ["base/etalage.yaml", "overlays/readers/readers.yaml"] {
+        validate(&deploy("kubernetes").join(file));
+    }
     for (name, objects) in [("base", 7), ("overlays/cluster", 7), ("overlays/readers", 10)] {
-        let rendered = succeeds(Command::new("kubectl").arg("kustomize").arg(deploy("kubernetes").join(name)));
+        let Some(rendered) = rendered(name) else {
+            eprintln!("NOT CHECKED: kubernetes/{name} is not rendered, for want of a kubectl of 1.21 or later");
+            continue;
+        };
         assert_eq!(rendered.lines().filter(|line| line.starts_with("kind: ")).count(), objects, "{name}");
         // Patches must have met what they are for.
         assert_eq!(rendered.contains("ETALAGE_CLUSTER__PROCESS"), name != "base", "{name}");
         let file = folder.path().join("rendered.yaml");
         fs::write(&file, rendered).expect("a file can be written");
-        succeeds(python("kubernetes-validate").args(["--strict", "-k", "1.32.0"]).arg(&file));
+        validate(&file);
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
     wire::{self, MAX_MESSAGE_BYTES, ToFollower, ToHead, ToldPiece, receive, send},
 };
 use crate::runtime::{
-    Signals, StartError,
+    Signals, StartError, Vital,
     conductor::Signal,
     snapshot::Piece,
     worker::{Crew, Order, WorkerHandle},
@@ -83,7 +83,10 @@ impl Remote {
             let handle = |at| WorkerHandle::elsewhere(process * each + at, to_process.clone(), Arc::clone(&sections));
             remote.workers.extend((0..each).map(handle));
             let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-                std::thread::Builder::new().name(format!("{name}-{process}")).spawn(body)
+                std::thread::Builder::new().name(format!("{name}-{process}")).spawn(move || {
+                    let _vital = Vital("cluster");
+                    body();
+                })
             };
             let (reading, sender, receiver) = (orders.try_clone()?, peer.clone(), peer.clone());
             let conductor = conductor.clone();
