@@ -92,6 +92,10 @@ pub struct Subscription {
     known: BTreeSet<Part>,
     /// How far each partition has been read.
     read: BTreeMap<Part, u64>,
+    /// Partitions that had no more messages when they were last read.
+    at_end: BTreeSet<Part>,
+    /// How many cuts were given.
+    cuts: u64,
     /// What is waited for: it keeps its place while newer progress is told.
     next: Option<Progress>,
     /// The newest that was told since.
@@ -130,6 +134,8 @@ impl Subscription {
             full: Vec::new(),
             known,
             read: BTreeMap::new(),
+            at_end: BTreeSet::new(),
+            cuts: 0,
             next: None,
             newest: None,
         })
@@ -162,6 +168,7 @@ impl Subscription {
                     let end = self.next.as_ref().and_then(|next| next.ends.get(&part));
                     may_be_complete = end.is_some_and(|end| *end <= offset + 1);
                     self.read.insert(part.clone(), offset + 1);
+                    self.at_end.remove(&part);
                     let held = self.held.entry(part.clone()).or_default();
                     held.push_back((offset, change));
                     if held.len() >= MAX_HELD && end.is_none_or(|end| *end <= offset + 1) {
@@ -169,7 +176,7 @@ impl Subscription {
                         self.full.push(part);
                     }
                 }
-                Some(Arrived::End(_)) => {}
+                Some(Arrived::End(part)) => _ = self.at_end.insert(part),
                 Some(Arrived::Failed(_, error)) => {
                     let error = KafkaError::of("read views", error);
                     if !error.is_passing() {
@@ -183,6 +190,17 @@ impl Subscription {
                 return Ok(None);
             }
         }
+    }
+
+    /// Whether the cuts given so far tell the newest value of every key as of the last of them.
+    ///
+    /// While topics are read for the first time, what belongs to a cut may be removed by compaction because a newer value
+    /// stands above it. Nothing stands above where every partition is at its end and nothing is held; and what was told
+    /// after the first cut was given has all that stood there then: the third cut at the latest.
+    pub fn is_whole(&self) -> bool {
+        let is_of_view = |part: &&Part| self.views.contains_key(&part.0);
+        let is_at_end = self.known.iter().filter(is_of_view).all(|part| self.at_end.contains(part));
+        self.cuts > 0 && (self.cuts > 2 || (is_at_end && self.held() == 0))
     }
 
     /// How many changes wait for progress.
@@ -221,6 +239,7 @@ impl Subscription {
             }
         }
         self.go_on();
+        self.cuts += 1;
         Some(Cut { tick, changes, times })
     }
 }

@@ -119,8 +119,12 @@ impl Reader {
     fn run(mut self, mut subscription: Subscription) {
         while !self.shared.stopping.load(Ordering::SeqCst) {
             match subscription.next(LOOK_EVERY) {
-                Ok(Some(cut)) => self.publish(cut),
-                Ok(None) => {}
+                Ok(cut) => {
+                    cut.into_iter().for_each(|cut| self.publish(cut));
+                    if subscription.is_whole() {
+                        self.begin();
+                    }
+                }
                 Err(error) => {
                     tracing::error!(%error, "the topics cannot be read any more");
                     self.shared.failed.lock().get_or_insert(error.to_string());
@@ -163,7 +167,6 @@ impl Reader {
         let sealed = SealedTick { group: self.group, lower, upper, times: here(&times), batches };
         self.shared.store.clone().sealed(&Arc::new(sealed));
         self.lower = upper;
-        self.begin();
     }
 
     fn view(&self, name: &str) -> Option<(&ViewInfo, fn(Vec<u8>) -> Value)> {
