@@ -8,8 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use etalage_model::{Group, Key, Message, Record, SealedBatch, SealedTick, Tick, TickTimes, key::value_json};
-use etalage_views::{Dataflow, ShopOptions, VIEWS, oracle::History};
+use etalage_model::{
+    Group, Key, KeyFields, Message, Record, SealedBatch, SealedTick, Tick, TickTimes, Value, key::value_json,
+};
+use etalage_views::{
+    Dataflow, ShopOptions, VIEWS, audit, bestsellers, oracle::History, people::identity, profile::identifiers, sellable,
+};
 use timely::{Config, WorkerConfig, worker::Worker};
 
 use crate::promise;
@@ -150,6 +154,7 @@ pub(crate) fn follow(ticks: &[SealedTick]) -> Vec<Rows> {
             let mut changed = BTreeSet::new();
             for (key, value) in batch.changes() {
                 assert!(changed.insert(key.clone()), "{} {key:?} changes twice below {}", batch.view, tick.upper);
+                value.iter().for_each(|value| assert_read_as_it_is(batch.view, value));
                 let value = value.as_ref().map(|value| value_json(value.as_ref()));
                 let before = match &value {
                     Some(value) => of_view.insert(key.clone(), value.clone()),
@@ -162,6 +167,29 @@ pub(crate) fn follow(ticks: &[SealedTick]) -> Vec<Rows> {
         rows.clone()
     });
     after.collect()
+}
+
+/// Another process that gets the JSON of a value passes it on as it is, and knows of it what this one does.
+fn assert_read_as_it_is(view: &str, value: &Value) {
+    let json = value_json(value.as_ref());
+    let read = (etalage_views::view(view).expect("what is sealed is a view").read)(json.clone().into_bytes());
+    assert_eq!(value_json(read.as_ref()), json, "{view}");
+    let known = |value: &Value| {
+        let profile = (identity::RESOLVE.profile)(value.as_ref()).map(str::to_owned);
+        let somebody = || (identity::VIEW.read)(br#"{"profile_id":"somebody"}"#.to_vec());
+        let of_view = |view: &str, _: &KeyFields| match view {
+            identity::NAME => Some(somebody()),
+            _ => (view == identifiers::NAME).then(|| Arc::clone(value)),
+        };
+        (
+            audit::items(value.as_ref()).collect::<Vec<_>>(),
+            bestsellers::ranked(value.as_ref()).collect::<Vec<_>>(),
+            sellable::is_sellable(value.as_ref()),
+            profile,
+            identifiers::identifiers_of("somebody", of_view),
+        )
+    };
+    assert_eq!(known(&read), known(value), "{view}: {json}");
 }
 
 /// What the views that are on must hold at `tick`, by their oracles.
