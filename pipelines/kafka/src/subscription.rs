@@ -43,6 +43,8 @@ pub struct Change {
     pub value: Option<Vec<u8>>,
     /// The tick in which it changed.
     pub as_of: Tick,
+    /// When the oldest of its causes arrived.
+    pub first_ingested_at: Option<Micros>,
 }
 
 /// All changes since the cut before, and the tick as of which the values hold.
@@ -267,6 +269,7 @@ fn told(views: &BTreeMap<Arc<str>, Arc<str>>, part: &Part, message: &BorrowedMes
         key: message.key().unwrap_or_default().to_vec(),
         value: message.payload().map(<[u8]>::to_vec),
         as_of: instant(message.headers(), "as-of").map_or(0, |at| at.0),
+        first_ingested_at: instant(message.headers(), "first-ingested-at"),
     };
     Told::Change(part.clone(), message.offset() as u64, change)
 }

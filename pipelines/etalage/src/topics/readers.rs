@@ -141,6 +141,12 @@ impl Reader {
             debug_assert!(changes.is_empty(), "what is new has a tick of its own");
             return;
         }
+        // Freshness counts from the oldest cause of all; where nothing has changed there is none.
+        let oldest = changes.iter().filter_map(|change| change.first_ingested_at).min();
+        let times = match changes.is_empty() {
+            true => Times { sealed_at: times.sealed_at, ..Times::default() },
+            false => Times { first_ingested_at: oldest.or(times.first_ingested_at), ..times },
+        };
         // Of several changes of a key the last one stands; it is the only one that is looked at.
         let mut newest: BTreeMap<(Arc<str>, Vec<u8>), Option<Vec<u8>>> = BTreeMap::new();
         for change in changes {
