@@ -11,7 +11,7 @@
 
 use std::{
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -27,9 +27,9 @@ use crate::{
     figures::{Better, Measuring, Part},
     generate::{self, Format},
     ingest::Bodies,
-    machine, replay,
+    machine,
+    replay::{self, Job},
     server::{Server, wait_until},
-    workload::Shape,
 };
 
 /// Within how many seconds answers should be current again.
@@ -50,14 +50,8 @@ const LANES: u64 = 8;
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The server's binary
-    #[arg(long, default_value = "target/release/etalage")]
-    server: PathBuf,
     #[command(flatten)]
-    shape: Shape,
-    /// The default configuration with every view on, in place of the job `sb`
-    #[arg(long)]
-    full: bool,
+    job: Job,
     /// How often each scale is run
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
@@ -74,7 +68,7 @@ pub(crate) struct Options {
 
 /// Measures.
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
-    let job = if options.full { "the default configuration with every view on" } else { "sb" };
+    let job = if options.job.full { "the default configuration with every view on" } else { "sb" };
     let mut part = Part::begin(
         "cluster",
         format!(
@@ -91,8 +85,8 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
 fn scaling(options: &Options, part: &mut Measuring) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let (file, store) = (dir.path().join("messages.jsonl"), dir.path().join("store"));
-    let messages = generate::into_file(&options.shape, Format::Jsonl, Some(0), &file)? as f64;
-    replay::take(&options.server, replay::environment(options.full), &file, &store)?;
+    let messages = generate::into_file(&options.job.shape, Format::Jsonl, Some(0), &file)? as f64;
+    replay::take(&options.job.server, replay::environment(options.job.full), &file, &store)?;
     let scales = [("1 worker", 1, 1), ("2 workers", 1, 2), ("2 processes of 1 worker", 2, 1)];
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); scales.len()];
     let mut cpu: Vec<Vec<f64>> = vec![Vec::new(); scales.len()];
@@ -116,7 +110,7 @@ fn scaling(options: &Options, part: &mut Measuring) -> anyhow::Result<()> {
 
 /// Starts over the log; seconds until ready, and CPU seconds of all processes.
 fn restart(options: &Options, store: &Path, processes: usize, workers: usize) -> anyhow::Result<(f64, f64)> {
-    let mut environment = replay::environment(options.full);
+    let mut environment = replay::environment(options.job.full);
     environment.extend([("ETALAGE_SNAPSHOTS__ON", "no".to_owned()), ("ETALAGE_WORKERS__COUNT", workers.to_string())]);
     if processes > 1 {
         environment.push(("ETALAGE_CLUSTER__ADDRESSES", addresses(processes)?.join(",")));
@@ -127,7 +121,7 @@ fn restart(options: &Options, store: &Path, processes: usize, workers: usize) ->
         let dir = if process == 0 { store } else { elsewhere.path() };
         let own = [("ETALAGE_CLUSTER__PROCESS", process.to_string())];
         let own = own.into_iter().filter(|_| processes > 1);
-        servers.push(Server::start(&options.server, dir, environment.iter().cloned().chain(own))?);
+        servers.push(Server::start(&options.job.server, dir, environment.iter().cloned().chain(own))?);
     }
     let ready = format!("{}/readyz", servers[0].url);
     let agent = ureq::Agent::new_with_defaults();
@@ -189,9 +183,9 @@ fn failover(options: &Options, part: &mut Measuring) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let (addresses, http) = (addresses(2)?, addresses(2)?);
     let command = |process: usize| {
-        let mut command = Command::new(&options.server);
+        let mut command = Command::new(&options.job.server);
         command.arg("run").arg("--data-dir").arg(dir.path().join(format!("store-{process}")));
-        command.envs(replay::environment(options.full)).envs([
+        command.envs(replay::environment(options.job.full)).envs([
             ("ETALAGE_CLUSTER__ADDRESSES", addresses.join(",")),
             ("ETALAGE_CLUSTER__PROCESS", process.to_string()),
             ("ETALAGE_SERVER__LISTEN", http[process].clone()),
@@ -265,7 +259,7 @@ impl Load {
         let mut threads = Vec::new();
         for lane in 0..LANES {
             let (over, late, url) = (Arc::clone(&is_over), Arc::clone(&late_ms), format!("{url}/v1/events"));
-            let mut bodies = Bodies::of(lane, BATCH, options.shape.items, options.shape.seed)?;
+            let mut bodies = Bodies::of(lane, BATCH, options.job.shape.items, options.job.shape.seed)?;
             threads.push(std::thread::spawn(move || {
                 let agent: ureq::Agent =
                     ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).build().into();

@@ -27,17 +27,24 @@ const BAR_TIMES_HAND: f64 = 1.0;
 /// How long a restart may take.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// A job of the service: its binary, what comes in, and which views are on.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Job {
+    /// The server's binary
+    #[arg(long, default_value = "target/release/etalage")]
+    pub(crate) server: PathBuf,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    /// The default configuration with every view on, in place of the job `sb`
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The server's binary
-    #[arg(long, default_value = "target/release/etalage")]
-    server: PathBuf,
     #[command(flatten)]
-    shape: Shape,
-    /// The default configuration with every view on, in place of the job `sb`
-    #[arg(long)]
-    full: bool,
+    job: Job,
     /// How many days ago the last message happened: 0, and the windows are full of what was read; 40, and they are empty
     #[arg(long, value_name = "DAYS", default_value_t = 0)]
     ended_days_ago: u64,
@@ -45,7 +52,7 @@ pub(crate) struct Options {
 
 /// Measures.
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
-    let job = match options.full {
+    let job = match options.job.full {
         true => "the default configuration with every view on",
         false => "sb: set.bestsellers over 10m, global and 500 categories, K = 10; every other view off",
     };
@@ -57,25 +64,25 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     );
     let dir = tempfile::tempdir()?;
     let (file, store) = (dir.path().join("messages.jsonl"), dir.path().join("store"));
-    let messages = generate::into_file(&options.shape, Format::Jsonl, Some(options.ended_days_ago), &file)? as f64;
+    let messages = generate::into_file(&options.job.shape, Format::Jsonl, Some(options.ended_days_ago), &file)? as f64;
 
-    let taken_s = take(&options.server, environment(options.full), &file, &store)?;
+    let taken_s = take(&options.job.server, environment(options.job.full), &file, &store)?;
     part.figure("messages from JSON lines", "a second", Better::Higher, vec![messages / taken_s]);
-    if !options.full {
-        let by_hand_s = hand::take_json_lines(&options.shape, &file)?.as_secs_f64();
+    if !options.job.full {
+        let by_hand_s = hand::take_json_lines(&options.job.shape, &file)?.as_secs_f64();
         part.figure("messages from JSON lines by hand", "a second", Better::Neither, vec![messages / by_hand_s]);
         part.figure("as fast as by hand", "times", Better::Higher, vec![by_hand_s / taken_s]).bar(BAR_TIMES_HAND);
     }
 
     let began = Instant::now();
-    let server = Server::start(&options.server, &store, environment(options.full))?;
+    let server = Server::start(&options.job.server, &store, environment(options.job.full))?;
     let agent = ureq::Agent::new_with_defaults();
     let ready = format!("{}/readyz", server.url);
     wait_until(PATIENCE, "/readyz", || agent.get(&ready).call().is_ok())?;
     let ready_s = began.elapsed().as_secs_f64();
     part.figure("until ready after a restart", "s", Better::Lower, vec![ready_s]);
     part.figure("messages of a restart", "a second", Better::Higher, vec![messages / ready_s])
-        .bar(BARS_RESTART[usize::from(options.full)]);
+        .bar(BARS_RESTART[usize::from(options.job.full)]);
     part.figure("peak RSS of a restart", "MiB", Better::Lower, vec![machine::peak_rss_mib(&server.pid())]);
     Ok(part.done())
 }

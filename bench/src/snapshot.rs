@@ -7,7 +7,6 @@
 //! counts is the time until `/readyz` says yes, with the events that came after the last snapshot to be read.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,9 +20,10 @@ use crate::{
     figures::{Better, Part},
     generate::{self, Format},
     ingest::{self, Loaded},
-    machine, replay,
+    machine,
+    replay::{self, Job},
     server::{Server, wait_until},
-    workload::{self, Shape},
+    workload,
 };
 
 /// How long a restart from a snapshot may take.
@@ -40,14 +40,8 @@ const ANSWER: Duration = Duration::from_secs(300);
 /// What is run.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The server's binary
-    #[arg(long, default_value = "target/release/etalage")]
-    server: PathBuf,
     #[command(flatten)]
-    shape: Shape,
-    /// The default configuration with every view on, in place of the job `sb`
-    #[arg(long)]
-    full: bool,
+    job: Job,
     /// How many days ago the last message happened: 0, and the windows are full of what was read; 40, and they are empty
     #[arg(long, value_name = "DAYS", default_value_t = 0)]
     ended_days_ago: u64,
@@ -62,7 +56,7 @@ pub(crate) struct Options {
 /// Measures.
 pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     let job =
-        if options.full { "the default configuration with every view on" } else { "sb, and the brands of probes" };
+        if options.job.full { "the default configuration with every view on" } else { "sb, and the brands of probes" };
     let mut part = Part::begin(
         "snapshot",
         format!("{job}; durability = process; 1 worker; snapshots in a folder of the same disk, each file synced"),
@@ -70,8 +64,8 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
     part.latency(machine::noise(machine::NOISE));
     let dir = tempfile::tempdir()?;
     let (file, store) = (dir.path().join("messages.jsonl"), dir.path().join("store"));
-    let messages = generate::into_file(&options.shape, Format::Jsonl, Some(options.ended_days_ago), &file)? as f64;
-    replay::take(&options.server, environment(options), &file, &store)?;
+    let messages = generate::into_file(&options.job.shape, Format::Jsonl, Some(options.ended_days_ago), &file)? as f64;
+    replay::take(&options.job.server, environment(options), &file, &store)?;
     std::fs::remove_file(&file)?;
     let (server, over_log_s) = start(options, &store)?;
     part.figure("messages of history", "", Better::Neither, vec![messages]);
@@ -131,7 +125,7 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
 fn environment(options: &Options) -> Vec<(&'static str, String)> {
     let mut environment =
         vec![("ETALAGE_SNAPSHOTS__EVERY", "30d".to_owned()), ("ETALAGE_SNAPSHOTS__AFTER_RECORDS", "0".to_owned())];
-    if !options.full {
+    if !options.job.full {
         environment.extend([
             ("ETALAGE_WINDOWS__NAMES", "10m".to_owned()),
             ("ETALAGE_SCOPES__DIMENSIONS", "global,category,brand".to_owned()),
@@ -144,7 +138,7 @@ fn environment(options: &Options) -> Vec<(&'static str, String)> {
 /// Starts the service; how long it took until it was ready.
 fn start(options: &Options, store: &std::path::Path) -> anyhow::Result<(Server, f64)> {
     let began = Instant::now();
-    let server = Server::start(&options.server, store, environment(options))?;
+    let server = Server::start(&options.job.server, store, environment(options))?;
     let agent = ureq::Agent::new_with_defaults();
     let ready = format!("{}/readyz", server.url);
     wait_until(PATIENCE, "/readyz", || agent.get(&ready).call().is_ok())?;
@@ -160,7 +154,7 @@ fn take_one(url: &str) -> anyhow::Result<Value> {
 fn load(options: &Options, url: &str, turn: u64) -> anyhow::Result<Loaded> {
     const CONNECTIONS: usize = 8;
     let load = ingest::Options {
-        server: options.server.clone(),
+        server: options.job.server.clone(),
         rate: options.rate,
         batch: 20,
         connections: CONNECTIONS,

@@ -49,7 +49,7 @@ pub use door::{Busy, Counts, Door, NotExplained, NotStored};
 
 pub use keys::{Keys, hash_key};
 pub use options::ServeOptions;
-pub use part::{PartState, part_app, serve_part};
+pub use part::{PartState, serve_part};
 pub use read_store::{ReadStore, StoreOptions};
 pub use state::ServeState;
 pub use vital::{DEFECT, Vital};

@@ -44,7 +44,7 @@ pub async fn serve_part(listener: TcpListener, state: PartState, stop: impl Futu
 }
 
 /// The routes.
-pub fn part_app(state: PartState) -> Router {
+fn part_app(state: PartState) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))

@@ -11,6 +11,7 @@ use super::{
     CliError,
     part::{self, Part},
     run::LOOK_EVERY,
+    serving::address_of,
     snapshots,
 };
 use crate::{
@@ -32,14 +33,13 @@ pub(super) fn gather(
     listener: &TcpListener,
     (interrupt, interrupted): (mpsc::Sender<()>, &mpsc::Receiver<()>),
 ) -> Result<Option<Joined>, CliError> {
-    let waiting = Waiting::default();
-    let http_port = listener.local_addr().map_or(config.server.listen.port(), |address| address.port());
+    let waiting = Waiting::at_head(address_of(listener, config)?.port());
     let leaving = move |process: usize| {
         eprintln!("process {process} was told to end, and so does the cluster");
         // A process that ends already needs no telling.
         let _ = interrupt.send(());
     };
-    let find = || Ok(Joined::find(config, members, (&waiting, http_port), &sticky(interrupted), Arc::new(leaving)));
+    let find = || Ok(Joined::find(config, members, &waiting, &sticky(interrupted), Arc::new(leaving)));
     match part::answering(config, listener, &waiting, find)? {
         Ok(joined) => Ok(Some(joined)),
         Err(ClusterError::Over) => Ok(None),
@@ -75,7 +75,7 @@ pub(super) fn follow(
     };
     let part = Part::start(config, &listener, &waiting, Some(Arc::new(elsewhere)))?;
     let is_told = sticky(interrupted);
-    let joined = match Joined::find(config, members, (&waiting, 0), &is_told, Arc::new(|_| {})) {
+    let joined = match Joined::find(config, members, &waiting, &is_told, Arc::new(|_| {})) {
         // It was told to end before anything had begun.
         Err(ClusterError::Over) => return Ok(()),
         joined => joined?,

@@ -91,6 +91,13 @@ impl Waiting {
         Waiting(Arc::new(Mutex::new(Known { reason: Some(reason.to_owned()), head_port: None })))
     }
 
+    /// The same at a head whose HTTP interface has this port.
+    pub fn at_head(port: u16) -> Waiting {
+        let waiting = Waiting::default();
+        waiting.set_head_port(port);
+        waiting
+    }
+
     /// What is waited for; nothing once all are connected.
     pub fn reason(&self) -> Option<String> {
         self.0.lock().reason.clone()
@@ -99,6 +106,10 @@ impl Waiting {
     /// The port of the head's HTTP interface, once the head has told it.
     pub fn head_port(&self) -> Option<u16> {
         self.0.lock().head_port
+    }
+
+    fn set_head_port(&self, port: u16) {
+        self.0.lock().head_port = Some(port);
     }
 
     fn set(&self, reason: Option<String>) {
@@ -204,12 +215,13 @@ fn refusal(members: &Members, ours: &Agreed, hello: &Hello) -> Option<String> {
 pub(super) fn as_head(
     members: &Members,
     agreed: &Agreed,
-    (waiting, http_port): (&Waiting, u16),
+    waiting: &Waiting,
     is_over: &dyn Fn() -> bool,
 ) -> Result<Connected, ClusterError> {
     let door = Door::open(members)?;
     // No try of an earlier life of this process has the same number.
     let number = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_micros() as u64);
+    let http_port = waiting.head_port().unwrap_or_default();
     let mut forming = Forming { members, connected: Connected::none(members), http_port, number, until: None };
     let mut told = Instant::now();
     while !is_over() {
@@ -324,7 +336,7 @@ fn is_open(stream: &TcpStream) -> bool {
 pub(super) fn as_follower(
     members: &Members,
     agreed: &Agreed,
-    (waiting, _): (&Waiting, u16),
+    waiting: &Waiting,
     is_over: &dyn Fn() -> bool,
 ) -> Result<Connected, ClusterError> {
     let door = Door::open(members)?;
@@ -371,7 +383,7 @@ fn join(
     let mut orders = connect(head, &hello(Line::Orders, 0), members.timeout).map_err(away)?;
     let answer: Result<u16, String> = receive(&mut orders, MAX_HELLO_BYTES).map_err(away)?;
     let port = answer.map_err(|reason| Failed::ForGood(ClusterError::Refused(reason)))?;
-    waiting.0.lock().head_port = Some(port);
+    waiting.set_head_port(port);
     waiting.set(Some("waiting for the other processes of the cluster".to_owned()));
     let formation = await_form(&mut orders, is_over).map_err(away)?;
     let mut connected = Connected::none(members);

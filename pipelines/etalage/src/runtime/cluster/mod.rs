@@ -116,14 +116,14 @@ pub type Leaving = Arc<dyn Fn(usize) + Send + Sync>;
 
 impl Joined {
     /// Finds the others, and connects to them. `is_over` ends the waiting. The head tells the others the port of its HTTP
-    /// interface, and calls `leaving` where one of them is told to end.
+    /// interface, which `waiting` knows, and calls `leaving` where one of them is told to end.
     ///
     /// # Errors
     /// Where the address cannot be had, the others are none that this one goes with, or it was told to end.
     pub fn find(
         config: &Config,
         members: Members,
-        asked: (&Waiting, u16),
+        waiting: &Waiting,
         is_over: &dyn Fn() -> bool,
         leaving: Leaving,
     ) -> Result<Joined, ClusterError> {
@@ -136,7 +136,7 @@ impl Joined {
             has_snapshots: config.snapshots.on,
         };
         let find = if members.is_head() { forming::as_head } else { forming::as_follower };
-        let connected = find(&members, &agreed, asked, is_over)?;
+        let connected = find(&members, &agreed, waiting, is_over)?;
         let (orders, mesh) = (connected.orders.values(), connected.mesh.iter().flatten());
         orders.chain(mesh.clone()).try_for_each(|stream| wire::always_read(stream, members.timeout))?;
         // Rows of snapshots come as fast as they are taken, and the engine waits for as long as nothing is sent.
