@@ -196,7 +196,7 @@ fn start_broker(options: &Options, dir: &std::path::Path) -> anyhow::Result<(Run
     command.env("ETALAGE_KAFKA_PARENT", std::process::id().to_string()).env("ETALAGE_KAFKA_JVM", &options.jvm);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let broker = Running(child.with_context(|| format!("{} cannot be started", options.broker.display()))?);
-    let brokers = Brokers { bootstrap: format!("127.0.0.1:{}", ports[0]), properties: Vec::new() };
+    let brokers = Brokers { bootstrap: format!("127.0.0.1:{}", ports[0]), ..Brokers::default() };
     let until = Instant::now() + Duration::from_secs(120);
     while let Err(error) = brokers.reach() {
         if Instant::now() > until {

@@ -3,13 +3,14 @@
 use std::{
     fs::File,
     net::TcpListener,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
 };
 
 use etalage_kafka::{
-    Brokers,
+    Brokers, Secret,
     topics::{self, TopicSpec},
 };
 use tempfile::TempDir;
@@ -23,33 +24,49 @@ const BROKER_TIMEOUT: Duration = Duration::from_secs(120);
 pub struct Broker {
     folder: TempDir,
     ports: [u16; 2],
-    settings: Vec<String>,
-    /// What its clients have to say to be let in.
-    properties: Vec<(String, String)>,
+    /// What its script is told beside folder and ports.
+    arguments: Vec<String>,
+    is_guarded: bool,
     child: Option<Child>,
 }
 
-/// A broker that lets nobody do anything but `admin`; there is a user `shop` beside it.
-const GUARDED: [&str; 6] = [
-    "listener.security.protocol.map=PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+/// A broker with TLS that lets nobody do anything but `admin`. Whoever can say a password by PLAIN or SCRAM
+/// is let in, and may do what was granted.
+const GUARDED: [&str; 12] = [
+    "listener.security.protocol.map=PLAINTEXT:SASL_SSL,CONTROLLER:PLAINTEXT",
     "inter.broker.listener.name=PLAINTEXT",
-    "sasl.enabled.mechanisms=PLAIN\nsasl.mechanism.inter.broker.protocol=PLAIN",
+    "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512",
+    "sasl.mechanism.inter.broker.protocol=PLAIN",
     "listener.name.plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
      username=\"admin\" password=\"of-admin\" user_admin=\"of-admin\" user_shop=\"of-shop\";",
+    "listener.name.plaintext.scram-sha-256.sasl.jaas.config=\
+     org.apache.kafka.common.security.scram.ScramLoginModule required;",
+    "listener.name.plaintext.scram-sha-512.sasl.jaas.config=\
+     org.apache.kafka.common.security.scram.ScramLoginModule required;",
     "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     // The controller's own way in is not guarded.
     "super.users=User:admin;User:ANONYMOUS",
+    "ssl.keystore.type=PKCS12",
+    "ssl.keystore.password=of-keystore",
+    "ssl.truststore.type=PEM",
 ];
 
-/// The settings with which a user is let in.
-pub fn credentials(user: &str, password: &str) -> Vec<(String, String)> {
-    let settings = [
-        ("security.protocol", "SASL_PLAINTEXT"),
-        ("sasl.mechanism", "PLAIN"),
-        ("sasl.username", user),
-        ("sasl.password", password),
-    ];
-    settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+/// The users that a guarded broker knows by SCRAM.
+const SCRAM: [&str; 2] =
+    ["SCRAM-SHA-256=[name=scram,password=of-scram]", "SCRAM-SHA-512=[name=scram,password=of-scram]"];
+
+/// Makes the key of a broker on 127.0.0.1, and the certificate by which it is known: `ca.pem` in `folder`.
+fn certify(folder: &Path) {
+    let (store, certificate) = (folder.join("broker.p12"), folder.join("ca.pem"));
+    let keytool = |arguments: &[&str]| {
+        let mut command = Command::new("keytool");
+        command.args(arguments).args(["-alias", "broker", "-storetype", "PKCS12", "-storepass", "of-keystore"]);
+        let ended = command.arg("-keystore").arg(&store).output().expect("keytool comes with Java");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+    };
+    let known_as = ["-dname", "CN=127.0.0.1", "-ext", "san=ip:127.0.0.1", "-ext", "bc=ca:true", "-validity", "30"];
+    keytool(&[&["-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1"][..], &known_as].concat());
+    keytool(&["-exportcert", "-rfc", "-file", certificate.to_str().expect("a path that is text")]);
 }
 
 impl Broker {
@@ -64,28 +81,40 @@ impl Broker {
     /// # Panics
     /// Where it does not.
     pub fn start() -> Broker {
-        Broker::start_with(&[], Vec::new())
+        let mut broker = Broker::prepare();
+        broker.begin();
+        broker
     }
 
-    /// Starts a broker that lets nobody do anything but `admin`. There is a user `shop`, with the password
-    /// `of-shop`.
+    /// Starts a broker with TLS that lets nobody do anything but `admin`. There are a user `shop` beside it, and
+    /// by SCRAM a user `scram`; the password of each is `of-` and the name.
     ///
     /// # Panics
     /// Where it does not answer.
     pub fn start_guarded() -> Broker {
-        Broker::start_with(&GUARDED, credentials("admin", "of-admin"))
+        let mut broker = Broker::prepare();
+        broker.is_guarded = true;
+        certify(broker.folder.path());
+        for user in ["admin", "shop", "scram"] {
+            std::fs::write(broker.password(user), format!("of-{user}\n")).expect("a file in the broker's folder");
+        }
+        let path = |name: &str| broker.folder.path().join(name).display().to_string();
+        let places = [
+            format!("ssl.keystore.location={}", path("broker.p12")),
+            format!("ssl.truststore.location={}", path("ca.pem")),
+        ];
+        broker.arguments = GUARDED.map(str::to_owned).into_iter().chain(places).collect();
+        broker.arguments.extend(SCRAM.iter().flat_map(|user| ["--add-scram", *user]).map(str::to_owned));
+        broker.begin();
+        broker
     }
 
-    fn start_with(settings: &[&str], properties: Vec<(String, String)>) -> Broker {
+    fn prepare() -> Broker {
         let folder = tempfile::Builder::new().prefix("etalage-kafka-").tempdir().expect("a temporary folder");
         // Both are held until both are known, so that they differ.
         let held = [0; 2].map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let ports = held.each_ref().map(|port| port.local_addr().expect("a bound port").port());
-        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut broker = Broker { folder, ports, settings, properties, child: None };
-        drop(held);
-        broker.begin();
-        broker
+        Broker { folder, ports, arguments: Vec::new(), is_guarded: false, child: None }
     }
 
     /// Starts it again on the same folder and ports, and waits until it answers.
@@ -97,7 +126,7 @@ impl Broker {
         let log = log.expect("a file in the broker's folder");
         let mut command = Command::new(root().join("tests/kafka/broker"));
         command.arg(self.folder.path().join("broker")).args(self.ports.map(|port| port.to_string()));
-        command.args(&self.settings).stdin(Stdio::null()).stdout(log.try_clone().expect("a handle")).stderr(log);
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(log.try_clone().expect("a handle")).stderr(log);
         // It ends with the test that started it, also where that is killed.
         command.env("ETALAGE_KAFKA_PARENT", std::process::id().to_string());
         self.child = Some(command.spawn().expect("the broker's script starts"));
@@ -131,9 +160,31 @@ impl Broker {
         child.wait().expect("a killed child ends");
     }
 
-    /// How it is reached.
+    /// How it is reached, by `admin` where it is guarded.
     pub fn brokers(&self) -> Brokers {
-        Brokers { bootstrap: self.address(), properties: self.properties.clone() }
+        match self.is_guarded {
+            true => self.brokers_as("admin", "PLAIN"),
+            false => Brokers { bootstrap: self.address(), ..Brokers::default() },
+        }
+    }
+
+    /// How a guarded one is reached by a user, whose password stands in a file.
+    pub fn brokers_as(&self, user: &str, mechanism: &str) -> Brokers {
+        let certificate = self.folder.path().join("ca.pem").display().to_string();
+        let properties = [
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", mechanism),
+            ("sasl.username", user),
+            ("ssl.ca.location", &certificate),
+        ];
+        let properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let secrets = vec![("sasl.password".to_owned(), Secret::File(self.password(user)))];
+        Brokers { bootstrap: self.address(), properties, secrets }
+    }
+
+    /// The file with a user's password.
+    pub fn password(&self, user: &str) -> PathBuf {
+        self.folder.path().join(format!("{user}.password"))
     }
 
     /// Its address.

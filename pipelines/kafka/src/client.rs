@@ -1,6 +1,9 @@
 //! How brokers are reached, and what the client says meanwhile.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     ClientConfig, ClientContext,
@@ -28,6 +31,39 @@ pub struct Brokers {
     pub bootstrap: String,
     /// Further settings by librdkafka's names: security, mostly. They take precedence over ours.
     pub properties: Vec<(String, String)>,
+    /// Settings that nobody may see, and where each stands.
+    pub secrets: Vec<(String, Secret)>,
+}
+
+/// Where a secret stands. It is read whenever a client is made, and kept nowhere else: what is printed of
+/// [`Brokers`] holds none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// In a file; line ends behind it do not belong to it.
+    File(PathBuf),
+    /// In an environment variable.
+    Variable(String),
+}
+
+impl Secret {
+    /// What stands there, or why it cannot be used.
+    fn read(&self) -> Result<String, String> {
+        let (text, place) = match self {
+            Secret::File(path) => {
+                let place = format!("the file {}", path.display());
+                (std::fs::read_to_string(path).map_err(|error| format!("{place}: {error}"))?, place)
+            }
+            Secret::Variable(name) => {
+                let place = format!("the environment variable {name}");
+                (std::env::var(name).map_err(|_| format!("{place} is not set, or is no text"))?, place)
+            }
+        };
+        let text = text.trim_end_matches(['\r', '\n']);
+        if text.is_empty() {
+            return Err(format!("{place} is empty"));
+        }
+        Ok(text.to_owned())
+    }
 }
 
 impl Brokers {
@@ -41,7 +77,17 @@ impl Brokers {
         config.set("bootstrap.servers", &self.bootstrap).set("client.id", "etalage");
         settings.iter().for_each(|(name, value)| _ = config.set(*name, *value));
         self.properties.iter().for_each(|(name, value)| _ = config.set(name, value));
-        config.create_with_context(context).map_err(|error| KafkaError::of("start a Kafka client", error))
+        for (name, secret) in &self.secrets {
+            let value = secret.read().map_err(|reason| KafkaError::Secret { name: name.clone(), reason })?;
+            config.set(name, value);
+        }
+        config.create_with_context(context).map_err(|error| match KafkaError::of("start a Kafka client", error) {
+            // What is said of the value may repeat it.
+            KafkaError::Setting { name, .. } if self.secrets.iter().any(|(secret, _)| *secret == name) => {
+                KafkaError::Secret { name, reason: "the client does not take what stands there".into() }
+            }
+            error => error,
+        })
     }
 
     /// Asks whether a broker answers.

@@ -23,7 +23,8 @@ pub enum KafkaError {
     },
     /// The broker does not let us.
     #[error(
-        "not allowed to {action} ({reason}); grant it to the user of [kafka] properties, or give other credentials there"
+        "not allowed to {action} ({reason}); grant it to the user of [kafka] properties, or give other credentials there \
+         and in [kafka] secrets"
     )]
     Unauthorised {
         /// What was to be done.
@@ -50,6 +51,14 @@ pub enum KafkaError {
         /// Its name.
         name: String,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// A secret cannot be read, or is of no use.
+    #[error("[kafka] secrets: `{name}`: {reason}; put it there, or name another place")]
+    Secret {
+        /// The name of the setting.
+        name: String,
+        /// What is wrong, and where. It does not hold the secret.
         reason: String,
     },
     /// Settings do not go together, or name what is not there.

@@ -25,7 +25,7 @@ mod source;
 mod subscription;
 pub mod topics;
 
-pub use client::Brokers;
+pub use client::{Brokers, Secret};
 pub use error::KafkaError;
 pub use etalage_model::{Group, InputKind, Position};
 pub use publisher::{Publisher, To};

@@ -28,7 +28,7 @@ type Cluster = MockCluster<'static, DefaultProducerContext>;
 fn cluster(topics: &[&str]) -> (Cluster, Brokers) {
     let cluster = MockCluster::new(1).expect("a mock starts");
     topics.iter().for_each(|topic| cluster.create_topic(topic, 2, 1).expect("a topic can be made"));
-    let brokers = Brokers { bootstrap: cluster.bootstrap_servers(), properties: Vec::new() };
+    let brokers = Brokers { bootstrap: cluster.bootstrap_servers(), ..Brokers::default() };
     (cluster, brokers)
 }
 

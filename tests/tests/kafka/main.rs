@@ -4,6 +4,7 @@
 mod errors;
 mod faults;
 mod readers;
+mod secured;
 mod subscribers;
 mod support;
 

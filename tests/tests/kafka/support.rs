@@ -6,7 +6,7 @@ use std::{
 };
 
 use etalage_kafka::{
-    Brokers, Group, InputKind, Position, Publisher, Received, Source, SourceOptions, Subscription, To,
+    Brokers, Group, InputKind, Position, Publisher, Received, Secret, Source, SourceOptions, Subscription, To,
 };
 use etalage_tests::{
     Shop,
@@ -33,7 +33,7 @@ pub(crate) type Values = BTreeMap<(String, String), String>;
 pub(crate) struct TopicShop {
     pub(crate) shop: Shop,
     pub(crate) name: String,
-    brokers: Brokers,
+    pub(crate) brokers: Brokers,
 }
 
 /// A message, and the topic that it goes to.
@@ -45,7 +45,7 @@ impl TopicShop {
         let shop = Shop::new("");
         let topics = TopicShop { shop, name: name.to_owned(), brokers: broker.brokers() };
         topics.configure(workers);
-        let read = ["events", "inventory", "catalog"].map(|kind| format!("{name}.{kind}"));
+        let read = ["events", "inventory", "catalog"].map(|kind| format!("{name}-in.{kind}"));
         broker.make(&read.each_ref().map(|topic| (topic.as_str(), PARTITIONS)));
         topics.shop.ended(&["topics", "create"]).with_code(0);
         topics
@@ -62,16 +62,22 @@ impl TopicShop {
     }
 
     fn kafka_config(&self) -> String {
-        let TopicShop { name, brokers: Brokers { bootstrap, properties }, .. } = self;
+        let TopicShop { name, brokers: Brokers { bootstrap, properties, secrets }, .. } = self;
         let properties: Vec<String> = properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let place = |(name, secret): &(String, Secret)| match secret {
+            Secret::File(path) => format!("{name}=file:{}", path.display()),
+            Secret::Variable(variable) => format!("{name}=env:{variable}"),
+        };
+        let secrets: Vec<String> = secrets.iter().map(place).collect();
         format!(
             r#"
 [kafka]
 brokers = ["{bootstrap}"]
 properties = {properties:?}
-events = ["{name}.events"]
-inventory = ["{name}.inventory"]
-catalog = ["{name}.catalog"]
+secrets = {secrets:?}
+events = ["{name}-in.events"]
+inventory = ["{name}-in.inventory"]
+catalog = ["{name}-in.catalog"]
 quarantine = "{name}.quarantine"
 prefix = "{name}."
 partitions = 2
@@ -80,13 +86,19 @@ discover = "500ms"
         )
     }
 
+    /// From here on the service is somebody else to the brokers.
+    pub(crate) fn become_user(&mut self, brokers: Brokers) {
+        self.brokers = brokers;
+        self.configure(1);
+    }
+
     pub(crate) fn topic(&self, kind: Kind) -> String {
         let kind = match kind {
             Kind::Event => "events",
             Kind::Inventory => "inventory",
             Kind::Catalogue => "catalog",
         };
-        format!("{}.{kind}", self.name)
+        format!("{}-in.{kind}", self.name)
     }
 
     /// Sends messages in their order, each into a partition that its id decides.

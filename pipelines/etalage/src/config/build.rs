@@ -5,17 +5,18 @@ use std::{
     net::SocketAddr,
 };
 
-use etalage_model::{InputKind, measures::ScoreWeights, money::Currencies, time::parse_span_us};
+use etalage_model::{measures::ScoreWeights, money::Currencies, time::parse_span_us};
 use etalage_operators::expire::{Phase, Windows as ExpiryWindows};
 use etalage_store::{Durability, snapshot::Kept};
 use etalage_views::{PeopleOptions, options::MAX_BUCKETS};
 
 use super::{
-    Config, ConfigError, Dedup, Kafka, Keys, Limits, Place, QuarantineLimits, Server, Sets, Shop, Snapshots, Stock,
-    Store, Time, Windows,
+    Config, ConfigError, Dedup, Keys, Limits, Place, QuarantineLimits, Server, Sets, Shop, Snapshots, Stock, Store,
+    Time, Windows,
     check::{self, Value},
     cluster,
     errors::suggestion,
+    kafka,
     read::{self, Given, Raw},
     table::TABLE,
 };
@@ -210,7 +211,7 @@ pub(super) fn config(values: &Values, errors: &mut Vec<ConfigError>) -> Config {
         non_items: values.list("online_retail.non_items").into_iter().collect(),
         workers: values.size("workers.count"),
         cluster: cluster::cluster(values, errors),
-        kafka: kafka(values, errors),
+        kafka: kafka::kafka(values, errors),
         quarantine: QuarantineLimits {
             max_records: values.size("quarantine.max_records") as u64,
             max_raw_bytes: values.size("quarantine.max_raw_bytes"),
@@ -357,74 +358,6 @@ fn keys(values: &Values, errors: &mut Vec<ConfigError>) -> Keys {
         values.object(errors, &["keys.publishable", "keys.secret"], message);
     }
     keys
-}
-
-fn kafka(values: &Values, errors: &mut Vec<ConfigError>) -> Kafka {
-    let inputs = [
-        ("kafka.events", InputKind::Events),
-        ("kafka.inventory", InputKind::Inventory),
-        ("kafka.catalog", InputKind::Catalogue),
-    ];
-    let of = |(key, kind): (&'static str, InputKind)| values.list(key).into_iter().map(move |topic| (key, topic, kind));
-    let topics: Vec<(&'static str, String, InputKind)> = inputs.into_iter().flat_map(of).collect();
-    for (at, (key, topic, _)) in topics.iter().enumerate() {
-        if let Some((other, ..)) = topics[..at].iter().find(|(_, other, _)| other == topic) {
-            let message = format!("`{topic}` stands in {other} already; a topic holds messages of one kind");
-            values.object(errors, &[key, other], message);
-        }
-    }
-    let brokers = values.list("kafka.brokers");
-    if let Some((key, topic, _)) = topics.first().filter(|_| brokers.is_empty()) {
-        let message = format!("`{topic}` cannot be read without brokers; name some in kafka.brokers");
-        values.object(errors, &[key, "kafka.brokers"], message);
-    }
-    let (publish_interval, wrong): (Vec<_>, Vec<_>) =
-        values.list("kafka.publish_interval").iter().map(|text| pace(text)).partition(Result::is_ok);
-    let publish_interval: Vec<(String, u64)> = publish_interval.into_iter().flatten().collect();
-    let mut wrong: Vec<String> = wrong.into_iter().filter_map(Result::err).collect();
-    let is_paced = |view: &str| publish_interval.iter().any(|(other, _)| other == view);
-    let off = values.list("views.off");
-    if etalage_views::audit::SETS.into_iter().any(is_paced)
-        && off.iter().any(|view| view == etalage_views::sellable::NAME)
-    {
-        wrong.push("sets cannot wait where item.sellable is off: nothing tells when one shows what is sold out".into());
-    }
-    wrong.into_iter().for_each(|message| values.object(errors, &["kafka.publish_interval"], message));
-    let property = |text: &String| match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
-        // It may be a part of a secret: it is not repeated.
-        _ => Err("holds what is no setting; write each as `name=value`".to_owned()),
-    };
-    let (properties, wrong): (Vec<_>, Vec<_>) =
-        values.list("kafka.properties").iter().map(property).partition(Result::is_ok);
-    wrong.into_iter().filter_map(Result::err).for_each(|message| values.object(errors, &["kafka.properties"], message));
-    Kafka {
-        brokers,
-        properties: properties.into_iter().flatten().collect(),
-        topics: topics.into_iter().map(|(_, topic, kind)| (topic, kind)).collect(),
-        group: values.text("kafka.group").to_owned(),
-        discover_us: values.span_us("kafka.discover"),
-        quarantine: values.text("kafka.quarantine").to_owned(),
-        prefix: values.text("kafka.prefix").to_owned(),
-        linger_us: values.span_us("kafka.linger"),
-        publish_interval,
-        partitions: values.size("kafka.partitions") as u32,
-        replication: values.size("kafka.replication") as u32,
-    }
-}
-
-/// Reads `view=duration`.
-fn pace(text: &str) -> Result<(String, u64), String> {
-    let (view, span) =
-        text.split_once('=').ok_or_else(|| format!("`{text}` is no pace; write it as `view=duration`"))?;
-    if etalage_views::view(view.trim()).is_none() {
-        return Err(format!(
-            "`{view}` is no view; there are {}",
-            etalage_views::VIEWS.iter().map(|view| view.name).collect::<Vec<_>>().join(", ")
-        ));
-    }
-    let span_us = parse_span_us(span.trim()).map_err(|error| format!("`{text}`: {error}"))?;
-    Ok((view.trim().to_owned(), span_us))
 }
 
 /// `span_us` as a configuration would write it, in the largest unit that fits.

@@ -9,6 +9,7 @@ mod check;
 mod cluster;
 mod convert;
 mod errors;
+mod kafka;
 pub mod kind;
 mod read;
 pub mod reference;
@@ -23,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use etalage_model::{InputKind, measures::ScoreWeights, money::Currencies};
+use etalage_model::{measures::ScoreWeights, money::Currencies};
 
 pub use etalage_operators::expire::Phase;
 pub use etalage_store::{Durability, snapshot::Kept};
@@ -32,6 +33,7 @@ pub use etalage_views::PeopleOptions;
 pub use check::{MAX_DIMENSIONS, MAX_WINDOWS};
 pub use cluster::Cluster;
 pub use errors::{ConfigError, ConfigErrors, Place};
+pub use kafka::{Kafka, SecretPlace};
 pub use read::ENVIRONMENT_PREFIX;
 
 /// A longer file is no configuration, and is not read.
@@ -283,40 +285,6 @@ pub struct Keys {
     pub publishable: Vec<String>,
     /// Of the keys `sk_…`.
     pub secret: Vec<String>,
-}
-
-/// `[kafka]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kafka {
-    /// Addresses of brokers; empty: no Kafka.
-    pub brokers: Vec<String>,
-    /// Further settings of the client.
-    pub properties: Vec<(String, String)>,
-    /// Topics that are read, and what they hold.
-    pub topics: Vec<(String, InputKind)>,
-    /// The consumer group to which offsets are committed.
-    pub group: String,
-    /// How often new partitions are looked for.
-    pub discover_us: u64,
-    /// The topic of refused messages.
-    pub quarantine: String,
-    /// What the names of written topics begin with.
-    pub prefix: String,
-    /// How long a value waits for others.
-    pub linger_us: u64,
-    /// Views whose changes are written at most so often.
-    pub publish_interval: Vec<(String, u64)>,
-    /// Partitions of new topics.
-    pub partitions: u32,
-    /// Copies of each; 0 is up to the brokers.
-    pub replication: u32,
-}
-
-impl Kafka {
-    /// True where brokers are configured.
-    pub fn is_on(&self) -> bool {
-        !self.brokers.is_empty()
-    }
 }
 
 /// `[quarantine]`

@@ -395,7 +395,14 @@ pub const TABLE: &[Entry] = &[
         Kind::List,
         "[]",
         "Further settings of librdkafka, each as `name=value`: security, mostly, such as \
-         `security.protocol=SASL_PLAINTEXT`. They take precedence over etalage's own.",
+         `security.protocol=SASL_SSL`. They take precedence over etalage's own.",
+    ),
+    entry(
+        "kafka.secrets",
+        Kind::List,
+        "[]",
+        "Where settings of librdkafka stand that nobody may see, each as `name=file:PATH` or `name=env:NAME`, such as \
+         `sasl.password=file:/run/secrets/kafka`. They are read whenever a client is made.",
     ),
     entry("kafka.events", Kind::List, "[]", "Topics of events. Empty: none is read."),
     entry("kafka.inventory", Kind::List, "[]", "Topics of inventory messages."),
@@ -442,6 +449,19 @@ pub const TABLE: &[Entry] = &[
         "Views whose changes are written at most so often, each as `view=duration`, such as `item.popularity=1s`. What \
          can no longer be sold is written at once, and so is every set that still shows it. Progress keeps the pace \
          of the slowest view.",
+    ),
+    entry(
+        "kafka.change_streams",
+        Kind::Views,
+        "[]",
+        "Views of which `etalage.<view>.changes.v1` tells each change: the value before it and after it.",
+    ),
+    entry("kafka.change_retention", Kind::Span, r#""7d""#, "How long every change stays in its stream."),
+    entry(
+        "kafka.transactions",
+        Kind::OneOf(&["no", "yes"]),
+        r#""no""#,
+        "Whether values are written in transactions: slower, and not safer than the brokers are; docs/kafka.md says why.",
     ),
     entry(
         "kafka.partitions",

@@ -184,6 +184,13 @@ fn values_are_checked_by_their_kind() {
         ("[people]\nprofile_retention = \"40d\"\ncart_idle = \"45d\"", "the 45d that `people.cart_idle` takes"),
         ("[limits]\nmax_body_bytes = 1_024", "would not fit into a body of 1024"),
         ("[keys]\nsecret = [\"sk_1234\"]", "no SHA-256 sum"),
+        ("[kafka]\nproperties = [\"sasl.password=x\"]", "is a secret; write into kafka.secrets where it stands"),
+        ("[kafka]\nsecrets = [\"sasl.password=x\"]", "say where it stands, as `sasl.password=file:PATH`"),
+        ("[kafka]\nchange_streams = [\"item.sold\"]", "there is no view `item.sold`"),
+        (
+            "[kafka]\nchange_streams = [\"scope.totals\"]\n[views]\noff = [\"scope.totals\"]",
+            "stands in views.off, so nothing of it changes",
+        ),
         ("[server]\nlisten = \"7878\"", "expected address and port"),
         ("[sets]\nk = 1979-05-27", "found a datetime"),
     ] {
@@ -191,8 +198,14 @@ fn values_are_checked_by_their_kind() {
         assert!(errors.contains(fault), "{text}: {errors}");
         assert!(errors.starts_with("1 error"), "{text}: {errors}");
     }
-    let wrong = read("[keys]\nsecret = [\"sk_1234\"]").unwrap_err();
-    assert!(!wrong.contains("sk_1234"), "a key in the clear is not repeated: {wrong}");
+    for text in [
+        "[keys]\nsecret = [\"sk_1234\"]",
+        "[kafka]\nproperties = [\"sasl.password=sk_1234\", \"sk_1234\"]",
+        "[kafka]\nsecrets = [\"sasl.password=sk_1234\", \"ssl.key.pem=sk_1234:a\", \"sk_1234\"]",
+    ] {
+        let wrong = read(text).unwrap_err();
+        assert!(!wrong.contains("sk_1234"), "a secret in the clear is not repeated: {wrong}");
+    }
 }
 
 #[test]
@@ -307,6 +320,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("cluster.readers", r#""https://shop.example""#),
     ("kafka.brokers", r#"["b:2"]"#),
     ("kafka.properties", r#"["security.protocol=PLAINTEXT"]"#),
+    ("kafka.secrets", r#"["sasl.password=env:SECRET"]"#),
     ("kafka.events", r#"["e"]"#),
     ("kafka.inventory", r#"["i"]"#),
     ("kafka.catalog", r#"["c"]"#),
@@ -316,6 +330,9 @@ const OTHERS: &[(&str, &str)] = &[
     ("kafka.prefix", r#""p.""#),
     ("kafka.linger", r#""3ms""#),
     ("kafka.publish_interval", r#"["item.popularity=1s"]"#),
+    ("kafka.change_streams", r#"["item.sellable"]"#),
+    ("kafka.change_retention", r#""3d""#),
+    ("kafka.transactions", r#""yes""#),
     ("kafka.partitions", "3"),
     ("kafka.replication", "3"),
     ("quarantine.max_records", "3"),

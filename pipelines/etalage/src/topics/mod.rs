@@ -23,11 +23,13 @@ use std::{
     time::Duration,
 };
 
-use etalage_kafka::{Brokers, KafkaError, Refused, RefusedTopic, Sink, SinkOptions, SinkReader, SourceOptions, topics};
+use etalage_kafka::{
+    Brokers, KafkaError, Refused, RefusedTopic, Secret, Sink, SinkOptions, SinkReader, SourceOptions, topics,
+};
 use etalage_model::{Changes, Group, SealedTick, ViewInfo};
 
 use crate::{
-    config::{self, Config},
+    config::{self, Config, SecretPlace},
     runtime::{Door, KeepRefused, Reading, RefusedMessage},
 };
 use feeder::Feeder;
@@ -178,7 +180,18 @@ pub fn specs(config: &Config) -> Vec<topics::TopicSpec> {
 
 /// How brokers are reached.
 pub fn brokers(kafka: &config::Kafka) -> Brokers {
-    Brokers { bootstrap: kafka.brokers.join(","), properties: kafka.properties.clone() }
+    let secret = |(name, place): &(String, SecretPlace)| {
+        let secret = match place {
+            SecretPlace::File(path) => Secret::File(path.clone()),
+            SecretPlace::Variable(variable) => Secret::Variable(variable.clone()),
+        };
+        (name.clone(), secret)
+    };
+    Brokers {
+        bootstrap: kafka.brokers.join(","),
+        properties: kafka.properties.clone(),
+        secrets: kafka.secrets.iter().map(secret).collect(),
+    }
 }
 
 fn source_options(kafka: &config::Kafka) -> SourceOptions {
