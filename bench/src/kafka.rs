@@ -92,6 +92,9 @@ pub(crate) struct Options {
     /// How long the load's producers wait for more, in microseconds
     #[arg(long, default_value_t = 1_000)]
     linger_us: u64,
+    /// Whether etalage writes in transactions
+    #[arg(long)]
+    transactions: bool,
 }
 
 /// A process that ends with the run.
@@ -118,8 +121,10 @@ pub(crate) fn measure(options: &Options) -> anyhow::Result<Part> {
         "kafka",
         format!(
             "set.bestsellers over 10m, global and brand, every other view but item.sellable off; JSON in and out, {PARTITIONS} partitions, linger {} µs, acks = all, \
-             durability = process, dedup on; from the instant at which a probe is due to the consumer; JVM {}",
-            options.linger_us, options.jvm
+             durability = process, dedup on, {}; from the instant at which a probe is due to the consumer; JVM {}",
+            options.linger_us,
+            if options.transactions { "in transactions" } else { "without transactions" },
+            options.jvm
         ),
     );
     part.latency(machine::noise(machine::NOISE));
@@ -214,7 +219,13 @@ fn make_topics(brokers: &Brokers) -> anyhow::Result<()> {
         min_message_bytes: 0,
     };
     let views = ["item.sellable", "set.bestsellers"];
-    let written = topics::specs("bench.", &views.map(|view| (view, Group::Shop)), "bench.quarantine", PARTITIONS);
+    let written = topics::specs(&topics::Written {
+        prefix: "bench.",
+        views: &views.map(|view| (view, Group::Shop)),
+        quarantine: "bench.quarantine",
+        partitions: PARTITIONS,
+        ..topics::Written::default()
+    });
     let all: Vec<TopicSpec> = [EVENTS, PLAIN, RELAY].map(plain).into_iter().chain(written).collect();
     topics::create(brokers, &all, 1)?;
     Ok(())
@@ -229,6 +240,7 @@ fn start_server(options: &Options, dir: &std::path::Path, brokers: &Brokers) -> 
         ("ETALAGE_KAFKA__EVENTS", EVENTS),
         ("ETALAGE_KAFKA__PREFIX", "bench."),
         ("ETALAGE_KAFKA__QUARANTINE", "bench.quarantine"),
+        ("ETALAGE_KAFKA__TRANSACTIONS", if options.transactions { "yes" } else { "no" }),
     ];
     let mut command = Command::new(&options.server);
     command.args(["run", "--port", "0", "--no-wait", "--data-dir"]).arg(dir.join("data")).envs(environment);

@@ -14,8 +14,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
     open: BTreeMap<Part, u64>,
-    /// All partitions, with where they begin and end.
-    parts: BTreeMap<Part, (u64, u64)>,
+    /// The oldest message of each partition.
+    starts: BTreeMap<Part, u64>,
 }
 
 impl Ends {
@@ -33,19 +33,14 @@ impl Ends {
             if high > low && from(&part).is_none_or(|next| next < high as u64) {
                 ends.open.insert(part.clone(), high as u64);
             }
-            ends.parts.insert(part, (low as u64, high as u64));
+            ends.starts.insert(part, low as u64);
         }
         Ok(ends)
     }
 
-    /// Every partition and its end.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&Part, u64)> {
-        self.parts.iter().map(|(part, (_, end))| (part, *end))
-    }
-
     /// The oldest message of a partition; `None` of one that was not asked for.
     pub(crate) fn start(&self, part: &Part) -> Option<u64> {
-        self.parts.get(part).map(|(start, _)| *start)
+        self.starts.get(part).copied()
     }
 
     /// A message was read.
@@ -77,7 +72,7 @@ mod tests {
 
     fn ends(open: &[(&str, u32, u64)]) -> Ends {
         let open = open.iter().map(|(topic, number, end)| (((*topic).into(), *number), *end));
-        Ends { open: open.collect(), parts: BTreeMap::new() }
+        Ends { open: open.collect(), starts: BTreeMap::new() }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::{
     client::partitions,
     ends::Ends,
     reader::{Arrived, Part, Reader},
+    sink::Output,
 };
 
 /// How long nothing may come before reading is given up.
@@ -26,34 +27,63 @@ pub(crate) type Newest = HashMap<(usize, Vec<u8>), u128>;
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     pub(crate) newest: Newest,
-    /// Number of the topic and partition → its end.
+    /// Of topics that tell changes, the newest value itself.
+    pub(crate) told: HashMap<(usize, Vec<u8>), Vec<u8>>,
+    /// Number of the topic and partition → behind its last message.
     pub(crate) ends: BTreeMap<(usize, u32), u64>,
 }
 
-/// Reads `topics` from their start to the ends that they have now.
+impl Published {
+    fn take(&mut self, place: (usize, Vec<u8>), value: Option<&[u8]>, tells_changes: bool) {
+        let Some(value) = value else {
+            self.newest.remove(&place);
+            self.told.remove(&place);
+            return;
+        };
+        self.newest.insert(place.clone(), hash128(value));
+        if tells_changes {
+            self.told.insert(place, value.to_vec());
+        }
+    }
+}
+
+/// What stands after a change; nothing where that is no value.
+fn after(change: &[u8]) -> Option<&[u8]> {
+    #[derive(serde::Deserialize)]
+    struct Change<'a> {
+        #[serde(borrow)]
+        after: Option<&'a serde_json::value::RawValue>,
+    }
+    let Change { after } = serde_json::from_slice(change).ok()?;
+    after.map(|after| after.get().as_bytes())
+}
+
+/// Reads `outputs` from their start to the ends that they have now.
 ///
-/// **Bound**: a key and 16 bytes for each key of the topics.
-pub(crate) fn read(brokers: &Brokers, topics: &[String]) -> Result<Published, KafkaError> {
+/// **Bound**: a key and 16 bytes for each key of the topics; of those that tell changes a value.
+pub(crate) fn read(brokers: &Brokers, outputs: &[Output]) -> Result<Published, KafkaError> {
     let mut reader = Reader::open(brokers, "etalage-published", "earliest")?;
     let (mut parts, mut numbers): (Vec<Part>, BTreeMap<Arc<str>, usize>) = Default::default();
-    for (number, topic) in topics.iter().enumerate() {
-        let name: Arc<str> = topic.as_str().into();
-        let partitions = partitions(reader.consumer(), brokers, topic)?;
+    for (number, output) in outputs.iter().enumerate() {
+        let name: Arc<str> = output.topic.as_str().into();
+        let partitions = partitions(reader.consumer(), brokers, &output.topic)?;
         parts.extend(partitions.into_iter().map(|partition| (Arc::clone(&name), partition)));
         numbers.insert(name, number);
     }
     let mut ends = Ends::now(reader.consumer(), parts.iter().cloned(), |_| None)?;
     reader.assign(parts.into_iter().map(|part| (part, Offset::Beginning)))?;
-    let at = ends.all().map(|((topic, partition), end)| ((numbers[topic], *partition), end)).collect();
-    let (mut newest, mut heard) = (Newest::new(), Instant::now());
+    let (mut published, mut heard) = (Published::default(), Instant::now());
     while !ends.are_reached() {
         let arrived = reader.next(Duration::from_millis(100), |part, message| {
-            let place = (numbers[&part.0], message.key().unwrap_or_default().to_vec());
-            match message.payload() {
-                Some(value) => _ = newest.insert(place, hash128(value)),
-                None => _ = newest.remove(&place),
-            }
-            ends.read(part, message.offset() as u64);
+            let (number, offset) = (numbers[&part.0], message.offset() as u64);
+            let place = (number, message.key().unwrap_or_default().to_vec());
+            let tells_changes = outputs[number].tells_changes;
+            let value = message.payload().and_then(|value| if tells_changes { after(value) } else { Some(value) });
+            published.take(place, value, tells_changes);
+            // Not the end that the broker tells: behind the last message there may be what ends a transaction, which
+            // nobody is shown.
+            published.ends.insert((number, part.1), offset + 1);
+            ends.read(part, offset);
         });
         match arrived {
             Some(Arrived::Message(())) => heard = Instant::now(),
@@ -66,5 +96,5 @@ pub(crate) fn read(brokers: &Brokers, topics: &[String]) -> Result<Published, Ka
             return Err(KafkaError::Other { action: "read the output topics".into(), reason });
         }
     }
-    Ok(Published { newest, ends: at })
+    Ok(published)
 }

@@ -28,6 +28,11 @@ pub fn of_view(prefix: &str, view: &str) -> String {
     format!("{prefix}{view}.v1")
 }
 
+/// The change stream of a view.
+pub fn of_changes(prefix: &str, view: &str) -> String {
+    format!("{prefix}{view}.changes.v1")
+}
+
 /// The topic that says how far those of a group's views have come.
 pub fn of_progress(prefix: &str, group: Group) -> String {
     match group {
@@ -78,25 +83,47 @@ pub struct TopicSpec {
     pub min_message_bytes: u64,
 }
 
-/// The topics of `views`, each with its group, of progress, and of the quarantine.
-pub fn specs(prefix: &str, views: &[(&str, Group)], quarantine: &str, partitions: u32) -> Vec<TopicSpec> {
-    let compacted = || BTreeMap::from([("cleanup.policy", "compact".to_owned())]);
-    let of_views = views.iter().map(|(view, _)| (of_view(prefix, view), partitions));
-    let groups: BTreeSet<Group> = views.iter().map(|(_, group)| *group).collect();
-    let of_progress = groups.into_iter().map(|group| (of_progress(prefix, group), 1));
-    let compacted = of_views.chain(of_progress).map(|(name, partitions)| TopicSpec {
+/// What is written of which views.
+#[derive(Clone, Debug, Default)]
+pub struct Written<'a> {
+    /// What the name of each topic begins with.
+    pub prefix: &'a str,
+    /// Each view, and its group.
+    pub views: &'a [(&'a str, Group)],
+    /// Those of which each change is told, too.
+    pub change_streams: &'a [String],
+    /// How long every change stays: only what is older may be compacted.
+    pub change_retention: Duration,
+    /// Where refused messages lie.
+    pub quarantine: &'a str,
+    /// How many partitions a new topic of a view gets.
+    pub partitions: u32,
+}
+
+/// The topics that are written.
+pub fn specs(written: &Written<'_>) -> Vec<TopicSpec> {
+    let Written { prefix, views, change_streams, change_retention, quarantine, partitions } = written;
+    let compacted = |name: String, partitions: u32| TopicSpec {
         name,
         partitions,
-        settings: compacted(),
+        settings: BTreeMap::from([("cleanup.policy", "compact".to_owned())]),
         min_message_bytes: MAX_BATCH_BYTES + OVERHEAD_BYTES,
+    };
+    let of_views = views.iter().map(|(view, _)| compacted(of_view(prefix, view), *partitions));
+    let groups: BTreeSet<Group> = views.iter().map(|(_, group)| *group).collect();
+    let of_progress = groups.into_iter().map(|group| compacted(of_progress(prefix, group), 1));
+    let of_changes = change_streams.iter().map(|view| {
+        let mut spec = compacted(of_changes(prefix, view), *partitions);
+        spec.settings.insert("min.compaction.lag.ms", change_retention.as_millis().to_string());
+        spec
     });
     let quarantine = TopicSpec {
-        name: quarantine.to_owned(),
+        name: (*quarantine).to_owned(),
         partitions: 1,
         settings: BTreeMap::new(),
         min_message_bytes: MAX_RAW_BYTES as u64 + OVERHEAD_BYTES,
     };
-    compacted.chain([quarantine]).collect()
+    of_views.chain(of_progress).chain(of_changes).chain([quarantine]).collect()
 }
 
 /// Makes the topics that are not there yet, with so many copies of each partition (0 is as many as the
@@ -214,9 +241,13 @@ pub fn check(brokers: &Brokers, specs: &[TopicSpec]) -> Result<Vec<String>, Kafk
             let is = found.get(setting).and_then(|entry| entry.value.as_deref()).unwrap_or("unknown");
             if is != value {
                 wrong.push(format!(
-                    "`{}` has {setting} = {is}, and must have {value}: otherwise its oldest keys are forgotten, or it \
-                     grows for ever. `kafka-configs.sh --alter --topic {} --add-config {setting}={value}` sets it",
-                    spec.name, spec.name
+                    "`{}` has {setting} = {is}, and must have {value}: otherwise {}. `kafka-configs.sh --alter --topic {} --add-config {setting}={value}` sets it",
+                    spec.name,
+                    match *setting {
+                        "min.compaction.lag.ms" => "changes are forgotten sooner or later than kafka.change_retention says",
+                        _ => "its oldest keys are forgotten, or it grows for ever",
+                    },
+                    spec.name
                 ));
             }
         }
@@ -264,12 +295,24 @@ mod tests {
 
     #[test]
     fn topics_of_views_are_compacted() {
-        let specs = specs("etalage.", &[("set.bestsellers", Group::Shop)], "etalage.quarantine.v1", 6);
-        let of = |at: usize| (specs[at].name.as_str(), specs[at].partitions, specs[at].settings.len());
-        assert_eq!(
-            [of(0), of(1), of(2)],
-            [("etalage.set.bestsellers.v1", 6, 1), ("etalage.progress.v1", 1, 1), ("etalage.quarantine.v1", 1, 0),]
-        );
+        let specs = specs(&Written {
+            prefix: "etalage.",
+            views: &[("set.bestsellers", Group::Shop)],
+            change_streams: &["set.bestsellers".to_owned()],
+            change_retention: Duration::from_secs(60),
+            quarantine: "etalage.quarantine.v1",
+            partitions: 6,
+        });
+        let names: Vec<(&str, u32)> = specs.iter().map(|spec| (spec.name.as_str(), spec.partitions)).collect();
+        let expected = [
+            ("etalage.set.bestsellers.v1", 6),
+            ("etalage.progress.v1", 1),
+            ("etalage.set.bestsellers.changes.v1", 6),
+            ("etalage.quarantine.v1", 1),
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(specs[2].settings["min.compaction.lag.ms"], "60000");
+        assert!(specs[3].settings.is_empty());
         assert_eq!(specs[0].settings["cleanup.policy"], "compact");
     }
 }

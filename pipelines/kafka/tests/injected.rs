@@ -69,6 +69,8 @@ fn sink(brokers: &Brokers) -> (Sink, Receiver<String>) {
             (now, Micros(now))
         },
         publish_interval: Vec::new(),
+        change_streams: Vec::new(),
+        is_transactional: false,
         failed: Arc::new(move |reason| fail.send(reason).expect("the test listens")),
     };
     let sink = Sink::start(options, Box::new(Nothing)).expect("a sink starts");

@@ -10,7 +10,10 @@ use etalage_kafka::{Group, KafkaError, Position, Subscription, To};
 use etalage_tests::{broker::Broker, http::eventually, seed, story::Kind};
 use serde_json::{Value, json};
 
-use crate::support::{TopicShop, disturbed, everything_in, messages_in, now_ms, publisher, source, story};
+use crate::{
+    changes::{TRANSACTIONS, assert_told},
+    support::{TopicShop, disturbed, everything_in, messages_in, now_ms, publisher, source, story},
+};
 
 /// How a broker goes away.
 enum End {
@@ -22,9 +25,19 @@ enum End {
 /// is killed. A subscriber sees no broken promise meanwhile.
 #[test]
 fn a_broker_that_restarts_under_load_changes_nothing() {
+    restarts_change_nothing("");
+}
+
+/// The same, in transactions.
+#[test]
+fn a_broker_that_restarts_in_the_middle_of_transactions_changes_nothing() {
+    restarts_change_nothing(TRANSACTIONS);
+}
+
+fn restarts_change_nothing(more: &str) {
     let mut broker = Broker::start();
     let (seed, mut random) = seed::draw("kafka broker");
-    let topics = TopicShop::new(&broker, "restart", 2);
+    let topics = TopicShop::with(&broker, "restart", 2, more);
     let publisher = publisher(&broker);
     let now_ms = now_ms();
     let mut messages = story(seed::from(seed), 2_000, now_ms);
@@ -61,6 +74,9 @@ fn a_broker_that_restarts_under_load_changes_nothing() {
         }
         messages.extend(load.join().expect("everything is sent"));
         let seen = subscriber.join().expect("everything is seen");
+        if more == TRANSACTIONS {
+            assert_told(&topics, &broker, &seen);
+        }
         assert_eq!(server.http.get("/readyz").status, 200);
         server.terminate().with_code(0);
         seen
@@ -330,10 +346,16 @@ fn messages_that_are_gone_before_they_were_read_are_an_error() {
 /// A set that its topic does not take is told of. It holds back progress, and no other value.
 #[test]
 fn a_value_that_is_too_large_for_its_topic_holds_back_no_other() {
+    for (name, more) in [("large", ""), ("large-at-once", r#"transactions = "yes""#)] {
+        too_large_holds_back_no_other(name, more);
+    }
+}
+
+fn too_large_holds_back_no_other(name: &str, more: &str) {
     let broker = Broker::shared();
     let limits = [("cleanup.policy", "compact"), ("max.message.bytes", "110000")];
-    broker.make_with(&[("large.set.bestsellers.v1", 1)], &limits);
-    let topics = TopicShop::new(broker, "large", 1);
+    broker.make_with(&[(&format!("{name}.set.bestsellers.v1"), 1)], &limits);
+    let topics = TopicShop::with(broker, name, 1, more);
     topics.shop.configure(&topics.config(1).replace("k = 4", "k = 700"));
     let publisher = publisher(broker);
     let (at, topic) = (now_ms(), topics.topic(Kind::Event));
@@ -349,7 +371,7 @@ fn a_value_that_is_too_large_for_its_topic_holds_back_no_other() {
     let server = topics.shop.run();
     eventually("it is said", || server.said().contains("a value is larger than the topic takes").then_some(()));
     let keys_in = |view: &str| -> Vec<String> {
-        let messages = everything_in(broker, [format!("large.{view}.v1")]);
+        let messages = everything_in(broker, [format!("{name}.{view}.v1")]);
         messages.into_iter().filter_map(|message| String::from_utf8(message.key?).ok()).collect()
     };
     let has = |view: &str, key: Value| keys_in(view).contains(&key.to_string()).then_some(());
@@ -358,7 +380,7 @@ fn a_value_that_is_too_large_for_its_topic_holds_back_no_other() {
         has("set.bestsellers", json!({ "scope": "category:small", "window": "1d" }))
     });
     assert!(has("set.bestsellers", json!({ "scope": "global", "window": "1d" })).is_none());
-    assert!(everything_in(broker, ["large.progress.v1".to_owned()]).is_empty(), "progress waits for it");
+    assert!(everything_in(broker, [format!("{name}.progress.v1")]).is_empty(), "progress waits for it");
     server.terminate().with_code(0);
 
     // Shorter sets fit.

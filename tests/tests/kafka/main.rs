@@ -1,6 +1,7 @@
 //! The pipeline between real topics: what a subscriber sees is byte for byte what the embedded mode
 //! answers, whatever is killed meanwhile.
 
+mod changes;
 mod errors;
 mod faults;
 mod readers;

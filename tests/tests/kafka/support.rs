@@ -34,6 +34,8 @@ pub(crate) struct TopicShop {
     pub(crate) shop: Shop,
     pub(crate) name: String,
     pub(crate) brokers: Brokers,
+    /// What else stands in `[kafka]`.
+    more: String,
 }
 
 /// A message, and the topic that it goes to.
@@ -42,8 +44,13 @@ pub(crate) type Sent = (Kind, Value);
 impl TopicShop {
     /// A shop with topics on `broker`, made by `etalage topics create`.
     pub(crate) fn new(broker: &Broker, name: &str, workers: usize) -> TopicShop {
-        let shop = Shop::new("");
-        let topics = TopicShop { shop, name: name.to_owned(), brokers: broker.brokers() };
+        TopicShop::with(broker, name, workers, "")
+    }
+
+    /// The same, with `more` keys in `[kafka]`.
+    pub(crate) fn with(broker: &Broker, name: &str, workers: usize, more: &str) -> TopicShop {
+        let (shop, more) = (Shop::new(""), more.to_owned());
+        let topics = TopicShop { shop, name: name.to_owned(), brokers: broker.brokers(), more };
         topics.configure(workers);
         let read = ["events", "inventory", "catalog"].map(|kind| format!("{name}-in.{kind}"));
         broker.make(&read.each_ref().map(|topic| (topic.as_str(), PARTITIONS)));
@@ -58,7 +65,7 @@ impl TopicShop {
     pub(crate) fn config(&self, workers: usize) -> String {
         // On two workers views are paced, too.
         let paced = ["", r#"publish_interval = ["item.popularity=100ms", "set.bestsellers=50ms"]"#][(workers + 1) % 2];
-        format!("{}{}{paced}\n", views_config(workers), self.kafka_config())
+        format!("{}{}{paced}\n{}\n", views_config(workers), self.kafka_config(), self.more)
     }
 
     fn kafka_config(&self) -> String {

@@ -29,7 +29,7 @@ use etalage_kafka::{
 use etalage_model::{Changes, Group, SealedTick, ViewInfo};
 
 use crate::{
-    config::{self, Config, SecretPlace},
+    config::{Config, Kafka, SecretPlace},
     runtime::{Door, KeepRefused, Reading, RefusedMessage},
 };
 use feeder::Feeder;
@@ -77,6 +77,8 @@ impl Topics {
                 (monotonic_us, etalage_model::Micros(wall_us))
             },
             publish_interval: interval.clone(),
+            change_streams: config.kafka.change_streams.clone(),
+            is_transactional: config.kafka.is_transactional,
             failed: failed.clone(),
         };
         describe();
@@ -143,6 +145,10 @@ fn describe() {
     metrics::describe_counter!("etalage_kafka_refused_total", "Values that were not stored in topics; sent again");
     metrics::describe_counter!("etalage_kafka_client_errors_total", "Errors that the client has met with brokers");
     metrics::describe_gauge!("etalage_kafka_waiting_keys", "Keys whose newest value waits to be sent");
+    metrics::describe_counter!("etalage_kafka_transactions_total", "Transactions, by how they have ended");
+    for outcome in ["committed", "cancelled"] {
+        metrics::counter!("etalage_kafka_transactions_total", "outcome" => outcome).increment(0);
+    }
     for what in ["sent", "refused", "client_errors"] {
         metrics::counter!(format!("etalage_kafka_{what}_total")).increment(0);
     }
@@ -175,11 +181,19 @@ pub fn specs(config: &Config) -> Vec<topics::TopicSpec> {
     let options = crate::runtime::shop_options(config);
     let on = etalage_views::VIEWS.iter().filter(|view| options.is_on(view.name));
     let views: Vec<(&str, Group)> = on.map(|view| (view.name, view.group)).collect();
-    topics::specs(&config.kafka.prefix, &views, &config.kafka.quarantine, config.kafka.partitions)
+    let Kafka { prefix, change_streams, change_retention_us, quarantine, partitions, .. } = &config.kafka;
+    topics::specs(&topics::Written {
+        prefix,
+        views: &views,
+        change_streams,
+        change_retention: Duration::from_micros(*change_retention_us),
+        quarantine,
+        partitions: *partitions,
+    })
 }
 
 /// How brokers are reached.
-pub fn brokers(kafka: &config::Kafka) -> Brokers {
+pub fn brokers(kafka: &Kafka) -> Brokers {
     let secret = |(name, place): &(String, SecretPlace)| {
         let secret = match place {
             SecretPlace::File(path) => Secret::File(path.clone()),
@@ -194,7 +208,7 @@ pub fn brokers(kafka: &config::Kafka) -> Brokers {
     }
 }
 
-fn source_options(kafka: &config::Kafka) -> SourceOptions {
+fn source_options(kafka: &Kafka) -> SourceOptions {
     SourceOptions {
         brokers: brokers(kafka),
         topics: kafka.topics.clone(),

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError, bounded};
 
+use super::output::Output;
 use crate::{
     Brokers, KafkaError,
     published::{self, Published},
@@ -27,14 +28,14 @@ pub(super) enum Begin {
 }
 
 impl Begin {
-    /// Goes on with reading `topics`: what they hold, once that is known.
-    pub(super) fn go_on(&mut self, brokers: &Brokers, topics: &[String]) -> Option<Published> {
+    /// Goes on with reading the topics: what they hold, once that is known.
+    pub(super) fn go_on(&mut self, brokers: &Brokers, outputs: &[Output]) -> Option<Published> {
         match self {
             Begin::At(at) if *at <= Instant::now() => {
                 let (done, read) = bounded(1);
-                let (brokers, topics) = (brokers.clone(), topics.to_vec());
+                let (brokers, outputs) = (brokers.clone(), outputs.to_vec());
                 // A sink that has stopped meanwhile does not want it.
-                let reading = move || _ = done.send(published::read(&brokers, &topics));
+                let reading = move || _ = done.send(published::read(&brokers, &outputs));
                 *self = match std::thread::Builder::new().name("kafka-published".into()).spawn(reading) {
                     Ok(_) => Begin::Reading(Instant::now(), read),
                     Err(error) => Begin::again(&error),

@@ -1,7 +1,9 @@
 //! What stands in messages beside a value: headers, and progress.
 
-use etalage_model::{Group, Micros, Tick, TickTimes, key::write_json_str};
+use etalage_model::{Group, Micros, Tick, TickTimes, Value, key::write_json_str};
 use rdkafka::message::{Header, OwnedHeaders};
+
+use super::output::json;
 
 /// When the causes of a value happened and arrived, when it was sealed and sent. `now` is both clocks:
 /// microseconds of the process, in which `times` are, and the wall clock.
@@ -18,6 +20,11 @@ pub(super) fn headers(as_of: Tick, times: &TickTimes, now: (u64, Micros)) -> Own
     ];
     let told = known.into_iter().filter_map(|(key, at)| at.map(|at| (key, at.to_string())));
     told.fold(OwnedHeaders::new(), |headers, (key, at)| headers.insert(Header { key, value: Some(&at) }))
+}
+
+/// `{"as_of","before","after"}`
+pub(super) fn change(as_of: Tick, before: Option<&Value>, after: Option<&Value>) -> String {
+    format!(r#"{{"as_of":"{}","before":{},"after":{}}}"#, Micros(as_of), json(before), json(after))
 }
 
 /// The key of what is told of progress.

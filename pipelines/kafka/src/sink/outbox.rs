@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use etalage_model::{Key, SealedTick, Tick, TickTimes, Value, ViewInfo, hash::hash128};
+use etalage_model::{Key, SealedTick, Tick, TickTimes, Value, Written, hash::hash128};
 
+use super::output::{Output, json};
 use crate::{published::Published, topics};
 
-/// A view by its number, and a key of it.
+/// An output by its number, and a key of it.
 type Place = (usize, Key);
 
 /// A value on its way.
@@ -14,8 +15,11 @@ type Place = (usize, Key);
 pub(super) struct Flight {
     /// Its number among everything that was sent; `None` where nobody waits for it.
     seq: Option<u64>,
-    pub(super) view: usize,
+    /// The number of the output.
+    pub(super) output: usize,
     pub(super) key: Key,
+    /// What was sent before, of outputs of which that is known.
+    pub(super) before: Option<Value>,
     pub(super) value: Option<Value>,
     pub(super) times: TickTimes,
     pub(super) as_of: Tick,
@@ -24,12 +28,17 @@ pub(super) struct Flight {
 impl Flight {
     /// A message of the progress topic.
     pub(super) fn progress() -> Flight {
-        Flight { seq: None, view: 0, key: Key::new(&[]), value: None, times: TickTimes::default(), as_of: 0 }
+        let (key, times) = (Key::new(&[]), TickTimes::default());
+        Flight { seq: None, output: 0, key, before: None, value: None, times, as_of: 0 }
     }
 
     /// True for a message of the progress topic: one that is lost is followed by the next.
     pub(super) fn is_progress(&self) -> bool {
         self.seq.is_none()
+    }
+
+    fn place(&self) -> Place {
+        (self.output, self.key.clone())
     }
 }
 
@@ -51,14 +60,6 @@ pub trait Urgency: Send {
     fn is_urgent(&self, view: &str, change: &Step<'_>) -> bool;
 }
 
-/// A view whose changes wait for each other.
-#[derive(Default)]
-struct Paced {
-    order: VecDeque<Key>,
-    /// What was sent last of each key.
-    sent: HashMap<Key, Value>,
-}
-
 /// The newest value of a key.
 struct Waiting {
     value: Option<Value>,
@@ -74,27 +75,39 @@ pub(super) struct Done {
     pub(super) has_news: bool,
 }
 
-/// A view by its number, and a partition of its topic.
+/// An output by its number, and a partition of its topic.
 pub(super) type Part = (usize, u32);
 
+/// What is known of arrivals at a moment, to be gone back to.
+pub(super) struct Checkpoint {
+    next: u64,
+    landed: BTreeMap<u64, (Part, u64)>,
+    ends: BTreeMap<Part, u64>,
+    done: Option<Mark>,
+    told: Option<u64>,
+}
+
 /// A tick of which everything was sent once everything before `seq` is delivered.
+#[derive(Clone)]
 struct Mark {
     tick: Tick,
     times: TickTimes,
     seq: u64,
 }
 
-#[derive(Default)]
 pub(super) struct Outbox {
+    outputs: Vec<Output>,
     waiting: HashMap<Place, Waiting>,
     /// Keys that may be sent, in the order in which they began to wait. Those that no longer do are
     /// passed over.
     order: VecDeque<Place>,
-    /// Views that are paced, by their number.
-    paced: BTreeMap<usize, Paced>,
+    /// Keys of outputs that are paced, in the order in which they began to wait.
+    paced: BTreeMap<usize, VecDeque<Key>>,
+    /// What was sent last of each key, of outputs that are paced or tell changes.
+    sent: BTreeMap<usize, HashMap<Key, Value>>,
     /// Keys of which a broker has refused the value: they wait, and are not sent for now.
     aside: Vec<Place>,
-    urgency: Option<Box<dyn Urgency>>,
+    urgency: Box<dyn Urgency>,
     /// The number of the last value that was sent of each key that is on its way.
     flying: HashMap<Place, u64>,
     numbers: BTreeSet<u64>,
@@ -110,17 +123,39 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// An outbox in which changes of the views numbered `paced` wait until they are released, but for
+    /// An outbox in which changes of the outputs numbered `paced` wait until they are released, but for
     /// those that are urgent.
-    pub(super) fn new(paced: impl IntoIterator<Item = usize>, urgency: Box<dyn Urgency>) -> Outbox {
-        let paced = paced.into_iter().map(|view| (view, Paced::default())).collect();
-        Outbox { paced, urgency: Some(urgency), ..Outbox::default() }
+    pub(super) fn new(outputs: Vec<Output>, paced: &[usize], urgency: Box<dyn Urgency>) -> Outbox {
+        let tell_changes = (0..outputs.len()).filter(|output| outputs[*output].tells_changes);
+        Outbox {
+            sent: tell_changes.chain(paced.iter().copied()).map(|output| (output, HashMap::new())).collect(),
+            paced: paced.iter().map(|output| (*output, VecDeque::new())).collect(),
+            outputs,
+            urgency,
+            waiting: HashMap::new(),
+            order: VecDeque::new(),
+            aside: Vec::new(),
+            flying: HashMap::new(),
+            numbers: BTreeSet::new(),
+            next: 0,
+            landed: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            sealed: None,
+            marks: VecDeque::new(),
+            done: None,
+            told: None,
+        }
     }
 
-    /// Lets everything be sent that waits of all paced views: then a tick can be done.
+    /// The topics that it is about.
+    pub(super) fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    /// Lets everything be sent that waits of all paced outputs: then a tick can be done.
     pub(super) fn release_all(&mut self) {
-        let views: Vec<usize> = self.paced.keys().copied().collect();
-        views.into_iter().for_each(|view| self.release(view));
+        let paced: Vec<usize> = self.paced.keys().copied().collect();
+        paced.into_iter().for_each(|output| self.release(output));
     }
 
     /// Lets what was refused be sent again, after everything else.
@@ -128,41 +163,48 @@ impl Outbox {
         self.order.extend(self.aside.drain(..));
     }
 
-    /// Lets everything be sent that waits of a paced view.
-    pub(super) fn release(&mut self, view: usize) {
-        let keys = self.paced.get_mut(&view).map(|paced| std::mem::take(&mut paced.order));
-        self.order.extend(keys.into_iter().flatten().map(|key| (view, key)));
+    /// Lets everything be sent that waits of a paced output.
+    pub(super) fn release(&mut self, output: usize) {
+        let keys = self.paced.get_mut(&output).map(std::mem::take);
+        self.order.extend(keys.into_iter().flatten().map(|key| (output, key)));
     }
 
     /// Lets everything be sent that is urgent now.
-    fn hurry(&mut self, views: &[ViewInfo]) {
-        let Some(urgency) = &self.urgency else { return };
-        for (view, paced) in self.paced.iter_mut().filter(|(view, _)| urgency.concerns(views[**view].name)) {
+    fn hurry(&mut self) {
+        let Outbox { outputs, paced, sent, waiting, urgency, order, .. } = self;
+        for (output, keys) in paced.iter_mut().filter(|(output, _)| urgency.concerns(outputs[**output].view.name)) {
             let is_urgent = |key: &Key| {
-                self.waiting.get(&(*view, key.clone())).is_some_and(|new| {
-                    let step = Step { sent: paced.sent.get(key), new: new.value.as_ref() };
-                    urgency.is_urgent(views[*view].name, &step)
+                waiting.get(&(*output, key.clone())).is_some_and(|new| {
+                    let sent = sent.get(output).and_then(|sent| sent.get(key));
+                    urgency.is_urgent(outputs[*output].view.name, &Step { sent, new: new.value.as_ref() })
                 })
             };
-            let (urgent, others): (Vec<Key>, Vec<Key>) = paced.order.iter().cloned().partition(is_urgent);
-            self.order.extend(urgent.into_iter().map(|key| (*view, key)));
-            paced.order = others.into();
+            let (urgent, others): (Vec<Key>, Vec<Key>) = keys.drain(..).partition(is_urgent);
+            order.extend(urgent.into_iter().map(|key| (*output, key)));
+            *keys = others.into();
         }
     }
 
     /// Takes what a tick has changed.
-    pub(super) fn take(&mut self, tick: &SealedTick, views: &[ViewInfo]) {
+    pub(super) fn take(&mut self, tick: &SealedTick) {
         let as_of = tick.as_of();
         let before = self.sealed.map(|(_, times)| times).unwrap_or_default();
         self.sealed = Some((as_of, tick.times.after(&before)));
         for batch in &tick.batches {
-            let Some(view) = views.iter().position(|view| view.name == batch.view) else { continue };
+            let of_view = |output: &usize| self.outputs[*output].view.name == batch.view;
+            let outputs: Vec<usize> = (0..self.outputs.len()).filter(of_view).collect();
+            if outputs.is_empty() {
+                continue;
+            }
             for (key, value) in batch.changes() {
-                self.wait((view, key), Waiting { value, times: tick.times, as_of });
+                for output in &outputs {
+                    let new = Waiting { value: value.clone(), times: tick.times, as_of };
+                    self.wait((*output, key.clone()), new);
+                }
             }
         }
-        if !self.paced.is_empty() && self.urgency.as_mut().is_some_and(|urgency| urgency.look(tick)) {
-            self.hurry(views);
+        if !self.paced.is_empty() && self.urgency.look(tick) {
+            self.hurry();
         }
         if self.waiting.is_empty() {
             self.mark();
@@ -179,7 +221,7 @@ impl Outbox {
             }
             None => {
                 match self.paced.get_mut(&place.0) {
-                    Some(paced) => paced.order.push_back(place.1.clone()),
+                    Some(keys) => keys.push_back(place.1.clone()),
                     None => self.order.push_back(place.clone()),
                 }
                 self.waiting.insert(place, new);
@@ -197,6 +239,11 @@ impl Outbox {
         self.is_flying() || !self.order.is_empty() || self.done().is_some_and(|done| done.has_news)
     }
 
+    /// True where something may be sent.
+    pub(super) fn has_order(&self) -> bool {
+        !self.order.is_empty()
+    }
+
     /// True where something is on its way.
     pub(super) fn is_flying(&self) -> bool {
         !self.numbers.is_empty()
@@ -204,36 +251,37 @@ impl Outbox {
 
     /// Of everything that waits, leaves what differs from the newest values that the topics hold, and
     /// tombstones for what they hold beyond it.
-    pub(super) fn leave_what_differs(&mut self, published: Published, views: &[ViewInfo]) {
-        let Published { mut newest, ends } = published;
+    pub(super) fn leave_what_differs(&mut self, published: Published) {
+        let Published { mut newest, mut told, ends } = published;
         self.ends = ends;
         // Nothing was sent so far: of no tick before is anything to be told.
         self.marks.clear();
-        let paced = &mut self.paced;
-        self.waiting.retain(|(view, key), waiting| {
-            let known = newest.remove(&(*view, topics::key(key, views[*view].key_fields).into_bytes()));
-            let value = waiting.value.as_ref().map(|value| {
-                let mut json = Vec::new();
-                value.write_json(&mut json);
-                hash128(&json)
-            });
-            let differs = value != known;
-            if let (false, Some(paced), Some(value)) = (differs, paced.get_mut(view), &waiting.value) {
-                paced.sent.insert(key.clone(), value.clone());
+        let (outputs, sent) = (&self.outputs, &mut self.sent);
+        self.waiting.retain(|(output, key), waiting| {
+            let place = (*output, topics::key(key, outputs[*output].view.key_fields).into_bytes());
+            let known = newest.remove(&place);
+            let differs = waiting.value.as_ref().map(|value| hash128(json(Some(value)).as_bytes())) != known;
+            if let Some(sent) = sent.get_mut(output) {
+                let told = told.remove(&place).map(Written::text);
+                let value = if differs { told } else { waiting.value.clone() };
+                value.into_iter().for_each(|value| _ = sent.insert(key.clone(), value));
             }
             differs
         });
         let (as_of, times) = self.sealed.unwrap_or_default();
         let gone: BTreeMap<(usize, Vec<u8>), u128> = newest.into_iter().collect();
-        for ((view, json), _) in gone {
-            let names = views[view].key_fields;
-            match topics::read_key(&json, &views[view]).filter(|key| topics::key(key, names).as_bytes() == json) {
-                Some(key) => self.wait((view, key), Waiting { value: None, times, as_of }),
-                None => {
-                    let key = String::from_utf8_lossy(&json);
-                    tracing::warn!(view = views[view].name, %key, "a key that is none of the view's is left alone");
-                }
+        for (place, _) in gone {
+            let view = &self.outputs[place.0].view;
+            let key = topics::read_key(&place.1, view);
+            let Some(key) = key.filter(|key| topics::key(key, view.key_fields).as_bytes() == place.1) else {
+                let key = String::from_utf8_lossy(&place.1);
+                tracing::warn!(view = view.name, %key, "a key that is none of the view's is left alone");
+                continue;
+            };
+            if let (Some(sent), Some(told)) = (self.sent.get_mut(&place.0), told.remove(&place)) {
+                sent.insert(key.clone(), Written::text(told));
             }
+            self.wait((place.0, key), Waiting { value: None, times, as_of });
         }
         // What the topics show is out of date: it does not wait for its pace.
         self.release_all();
@@ -245,21 +293,33 @@ impl Outbox {
     /// The next value to be sent; counts as on its way from here on.
     pub(super) fn next(&mut self) -> Option<Flight> {
         while let Some(place) = self.order.pop_front() {
-            let Some(Waiting { value, times, as_of }) = self.waiting.remove(&place) else { continue };
-            let seq = self.next;
-            self.next += 1;
-            self.numbers.insert(seq);
-            self.flying.insert(place.clone(), seq);
-            if let Some(paced) = self.paced.get_mut(&place.0) {
-                match &value {
-                    Some(value) => _ = paced.sent.insert(place.1.clone(), value.clone()),
-                    None => _ = paced.sent.remove(&place.1),
-                }
+            let tells_changes = self.outputs[place.0].tells_changes;
+            // Where one has told of a key, the next waits until that has arrived.
+            if tells_changes && self.flying.contains_key(&place) {
+                continue;
             }
+            let Some(Waiting { value, times, as_of }) = self.waiting.remove(&place) else { continue };
+            let before = self.sent.get_mut(&place.0).and_then(|sent| match &value {
+                Some(value) => sent.insert(place.1.clone(), value.clone()),
+                None => sent.remove(&place.1),
+            });
+            let has_changed = !tells_changes || value.is_none() || json(before.as_ref()) != json(value.as_ref());
+            if tells_changes && value.is_none() && before.is_some() {
+                // What compaction is to forget needs a tombstone behind what was told of it.
+                self.waiting.insert(place.clone(), Waiting { value: None, times, as_of });
+            }
+            let seq = has_changed.then(|| {
+                self.numbers.insert(self.next);
+                self.flying.insert(place.clone(), self.next);
+                self.next += 1;
+                self.next - 1
+            });
             if self.waiting.is_empty() {
                 self.mark();
             }
-            return Some(Flight { seq: Some(seq), view: place.0, key: place.1, value, times, as_of });
+            if seq.is_some() {
+                return Some(Flight { seq, output: place.0, key: place.1, before, value, times, as_of });
+            }
         }
         None
     }
@@ -276,54 +336,98 @@ impl Outbox {
     /// A value has arrived.
     pub(super) fn delivered(&mut self, flight: &Flight, partition: u32, offset: u64) {
         self.land(flight);
-        let place = ((flight.view, partition), offset + 1);
-        flight.seq.into_iter().for_each(|seq| _ = self.landed.insert(seq, place));
+        let end = ((flight.output, partition), offset + 1);
+        flight.seq.into_iter().for_each(|seq| _ = self.landed.insert(seq, end));
+        // What has waited for this.
+        if self.outputs[flight.output].tells_changes && self.waiting.contains_key(&flight.place()) {
+            self.order.push_back(flight.place());
+        }
     }
 
     /// True where it was the last of its key.
     fn land(&mut self, flight: &Flight) -> bool {
         let Some(seq) = flight.seq else { return false };
         self.numbers.remove(&seq);
-        let place = (flight.view, flight.key.clone());
-        let is_last = self.flying.get(&place) == Some(&seq);
+        let is_last = self.flying.get(&flight.place()) == Some(&seq);
         if is_last {
-            self.flying.remove(&place);
+            self.flying.remove(&flight.place());
         }
         is_last
     }
 
     /// A value was not taken for want of room: it waits again, as the next one.
     pub(super) fn give_back(&mut self, flight: Flight) {
-        let place = (flight.view, flight.key.clone());
-        if self.wait_again(flight) {
+        if let Some(place) = self.wait_again(flight) {
             self.order.push_front(place);
         }
     }
 
     /// A value was refused: it waits until [`Outbox::retry`], and holds back no other.
     pub(super) fn set_aside(&mut self, flight: Flight) {
-        let place = (flight.view, flight.key.clone());
-        if self.wait_again(flight) {
-            self.aside.push(place);
-        }
+        let place = self.wait_again(flight);
+        self.aside.extend(place);
     }
 
-    /// True where the value of a flight waits again: where no newer one does or is on its way.
-    fn wait_again(&mut self, flight: Flight) -> bool {
+    /// Where the value of a flight, or a newer one, is to be sent; nowhere where a newer one is on its way or
+    /// has its place in the order.
+    fn wait_again(&mut self, flight: Flight) -> Option<Place> {
         if flight.is_progress() {
-            return false;
+            return None;
         }
-        let (is_last, place) = (self.land(&flight), (flight.view, flight.key));
+        let (is_last, place) = (self.land(&flight), flight.place());
         // Nothing that was to be told from here on holds any more.
         self.marks.clear();
-        let waits_again = is_last && !self.waiting.contains_key(&place);
-        if waits_again {
-            self.waiting.insert(place, Waiting { value: flight.value, times: flight.times, as_of: flight.as_of });
+        let waits_again = is_last && self.takes_back(flight);
+        if self.waiting.is_empty() {
+            self.mark();
+        }
+        waits_again.then_some(place)
+    }
+
+    /// Has the value of a flight wait, unless a newer one does. True where it is to be put into an order.
+    fn takes_back(&mut self, flight: Flight) -> bool {
+        let place = flight.place();
+        if let Some(sent) = self.sent.get_mut(&flight.output) {
+            match flight.before {
+                Some(before) => _ = sent.insert(flight.key, before),
+                None => _ = sent.remove(&flight.key),
+            }
+        }
+        let is_newer_there = self.waiting.contains_key(&place);
+        if !is_newer_there {
+            let Flight { value, times, as_of, .. } = flight;
+            self.waiting.insert(place, Waiting { value, times, as_of });
+        }
+        // What waits behind what is told has no place in the order while that is on its way.
+        !is_newer_there || self.outputs[flight.output].tells_changes
+    }
+
+    /// What is known of arrivals now.
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        let Outbox { next, landed, ends, done, told, .. } = self;
+        Checkpoint { next: *next, landed: landed.clone(), ends: ends.clone(), done: done.clone(), told: *told }
+    }
+
+    /// Nothing of what was sent since counts: it waits again, in its order. What was `refused` is set aside.
+    pub(super) fn roll_back(&mut self, to: Checkpoint, sent: Vec<Flight>, refused: Vec<Flight>) {
+        let Checkpoint { next, landed, ends, done, told } = to;
+        (self.landed, self.ends, self.done, self.told) = (landed, ends, done, told);
+        self.numbers.split_off(&next);
+        self.marks.clear();
+        for (flight, is_refused) in
+            sent.into_iter().map(|flight| (flight, false)).rev().chain(refused.into_iter().map(|flight| (flight, true)))
+        {
+            let place = flight.place();
+            self.flying.remove(&place);
+            match self.takes_back(flight) {
+                true if is_refused => self.aside.push(place),
+                true => self.order.push_front(place),
+                false => {}
+            }
         }
         if self.waiting.is_empty() {
             self.mark();
         }
-        waits_again
     }
 
     /// Up to where everything is delivered; `None` where nothing is yet.
@@ -341,9 +445,9 @@ impl Outbox {
         Some(Done { tick: *tick, times: *times, has_news: self.told != Some(*seq) })
     }
 
-    /// Behind the last message of each partition of a view that belongs to what is done.
-    pub(super) fn ends(&self, view: usize) -> impl Iterator<Item = (u32, u64)> {
-        self.ends.range((view, 0)..=(view, u32::MAX)).map(|((_, partition), end)| (*partition, *end))
+    /// Behind the last message of each partition of an output that belongs to what is done.
+    pub(super) fn ends(&self, output: usize) -> impl Iterator<Item = (u32, u64)> {
+        self.ends.range((output, 0)..=(output, u32::MAX)).map(|((_, partition), end)| (*partition, *end))
     }
 
     /// What is done was told.

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use etalage_model::{Group, SealedBatch, Sym};
+use etalage_model::{Group, SealedBatch, Sym, ViewInfo};
 
 use super::*;
 
 const VIEW: &str = "set.bestsellers";
 
-fn views() -> Vec<ViewInfo> {
-    vec![ViewInfo {
+fn output(tells_changes: bool) -> Output {
+    let view = ViewInfo {
         name: VIEW,
         group: Group::Shop,
         key_fields: &["scope"],
@@ -17,7 +17,13 @@ fn views() -> Vec<ViewInfo> {
         is_personal: false,
         resolve: None,
         window_start: None,
-    }]
+    };
+    Output { view, topic: String::new(), tells_changes }
+}
+
+/// An outbox of one topic, which holds the newest values.
+fn outbox() -> Outbox {
+    Outbox::new(vec![output(false)], &[], Box::new(SoldOut(false)))
 }
 
 fn key(scope: &str) -> Key {
@@ -44,14 +50,14 @@ fn done(outbox: &mut Outbox) -> Option<Tick> {
 }
 
 fn json(flight: &Flight) -> String {
-    flight.value.as_ref().map_or("null".to_owned(), |value| etalage_model::key::value_json(&**value))
+    super::json(flight.value.as_ref())
 }
 
 #[test]
 fn of_several_changes_that_wait_the_newest_is_sent() {
-    let mut outbox = Outbox::default();
-    outbox.take(&tick(1, &[("a", Some(1)), ("b", Some(1))]), &views());
-    outbox.take(&tick(2, &[("a", Some(2))]), &views());
+    let mut outbox = outbox();
+    outbox.take(&tick(1, &[("a", Some(1)), ("b", Some(1))]));
+    outbox.take(&tick(2, &[("a", Some(2))]));
     let first = outbox.next().unwrap();
     assert_eq!((json(&first).as_str(), first.as_of, first.times.first_arrival_us), ("2", 2, Some(1)));
     assert_eq!(json(&outbox.next().unwrap()), "1");
@@ -60,12 +66,12 @@ fn of_several_changes_that_wait_the_newest_is_sent() {
 
 #[test]
 fn a_tick_is_done_when_everything_up_to_it_has_arrived() {
-    let mut outbox = Outbox::default();
-    outbox.take(&tick(1, &[("a", Some(1)), ("b", Some(1))]), &views());
+    let mut outbox = outbox();
+    outbox.take(&tick(1, &[("a", Some(1)), ("b", Some(1))]));
     let first = outbox.next().unwrap();
     assert_eq!(done(&mut outbox), None, "b waits");
     let second = outbox.next().unwrap();
-    outbox.take(&tick(2, &[("a", Some(2))]), &views());
+    outbox.take(&tick(2, &[("a", Some(2))]));
     let third = outbox.next().unwrap();
     outbox.delivered(&third, 0, 12);
     outbox.delivered(&first, 0, 10);
@@ -75,7 +81,7 @@ fn a_tick_is_done_when_everything_up_to_it_has_arrived() {
     assert_eq!(outbox.ends(0).collect::<Vec<_>>(), [(0, 13), (1, 8)]);
     assert!(outbox.done().unwrap().has_news);
     outbox.told();
-    outbox.take(&tick(3, &[]), &views());
+    outbox.take(&tick(3, &[]));
     let done = outbox.done().unwrap();
     assert_eq!((done.tick, done.has_news), (3, false), "time passes without news");
 }
@@ -83,10 +89,10 @@ fn a_tick_is_done_when_everything_up_to_it_has_arrived() {
 /// What is told of a tick ends before what belongs to a later one.
 #[test]
 fn a_later_value_that_has_arrived_is_none_of_the_tick() {
-    let mut outbox = Outbox::default();
-    outbox.take(&tick(1, &[("a", Some(1))]), &views());
+    let mut outbox = outbox();
+    outbox.take(&tick(1, &[("a", Some(1))]));
     let first = outbox.next().unwrap();
-    outbox.take(&tick(2, &[("b", Some(1)), ("c", Some(1))]), &views());
+    outbox.take(&tick(2, &[("b", Some(1)), ("c", Some(1))]));
     let later = outbox.next().unwrap();
     outbox.delivered(&first, 0, 5);
     outbox.delivered(&later, 0, 6);
@@ -96,13 +102,13 @@ fn a_later_value_that_has_arrived_is_none_of_the_tick() {
 
 #[test]
 fn what_is_refused_holds_back_no_other_and_no_progress_is_told_until_it_is_taken() {
-    let mut outbox = Outbox::default();
-    outbox.take(&tick(1, &[("large", Some(1)), ("b", Some(1))]), &views());
+    let mut outbox = outbox();
+    outbox.take(&tick(1, &[("large", Some(1)), ("b", Some(1))]));
     let [first, second] = [(); 2].map(|()| outbox.next().unwrap());
     let (large, b) = if first.key == key("large") { (first, second) } else { (second, first) };
     outbox.set_aside(large);
     outbox.delivered(&b, 0, 0);
-    outbox.take(&tick(2, &[("b", Some(2))]), &views());
+    outbox.take(&tick(2, &[("b", Some(2))]));
     let b = outbox.next().unwrap();
     assert_eq!(json(&b), "2");
     outbox.delivered(&b, 0, 1);
@@ -117,10 +123,10 @@ fn what_is_refused_holds_back_no_other_and_no_progress_is_told_until_it_is_taken
 
 #[test]
 fn what_did_not_arrive_waits_again_unless_there_is_something_newer() {
-    let mut outbox = Outbox::default();
-    outbox.take(&tick(1, &[("a", Some(1)), ("b", Some(1)), ("c", Some(1))]), &views());
+    let mut outbox = outbox();
+    outbox.take(&tick(1, &[("a", Some(1)), ("b", Some(1)), ("c", Some(1))]));
     let [a, b, c] = [(); 3].map(|()| outbox.next().unwrap());
-    outbox.take(&tick(2, &[("a", Some(2)), ("b", None)]), &views());
+    outbox.take(&tick(2, &[("a", Some(2)), ("b", None)]));
     let newer = outbox.next().unwrap();
     assert_eq!(json(&newer), "2");
     outbox.give_back(a);
@@ -136,13 +142,13 @@ fn what_did_not_arrive_waits_again_unless_there_is_something_newer() {
 
 #[test]
 fn only_what_differs_from_the_topics_is_sent_and_what_is_gone_gets_a_tombstone() {
-    let mut outbox = Outbox::default();
-    outbox.take(&tick(3, &[]), &views());
-    outbox.take(&tick(9, &[("same", Some(1)), ("other", Some(2)), ("new", Some(3))]), &views());
+    let mut outbox = outbox();
+    outbox.take(&tick(3, &[]));
+    outbox.take(&tick(9, &[("same", Some(1)), ("other", Some(2)), ("new", Some(3))]));
     let known =
         |scope: &str, value: &str| ((0, topics::key(&key(scope), &["scope"]).into_bytes()), hash128(value.as_bytes()));
     let newest = [known("same", "1"), known("other", "1"), known("gone", "7")].into_iter().collect();
-    outbox.leave_what_differs(Published { newest, ends: BTreeMap::from([((0, 0), 40)]) }, &views());
+    outbox.leave_what_differs(Published { newest, told: HashMap::new(), ends: BTreeMap::from([((0, 0), 40)]) });
     assert_eq!(done(&mut outbox), None, "what the topics hold is of no tick before");
     let mut left: Vec<(Key, String)> = Vec::new();
     while let Some(flight) = outbox.next() {
@@ -175,8 +181,8 @@ impl Urgency for SoldOut {
 
 #[test]
 fn changes_of_a_paced_view_wait_unless_the_topic_shows_what_is_sold_out() {
-    let mut outbox = Outbox::new([0], Box::new(SoldOut(false)));
-    outbox.take(&tick(1, &[("a", Some(1)), ("b", Some(2))]), &views());
+    let mut outbox = Outbox::new(vec![output(false)], &[0], Box::new(SoldOut(false)));
+    outbox.take(&tick(1, &[("a", Some(1)), ("b", Some(2))]));
     assert!(outbox.next().is_none(), "both wait");
     outbox.release(0);
     let sent = [(); 2].map(|()| outbox.next().unwrap());
@@ -184,9 +190,9 @@ fn changes_of_a_paced_view_wait_unless_the_topic_shows_what_is_sold_out() {
     assert_eq!(done(&mut outbox), Some(1));
 
     // `a` loses x by rank in tick 4, which can wait; in tick 5 x is sold out, and the topic shows it.
-    outbox.take(&tick(4, &[("a", Some(2)), ("b", Some(4))]), &views());
+    outbox.take(&tick(4, &[("a", Some(2)), ("b", Some(4))]));
     assert!(outbox.next().is_none());
-    outbox.take(&tick(5, &[]), &views());
+    outbox.take(&tick(5, &[]));
     let urgent = outbox.next().unwrap();
     assert_eq!((urgent.key.clone(), json(&urgent)), (key("a"), "2".to_owned()));
     assert!(outbox.next().is_none(), "b does not show it");
@@ -194,4 +200,121 @@ fn changes_of_a_paced_view_wait_unless_the_topic_shows_what_is_sold_out() {
     assert_eq!(done(&mut outbox), Some(1), "b still waits");
     outbox.release(0);
     assert_eq!(json(&outbox.next().unwrap()), "4");
+}
+
+/// What is told: before, after; and what was sent of it.
+fn told(flight: &Flight) -> (String, String) {
+    (super::json(flight.before.as_ref()), json(flight))
+}
+
+fn change_stream() -> Outbox {
+    Outbox::new(vec![output(true)], &[], Box::new(SoldOut(false)))
+}
+
+#[test]
+fn of_a_key_one_change_is_under_way_and_what_stood_after_it_stands_before_the_next() {
+    let mut outbox = change_stream();
+    outbox.take(&tick(1, &[("a", Some(1))]));
+    let first = outbox.next().unwrap();
+    assert_eq!(told(&first), ("null".into(), "1".into()));
+    outbox.take(&tick(2, &[("a", Some(2)), ("b", Some(7))]));
+    let other = outbox.next().unwrap();
+    assert_eq!(other.key, key("b"), "another key does not wait");
+    assert!(outbox.next().is_none());
+    outbox.take(&tick(3, &[("a", Some(3))]));
+    outbox.delivered(&first, 0, 0);
+    let second = outbox.next().unwrap();
+    assert_eq!(told(&second), ("1".into(), "3".into()));
+    // It was refused: the next says what stood before it.
+    outbox.take(&tick(4, &[("a", Some(4))]));
+    outbox.set_aside(second);
+    let again = outbox.next().unwrap();
+    assert_eq!(told(&again), ("1".into(), "4".into()));
+    outbox.retry();
+    assert!(outbox.next().is_none());
+    outbox.delivered(&other, 0, 1);
+    outbox.delivered(&again, 0, 2);
+    assert_eq!(done(&mut outbox), Some(4));
+}
+
+#[test]
+fn of_a_key_that_has_no_value_any_more_a_tombstone_follows_and_of_nothing_nothing_is_told() {
+    let mut outbox = change_stream();
+    outbox.take(&tick(1, &[("a", Some(1))]));
+    let first = outbox.next().unwrap();
+    outbox.take(&tick(2, &[("a", Some(2))]));
+    outbox.take(&tick(3, &[("a", Some(1))]));
+    outbox.delivered(&first, 0, 0);
+    assert!(outbox.next().is_none(), "it is as it was");
+    assert_eq!(done(&mut outbox), Some(3));
+    outbox.take(&tick(4, &[("a", None)]));
+    let gone = outbox.next().unwrap();
+    assert_eq!(told(&gone), ("1".into(), "null".into()));
+    assert!(outbox.next().is_none(), "the tombstone waits until it has arrived");
+    outbox.delivered(&gone, 0, 1);
+    assert_eq!(done(&mut outbox), Some(3));
+    let tombstone = outbox.next().unwrap();
+    assert_eq!(told(&tombstone), ("null".into(), "null".into()));
+    outbox.delivered(&tombstone, 0, 2);
+    assert_eq!((done(&mut outbox), outbox.next().is_none()), (Some(4), true));
+}
+
+#[test]
+fn a_change_stream_goes_on_from_what_the_topic_holds() {
+    let mut outbox = change_stream();
+    outbox.take(&tick(9, &[("same", Some(1)), ("other", Some(2)), ("new", Some(3))]));
+    let place = |scope: &str| (0, topics::key(&key(scope), &["scope"]).into_bytes());
+    let known = [("same", "1"), ("other", "8"), ("gone", "7")];
+    let newest = known.iter().map(|(scope, value)| (place(scope), hash128(value.as_bytes()))).collect();
+    let held = known.iter().map(|(scope, value)| (place(scope), value.as_bytes().to_vec())).collect();
+    outbox.leave_what_differs(Published { newest, told: held, ends: BTreeMap::new() });
+    let mut changes = BTreeMap::new();
+    while let Some(flight) = outbox.next() {
+        outbox.delivered(&flight, 0, changes.len() as u64);
+        changes.entry(flight.key.clone()).or_insert_with(Vec::new).push(told(&flight));
+    }
+    let change = |before: &str, after: &str| (before.to_owned(), after.to_owned());
+    assert_eq!(changes[&key("other")], [change("8", "2")]);
+    assert_eq!(changes[&key("new")], [change("null", "3")]);
+    assert_eq!(changes[&key("gone")], [change("7", "null"), change("null", "null")]);
+    assert_eq!(changes.len(), 3);
+    outbox.take(&tick(10, &[("same", Some(5))]));
+    assert_eq!(told(&outbox.next().unwrap()), change("1", "5"));
+}
+
+/// Whatever was sent since a checkpoint, and has arrived or not: it is as if it had not been.
+#[test]
+fn what_is_rolled_back_waits_again_as_it_was() {
+    let mut outbox = Outbox::new(vec![output(false), output(true)], &[], Box::new(SoldOut(false)));
+    outbox.take(&tick(1, &[("a", Some(1)), ("b", Some(1))]));
+    let sent = |outbox: &mut Outbox| std::iter::from_fn(|| outbox.next()).collect::<Vec<_>>();
+    for (flight, at) in sent(&mut outbox).iter().zip(0..) {
+        outbox.delivered(flight, 0, at);
+    }
+    assert_eq!(done(&mut outbox), Some(1));
+    outbox.told();
+    outbox.take(&tick(2, &[("a", Some(2)), ("b", None)]));
+    let before = outbox.checkpoint();
+    let flights = sent(&mut outbox);
+    assert_eq!(flights.len(), 4);
+    flights.iter().for_each(|flight| outbox.delivered(flight, 0, 50));
+    // The change stream has a tombstone to send; everything else has arrived.
+    outbox.take(&tick(3, &[("a", Some(3))]));
+    let (refused, others) = flights.into_iter().partition(|flight| flight.output == 0 && flight.key == key("a"));
+    outbox.roll_back(before, others, refused);
+    assert_eq!(done(&mut outbox), Some(1));
+    assert!(outbox.ends(0).chain(outbox.ends(1)).all(|(_, end)| end <= 4), "no offset is told that nobody sees");
+    let again = sent(&mut outbox);
+    let told: BTreeMap<(usize, Key), (String, String)> =
+        again.iter().map(|flight| ((flight.output, flight.key.clone()), told(flight))).collect();
+    assert_eq!(told[&(1, key("a"))], ("1".into(), "3".into()));
+    assert_eq!(told[&(1, key("b"))], ("1".into(), "null".into()));
+    assert_eq!(told[&(0, key("b"))].1, "null");
+    assert_eq!(told[&(0, key("a"))].1, "3", "a newer value does not wait for what was refused");
+    again.iter().zip(60..).for_each(|(flight, at)| outbox.delivered(flight, 0, at));
+    sent(&mut outbox).iter().zip(70..).for_each(|(flight, at)| outbox.delivered(flight, 0, at));
+    outbox.retry();
+    assert!(outbox.next().is_none());
+    assert_eq!(done(&mut outbox), Some(3));
+    assert!(outbox.done().unwrap().has_news);
 }
