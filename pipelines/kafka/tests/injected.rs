@@ -47,7 +47,7 @@ impl etalage_kafka::Urgency for Nothing {
 }
 
 /// A sink of one view whose values are numbers, and what it says where it has failed.
-fn sink(brokers: &Brokers) -> (Sink, Receiver<String>) {
+fn sink(brokers: &Brokers, is_transactional: bool) -> (Sink, Receiver<String>) {
     let (fail, failed) = unbounded();
     let options = SinkOptions {
         brokers: brokers.clone(),
@@ -70,7 +70,7 @@ fn sink(brokers: &Brokers) -> (Sink, Receiver<String>) {
         },
         publish_interval: Vec::new(),
         change_streams: Vec::new(),
-        is_transactional: false,
+        is_transactional,
         failed: Arc::new(move |reason| fail.send(reason).expect("the test listens")),
     };
     let sink = Sink::start(options, Box::new(Nothing)).expect("a sink starts");
@@ -104,8 +104,19 @@ fn seen(subscription: &mut Subscription, values: &mut BTreeMap<String, String>, 
 
 #[test]
 fn values_arrive_in_spite_of_refusals() {
+    arrive_in_spite_of_refusals(false, RDKafkaApiKey::Produce);
+}
+
+/// What the mock shows of cancelled transactions is not what a broker would: here it is about what arrives in the end.
+#[test]
+fn values_arrive_in_spite_of_refusals_in_the_middle_of_transactions() {
+    arrive_in_spite_of_refusals(true, RDKafkaApiKey::Produce);
+    arrive_in_spite_of_refusals(true, RDKafkaApiKey::AddPartitionsToTxn);
+}
+
+fn arrive_in_spite_of_refusals(is_transactional: bool, request: RDKafkaApiKey) {
     let (cluster, brokers) = cluster(&["p.numbers.v1", "p.progress.v1"]);
-    let (sink, failed) = sink(&brokers);
+    let (sink, failed) = sink(&brokers, is_transactional);
     let mut reader = sink.reader();
     seal(&mut reader, 1, &[("a", 1), ("b", 1)]);
     sink.begin()();
@@ -122,12 +133,13 @@ fn values_arrive_in_spite_of_refusals() {
     let final_ones =
         [Refusal::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, Refusal::RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE];
     for (tick, refusals) in [(2, &passing[..]), (3, &final_ones[..])] {
-        cluster.request_errors(RDKafkaApiKey::Produce, refusals);
+        cluster.request_errors(request, refusals);
         let sealed = Instant::now();
         seal(&mut reader, tick, &[("a", tick)]);
         seen(&mut subscription, &mut values, tick);
         // What was refused for good waits before it is sent again.
-        assert!(refusals != final_ones || sealed.elapsed() > Duration::from_millis(900), "nothing was refused");
+        let waits = refusals == final_ones && request == RDKafkaApiKey::Produce;
+        assert!(!waits || sealed.elapsed() > Duration::from_millis(900), "nothing was refused");
         assert_eq!(values[r#"{"name":"a"}"#], tick.to_string());
         assert_eq!(values[r#"{"name":"b"}"#], "1");
     }
@@ -141,7 +153,7 @@ fn an_error_that_is_fatal_to_the_producer_is_told() {
     let (cluster, brokers) = cluster(&["p.numbers.v1", "p.progress.v1"]);
     cluster
         .request_errors(RDKafkaApiKey::InitProducerId, &[Refusal::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED; 3]);
-    let (sink, failed) = sink(&brokers);
+    let (sink, failed) = sink(&brokers, false);
     let mut reader = sink.reader();
     sink.begin()();
     seal(&mut reader, 1, &[("a", 1)]);
@@ -152,6 +164,49 @@ fn an_error_that_is_fatal_to_the_producer_is_told() {
     let began = Instant::now();
     sink.stop();
     assert!(began.elapsed() < Duration::from_secs(5), "there is nothing to wait for");
+}
+
+/// A commit that had to be asked for again is followed by a new producer, and so is one that cannot be, by the same values
+/// again. Where another has begun under the same id, nothing more is sent.
+#[test]
+fn a_transaction_that_is_not_committed_at_once_is_followed_by_a_new_producer() {
+    let ask_again = Refusal::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    let cannot_be = Refusal::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING;
+    let (cluster, brokers) = cluster(&["p.numbers.v1", "p.progress.v1"]);
+    let mut subscription = Subscription::open(&brokers, "p.", Group::Shop, &[VIEW]).expect("the topics can be read");
+    let (mut values, mut tick) = (BTreeMap::new(), 0);
+    for answers in [&[][..], &[ask_again], &[cannot_be]] {
+        let (sink, failed) = sink(&brokers, true);
+        let mut reader = sink.reader();
+        sink.begin()();
+        let mut seal_and_see = || {
+            tick += 1;
+            seal(&mut reader, tick, &[("a", tick), ("b", tick)]);
+            seen(&mut subscription, &mut values, tick);
+            assert_eq!(values[r#"{"name":"a"}"#], tick.to_string());
+        };
+        seal_and_see();
+        cluster.request_errors(RDKafkaApiKey::EndTxn, answers);
+        seal_and_see();
+        // A new producer is one that can be told that it may not begin.
+        cluster.request_errors(RDKafkaApiKey::EndTxn, answers);
+        let may_not = [Refusal::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED; 4];
+        cluster.request_errors(RDKafkaApiKey::InitProducerId, &may_not);
+        tick += 1;
+        seal(&mut reader, tick, &[("a", tick)]);
+        let told = failed.recv_timeout(Duration::from_secs(5));
+        assert_eq!(told.is_ok(), !answers.is_empty(), "{answers:?}: {told:?}");
+        cluster.clear_request_errors(RDKafkaApiKey::InitProducerId);
+        sink.stop();
+    }
+    let (sink, failed) = sink(&brokers, true);
+    let mut reader = sink.reader();
+    sink.begin()();
+    cluster.request_errors(RDKafkaApiKey::EndTxn, &[Refusal::RD_KAFKA_RESP_ERR_PRODUCER_FENCED]);
+    seal(&mut reader, tick + 1, &[("a", 0)]);
+    let reason = failed.recv_timeout(PATIENCE).expect("it is told");
+    assert!(reason.contains("fenced"), "{reason}");
+    sink.stop();
 }
 
 /// Messages are handed over once, in their order, whatever fetching them is answered meanwhile.
