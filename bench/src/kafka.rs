@@ -240,10 +240,12 @@ fn start_server(options: &Options, dir: &std::path::Path, brokers: &Brokers) -> 
         ("ETALAGE_KAFKA__EVENTS", EVENTS),
         ("ETALAGE_KAFKA__PREFIX", "bench."),
         ("ETALAGE_KAFKA__QUARANTINE", "bench.quarantine"),
-        ("ETALAGE_KAFKA__TRANSACTIONS", if options.transactions { "yes" } else { "no" }),
     ];
     let mut command = Command::new(&options.server);
     command.args(["run", "--port", "0", "--no-wait", "--data-dir"]).arg(dir.join("data")).envs(environment);
+    if options.transactions {
+        command.env("ETALAGE_KAFKA__TRANSACTIONS", "yes");
+    }
     let child = command.spawn().with_context(|| {
         let server = options.server.display();
         format!("{server} cannot be started; build it with `cargo build --release --features kafka`")

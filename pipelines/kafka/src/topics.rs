@@ -114,7 +114,12 @@ pub fn specs(written: &Written<'_>) -> Vec<TopicSpec> {
     let of_progress = groups.into_iter().map(|group| compacted(of_progress(prefix, group), 1));
     let of_changes = change_streams.iter().map(|view| {
         let mut spec = compacted(of_changes(prefix, view), *partitions);
-        spec.settings.insert("min.compaction.lag.ms", change_retention.as_millis().to_string());
+        let lag = change_retention.as_millis().to_string();
+        if views.contains(&(view.as_str(), Group::Customer)) {
+            // What was told of somebody who is erased must go in the end.
+            spec.settings.insert("max.compaction.lag.ms", lag.clone());
+        }
+        spec.settings.insert("min.compaction.lag.ms", lag);
         spec
     });
     let quarantine = TopicSpec {
@@ -244,7 +249,7 @@ pub fn check(brokers: &Brokers, specs: &[TopicSpec]) -> Result<Vec<String>, Kafk
                     "`{}` has {setting} = {is}, and must have {value}: otherwise {}. `kafka-configs.sh --alter --topic {} --add-config {setting}={value}` sets it",
                     spec.name,
                     match *setting {
-                        "min.compaction.lag.ms" => "changes are forgotten sooner or later than kafka.change_retention says",
+                        "min.compaction.lag.ms" | "max.compaction.lag.ms" => "changes are forgotten sooner or later than kafka.change_retention says",
                         _ => "its oldest keys are forgotten, or it grows for ever",
                     },
                     spec.name
@@ -297,8 +302,8 @@ mod tests {
     fn topics_of_views_are_compacted() {
         let specs = specs(&Written {
             prefix: "etalage.",
-            views: &[("set.bestsellers", Group::Shop)],
-            change_streams: &["set.bestsellers".to_owned()],
+            views: &[("set.bestsellers", Group::Shop), ("profile.value", Group::Customer)],
+            change_streams: &["set.bestsellers".to_owned(), "profile.value".to_owned()],
             change_retention: Duration::from_secs(60),
             quarantine: "etalage.quarantine.v1",
             partitions: 6,
@@ -306,13 +311,19 @@ mod tests {
         let names: Vec<(&str, u32)> = specs.iter().map(|spec| (spec.name.as_str(), spec.partitions)).collect();
         let expected = [
             ("etalage.set.bestsellers.v1", 6),
+            ("etalage.profile.value.v1", 6),
             ("etalage.progress.v1", 1),
+            ("etalage.customer.progress.v1", 1),
             ("etalage.set.bestsellers.changes.v1", 6),
+            ("etalage.profile.value.changes.v1", 6),
             ("etalage.quarantine.v1", 1),
         ];
         assert_eq!(names, expected);
-        assert_eq!(specs[2].settings["min.compaction.lag.ms"], "60000");
-        assert!(specs[3].settings.is_empty());
+        let lags = |at: usize| {
+            ["min", "max"].map(|end| specs[at].settings.get(&*format!("{end}.compaction.lag.ms")).map(String::as_str))
+        };
+        assert_eq!([lags(4), lags(5)], [[Some("60000"), None], [Some("60000"), Some("60000")]]);
+        assert!(specs[6].settings.is_empty());
         assert_eq!(specs[0].settings["cleanup.policy"], "compact");
     }
 }

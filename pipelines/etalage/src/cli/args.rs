@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use etalage_model::time::parse_span_us;
 
-use super::{clock, error::EXIT_CODES, health, people, repair, snapshots};
+use super::{clock, error::EXIT_CODES, health, people, repair, schema, snapshots};
 use crate::demo::DEFAULT_SEED;
 
 /// etalage: what sells, what is in stock, now.
@@ -93,8 +93,8 @@ pub enum Command {
     #[command(after_help = CHECK_HELP)]
     Check,
     /// Print the JSON Schema of a view's keys and values
-    #[command(after_help = SCHEMA_HELP)]
-    Schema(SchemaArgs),
+    #[command(after_help = schema::HELP)]
+    Schema(schema::SchemaArgs),
     /// Make or check the Kafka topics that are written
     #[command(subcommand)]
     Topics(TopicsCommand),
@@ -197,21 +197,6 @@ pub enum TopicsCommand {
     /// Say what is wrong with the topics
     #[command(after_help = TOPICS_HELP)]
     Check,
-}
-
-const SCHEMA_HELP: &str = "\
-The same files stand in docs/schemas.
-
-Examples:
-  etalage schema                        the names of the views
-  etalage schema set.bestsellers";
-
-/// `schema`
-#[derive(Debug, Args)]
-pub struct SchemaArgs {
-    /// The view; without it, the names of all
-    #[arg(value_name = "VIEW")]
-    pub view: Option<String>,
 }
 
 const FEED_HELP: &str = "\

@@ -21,6 +21,7 @@ mod quarantine;
 mod repair;
 mod replay;
 mod run;
+pub mod schema;
 mod serve;
 mod serving;
 pub mod snapshots;
@@ -36,7 +37,7 @@ pub use args::Cli;
 pub use error::{CliError, EXIT_CODES};
 pub use out::Out;
 
-use args::{Command, Common, ConfigCommand, KeyCommand, SchemaArgs};
+use args::{Command, Common, ConfigCommand, KeyCommand};
 
 use crate::config::{Config, Loaded, reference};
 
@@ -75,7 +76,7 @@ fn run(cli: &Cli) -> Result<(), CliError> {
         Command::Health(args) => health::run(common, &load(common)?.config, args),
         Command::Verify => verify::run(common, &load(common)?.config),
         Command::Check => check::run(common, &load(common)?),
-        Command::Schema(args) => schema(args),
+        Command::Schema(args) => schema::run(args),
         Command::Topics(command) => topics::run(&load(common)?.config, command),
         Command::Feed(args) => topics::feed(&load(common)?.config, args),
         Command::Quarantine(command) => quarantine::run(common, &load(common)?.config, command),
@@ -91,20 +92,6 @@ fn run(cli: &Cli) -> Result<(), CliError> {
         }
         Command::Key(KeyCommand::New { kind }) => key::new(common, *kind),
     }
-}
-
-fn schema(args: &SchemaArgs) -> Result<(), CliError> {
-    let mut out = Out::new();
-    match &args.view {
-        None => etalage_views::VIEWS.iter().try_for_each(|view| out.line(view.name))?,
-        Some(name) => {
-            let view = etalage_views::view(name);
-            let view =
-                view.ok_or_else(|| CliError::Usage(format!("there is no view `{name}`; `etalage schema` lists them")))?;
-            out.line(&serde_json::to_string_pretty(&view.json_schema()).unwrap_or_default())?;
-        }
-    }
-    out.flush()
 }
 
 /// The process's own log, on standard error; `ETALAGE_LOG` (`info`, `etalage=debug`) says how much.

@@ -304,7 +304,7 @@ impl Outbox {
                 None => sent.remove(&place.1),
             });
             let has_changed = !tells_changes || value.is_none() || json(before.as_ref()) != json(value.as_ref());
-            if tells_changes && value.is_none() && before.is_some() {
+            if self.outputs[place.0].tells_ends() && value.is_none() && before.is_some() {
                 // What compaction is to forget needs a tombstone behind what was told of it.
                 self.waiting.insert(place.clone(), Waiting { value: None, times, as_of });
             }

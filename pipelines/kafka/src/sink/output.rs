@@ -1,8 +1,8 @@
 //! The topics that the sink writes: the outbox knows each by its number.
 
-use etalage_model::{Value, ViewInfo, key::value_json};
+use etalage_model::{Tick, Value, ViewInfo, key::value_json};
 
-use super::SinkOptions;
+use super::{SinkOptions, message};
 use crate::topics;
 
 /// A topic of a view.
@@ -29,6 +29,21 @@ impl Output {
             tells_changes: true,
         });
         newest.chain(changes).collect()
+    }
+
+    /// True where a key that has no value any more is told of before its tombstone. Of people it is not: what stood
+    /// before is not written anew, since it may be of somebody who was erased.
+    pub(super) fn tells_ends(&self) -> bool {
+        self.tells_changes && !self.view.is_personal
+    }
+
+    /// What is sent of a key; nothing is a tombstone.
+    pub(super) fn payload(&self, as_of: Tick, before: Option<&Value>, value: Option<&Value>) -> Option<String> {
+        match value {
+            None if before.is_none() || !self.tells_ends() => None,
+            _ if self.tells_changes => Some(message::change(as_of, before, value)),
+            value => value.map(|value| json(Some(value))),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use super::{
     delivered::Delivered,
     message,
     outbox::{Flight, Outbox},
-    output::{Output, json},
+    output::Output,
     transactions::{RETRY_BACKOFF, Transactions},
 };
 use crate::{KafkaError, client, topics};
@@ -204,15 +204,11 @@ impl Sending {
     pub(super) fn send_waiting(&mut self) {
         self.sent_at = Instant::now();
         while let Some(flight) = self.outbox.next() {
-            let Output { view, topic, tells_changes } = &self.outbox.outputs()[flight.output];
+            let output = &self.outbox.outputs()[flight.output];
             let headers = message::headers(flight.as_of, &flight.times, (self.options.now)());
-            let key = topics::key(&flight.key, view.key_fields);
-            let (before, value) = (flight.before.as_ref(), flight.value.as_ref());
-            let payload = match tells_changes {
-                true => (before.is_some() || value.is_some()).then(|| message::change(flight.as_of, before, value)),
-                false => value.map(|value| json(Some(value))),
-            };
-            let topic = topic.clone();
+            let key = topics::key(&flight.key, output.view.key_fields);
+            let payload = output.payload(flight.as_of, flight.before.as_ref(), flight.value.as_ref());
+            let topic = output.topic.clone();
             let mut record = BaseRecord::with_opaque_to(&topic, Box::new(flight)).key(&key).headers(headers);
             if let Some(payload) = &payload {
                 record = record.payload(payload);

@@ -242,8 +242,7 @@ impl Sending {
     fn begin_anew(&mut self) -> Transactions {
         match producer(&self.options) {
             Ok(producer) => self.producer = producer,
-            // The old one begins anew, or says that it cannot.
-            Err(error) => tracing::error!(%error, "no new producer can be made"),
+            Err(error) => self.fail(&format!("no new producer can be made: {error}")),
         }
         std::mem::replace(&mut self.transactions, Transactions::new(true))
     }

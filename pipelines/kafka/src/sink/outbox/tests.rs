@@ -259,6 +259,27 @@ fn of_a_key_that_has_no_value_any_more_a_tombstone_follows_and_of_nothing_nothin
     assert_eq!((done(&mut outbox), outbox.next().is_none()), (Some(4), true));
 }
 
+/// What stood before is not written anew where it may be of somebody who was erased.
+#[test]
+fn of_people_a_tombstone_alone_tells_that_a_key_has_no_value_any_more() {
+    let mut personal = output(true);
+    personal.view.is_personal = true;
+    let mut outbox = Outbox::new(vec![personal], &[], Box::new(SoldOut(false)));
+    outbox.take(&tick(1, &[("a", Some(1))]));
+    let first = outbox.next().unwrap();
+    outbox.delivered(&first, 0, 0);
+    outbox.take(&tick(2, &[("a", None)]));
+    let gone = outbox.next().unwrap();
+    let payload = |flight: &Flight, outbox: &Outbox| {
+        outbox.outputs()[0].payload(9, flight.before.as_ref(), flight.value.as_ref())
+    };
+    assert_eq!(payload(&gone, &outbox), None);
+    let after = r#"{"as_of":"1970-01-01T00:00:00.000009Z","before":null,"after":1}"#;
+    assert_eq!(payload(&first, &outbox).as_deref(), Some(after));
+    outbox.delivered(&gone, 0, 1);
+    assert_eq!((done(&mut outbox), outbox.next().is_none()), (Some(2), true));
+}
+
 #[test]
 fn a_change_stream_goes_on_from_what_the_topic_holds() {
     let mut outbox = change_stream();
