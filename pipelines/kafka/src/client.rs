@@ -9,8 +9,9 @@ use rdkafka::{
     ClientConfig, ClientContext,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
     consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::KafkaError as ClientError,
     metadata::Metadata,
-    types::RDKafkaErrorCode as Code,
+    types::{RDKafkaConfRes, RDKafkaErrorCode as Code},
 };
 
 use crate::KafkaError;
@@ -81,12 +82,14 @@ impl Brokers {
             let value = secret.read().map_err(|reason| KafkaError::Secret { name: name.clone(), reason })?;
             config.set(name, value);
         }
-        config.create_with_context(context).map_err(|error| match KafkaError::of("start a Kafka client", error) {
+        config.create_with_context(context).map_err(|error| match error {
             // What is said of the value may repeat it.
-            KafkaError::Setting { name, .. } if self.secrets.iter().any(|(secret, _)| *secret == name) => {
+            ClientError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_INVALID, _, name, _)
+                if self.secrets.iter().any(|(secret, _)| *secret == name) =>
+            {
                 KafkaError::Secret { name, reason: "the client does not take what stands there".into() }
             }
-            error => error,
+            error => KafkaError::of("start a Kafka client", error),
         })
     }
 

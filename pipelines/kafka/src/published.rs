@@ -1,7 +1,7 @@
 //! What the output topics hold: the newest value of every key.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,21 +29,33 @@ pub(crate) struct Published {
     pub(crate) newest: Newest,
     /// Of topics that tell changes, the newest value itself.
     pub(crate) told: HashMap<(usize, Vec<u8>), Vec<u8>>,
+    /// Of topics that tell changes, keys of which the end was told, without a tombstone behind it.
+    pub(crate) ended: HashSet<(usize, Vec<u8>)>,
     /// Number of the topic and partition → behind its last message.
     pub(crate) ends: BTreeMap<(usize, u32), u64>,
 }
 
 impl Published {
-    fn take(&mut self, place: (usize, Vec<u8>), value: Option<&[u8]>, tells_changes: bool) {
-        let Some(value) = value else {
-            self.newest.remove(&place);
-            self.told.remove(&place);
-            return;
-        };
-        self.newest.insert(place.clone(), hash128(value));
-        if tells_changes {
-            self.told.insert(place, value.to_vec());
+    /// A message of a topic that holds values.
+    fn take(&mut self, place: (usize, Vec<u8>), value: Option<&[u8]>) {
+        match value {
+            Some(value) => _ = self.newest.insert(place, hash128(value)),
+            None => _ = self.newest.remove(&place),
         }
+    }
+
+    /// A message of a topic that tells changes.
+    fn take_change(&mut self, place: (usize, Vec<u8>), change: Option<&[u8]>) {
+        let value = change.and_then(after);
+        match (change, value) {
+            (Some(_), None) => _ = self.ended.insert(place.clone()),
+            _ => _ = self.ended.remove(&place),
+        }
+        match value {
+            Some(value) => _ = self.told.insert(place.clone(), value.to_vec()),
+            None => _ = self.told.remove(&place),
+        }
+        self.take(place, value);
     }
 }
 
@@ -77,9 +89,10 @@ pub(crate) fn read(brokers: &Brokers, outputs: &[Output]) -> Result<Published, K
         let arrived = reader.next(Duration::from_millis(100), |part, message| {
             let (number, offset) = (numbers[&part.0], message.offset() as u64);
             let place = (number, message.key().unwrap_or_default().to_vec());
-            let tells_changes = outputs[number].tells_changes;
-            let value = message.payload().and_then(|value| if tells_changes { after(value) } else { Some(value) });
-            published.take(place, value, tells_changes);
+            match outputs[number].tells_changes {
+                true => published.take_change(place, message.payload()),
+                false => published.take(place, message.payload()),
+            }
             // Not the end that the broker tells: behind the last message there may be what ends a transaction, which
             // nobody is shown.
             published.ends.insert((number, part.1), offset + 1);

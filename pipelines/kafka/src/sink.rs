@@ -11,9 +11,9 @@
 //! ```
 //!
 //! **Delivery**: at least once for each key's newest value; of several changes of a key that wait, only
-//! the newest is sent. Values of one key arrive in the order in which they were sealed. Of a key in a
-//! change stream one message is under way at a time: what stands before a change in the one is what stood
-//! after it in the other.
+//! the newest is sent. Values of one key arrive in the order in which they were sealed. Where there are
+//! change streams everything goes in rounds, the next when the one before has arrived: what stands before a
+//! change is what stood after the one before it.
 //! **Start**: nothing is sent until [`Sink::begin`]. Then the topics are read, and only keys whose
 //! value differs from the newest one there are sent.
 //! **End**: where the client can no longer tell what was stored (a fatal error of the idempotent

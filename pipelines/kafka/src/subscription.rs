@@ -32,6 +32,10 @@ use crate::{
 /// are read; what belongs to the next cut always is.
 pub const MAX_HELD: usize = 100_000;
 
+/// So many of the last places of progress are looked through for the newest message: between messages of
+/// transactions stand their ends, and what was cancelled.
+const PROGRESS_TAIL: i64 = 1_000;
+
 /// A change of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -102,6 +106,9 @@ pub struct Subscription {
     next: Option<Progress>,
     /// The newest that was told since.
     newest: Option<Progress>,
+    /// The partition of progress, until the newest message that it held at the start was read: older ones are of ticks
+    /// that the topics no longer hold.
+    catching_up: Option<Part>,
 }
 
 /// A message, as far as a subscriber looks at it.
@@ -120,10 +127,9 @@ impl Subscription {
         let names = views.iter().map(|view| (Arc::from(topics::of_view(prefix, view)), Arc::from(*view)));
         let views: BTreeMap<Arc<str>, Arc<str>> = names.collect();
         let mut parts = Vec::new();
-        // Of progress only the newest matters.
         let progress: Arc<str> = topics::of_progress(prefix, group).into();
         let from = views.keys().map(|topic| (topic, Offset::Beginning));
-        for (topic, offset) in from.chain([(&progress, Offset::OffsetTail(1))]) {
+        for (topic, offset) in from.chain([(&progress, Offset::OffsetTail(PROGRESS_TAIL))]) {
             let partitions = partitions(reader.consumer(), brokers, topic)?;
             parts.extend(partitions.into_iter().map(|partition| ((Arc::clone(topic), partition), offset)));
         }
@@ -140,6 +146,7 @@ impl Subscription {
             cuts: 0,
             next: None,
             newest: None,
+            catching_up: Some((progress, 0)),
         })
     }
 
@@ -159,6 +166,9 @@ impl Subscription {
             match self.reader.next(left, |part, message| told(views, part, message)) {
                 Some(Arrived::Message(Told::Progress(progress))) => {
                     self.newest = progress.or(self.newest.take());
+                    if self.catching_up.is_some() {
+                        continue;
+                    }
                     self.look_for_new()?;
                     // What is waited for keeps its place: only where there is none, this is it.
                     if self.next.is_none() {
@@ -178,7 +188,14 @@ impl Subscription {
                         self.full.push(part);
                     }
                 }
-                Some(Arrived::End(part)) => _ = self.at_end.insert(part),
+                Some(Arrived::End(part)) => {
+                    if self.catching_up.take_if(|progress| *progress == part).is_some() {
+                        self.look_for_new()?;
+                        self.go_on();
+                        may_be_complete = true;
+                    }
+                    self.at_end.insert(part);
+                }
                 Some(Arrived::Failed(_, error)) => {
                     let error = KafkaError::of("read views", error);
                     if !error.is_passing() {
@@ -230,6 +247,9 @@ impl Subscription {
 
     /// What was told next, if everything of it has been read.
     fn cut(&mut self) -> Option<Cut> {
+        if self.catching_up.is_some() {
+            return None;
+        }
         self.next = self.next.take().or_else(|| self.newest.take());
         let is_read = |(part, end): (&Part, &u64)| self.read.get(part).is_some_and(|read| read >= end);
         let Progress { tick, times, ends } = self.next.take_if(|next| next.ends.iter().all(is_read))?;

@@ -114,6 +114,8 @@ pub fn specs(written: &Written<'_>) -> Vec<TopicSpec> {
     let of_progress = groups.into_iter().map(|group| compacted(of_progress(prefix, group), 1));
     let of_changes = change_streams.iter().map(|view| {
         let mut spec = compacted(of_changes(prefix, view), *partitions);
+        // A step holds two values.
+        spec.min_message_bytes = 2 * MAX_BATCH_BYTES + OVERHEAD_BYTES;
         let lag = change_retention.as_millis().to_string();
         if views.contains(&(view.as_str(), Group::Customer)) {
             // What was told of somebody who is erased must go in the end.

@@ -10,7 +10,7 @@ use serde_json::{Value, json, value::RawValue};
 use crate::support::{TopicShop, Values, disturbed, everything_in, now_ms, publisher, story};
 
 /// Change streams of two views, one of which is paced on two workers.
-const STREAMS: &str = r#"change_streams = ["item.sellable", "set.bestsellers"]"#;
+pub(crate) const STREAMS: &str = r#"change_streams = ["item.sellable", "set.bestsellers"]"#;
 
 /// The same, written in transactions.
 pub(crate) const TRANSACTIONS: &str =
@@ -203,4 +203,6 @@ fn in_transactions_a_second_service_ends_the_first() {
     assert_eq!(topics.seen(&broker.brokers()), seen);
     assert_told(&topics, broker, &seen);
     other.terminate().with_code(0);
+    // Behind the newest message of progress stands the end of its transaction, and nobody writes any more.
+    assert_eq!(topics.seen(&broker.brokers()), seen);
 }

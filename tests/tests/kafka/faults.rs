@@ -381,6 +381,10 @@ fn too_large_holds_back_no_other(name: &str, more: &str) {
     });
     assert!(has("set.bestsellers", json!({ "scope": "global", "window": "1d" })).is_none());
     assert!(everything_in(broker, [format!("{name}.progress.v1")]).is_empty(), "progress waits for it");
+    let metrics = server.http.get("/metrics").text;
+    let cancelled = r#"etalage_kafka_transactions_total{outcome="cancelled"}"#;
+    let count = metrics.lines().find_map(|line| line.strip_prefix(cancelled)?.trim().parse::<u64>().ok());
+    assert_eq!(count.is_some_and(|count| count > 0), !more.is_empty(), "{count:?} were cancelled");
     server.terminate().with_code(0);
 
     // Shorter sets fit.

@@ -6,7 +6,10 @@ use std::{fs, path::Path, process::Command, time::Duration};
 use etalage_kafka::{Brokers, Publisher, Secret};
 use etalage_tests::{Server, binary::root, broker::Broker, seed};
 
-use crate::support::{TopicShop, disturbed, now_ms, story};
+use crate::{
+    changes::{STREAMS, TRANSACTIONS, assert_told},
+    support::{TopicShop, disturbed, now_ms, story},
+};
 
 /// Grants what docs/kafka.md says that the service needs.
 const GRANT: &str = "
@@ -87,7 +90,7 @@ fn who_is_not_let_in_is_told() {
 #[test]
 fn a_user_with_no_more_rights_than_needed_is_served_and_its_password_is_shown_to_nobody() {
     let broker = Broker::start_guarded();
-    let mut topics = TopicShop::new(&broker, "secured", 1);
+    let mut topics = TopicShop::with(&broker, "secured", 1, STREAMS);
     grant(&broker, "scram", "secured");
     let publisher = Publisher::open(&broker.brokers(), Duration::from_millis(1)).expect("a publisher");
     let (seed, mut random) = seed::draw("kafka secured");
@@ -109,6 +112,7 @@ fn a_user_with_no_more_rights_than_needed_is_served_and_its_password_is_shown_to
 
     topics.become_user(broker.brokers_as("scram", "SCRAM-SHA-512"));
     run(&topics, before, &|| ());
+    topics.more = TRANSACTIONS.to_owned();
     let of_variable = vec![("sasl.password".to_owned(), Secret::Variable("OF_SCRAM".into()))];
     topics.become_user(Brokers { secrets: of_variable, ..broker.brokers_as("scram", "SCRAM-SHA-256") });
     let seen = std::cell::RefCell::default();
@@ -118,7 +122,9 @@ fn a_user_with_no_more_rights_than_needed_is_served_and_its_password_is_shown_to
         *seen.borrow_mut() = topics.seen(&broker.brokers());
     });
     messages.extend(last.into_inner());
-    assert_eq!(seen.into_inner(), topics.embedded(&messages));
+    let seen = seen.into_inner();
+    assert_eq!(seen, topics.embedded(&messages));
+    assert_told(&topics, &broker, &seen);
     topics.verify();
 
     let checked = topics.shop.ended(&["check"]).with_code(0);

@@ -35,7 +35,7 @@ pub(crate) struct TopicShop {
     pub(crate) name: String,
     pub(crate) brokers: Brokers,
     /// What else stands in `[kafka]`.
-    more: String,
+    pub(crate) more: String,
 }
 
 /// A message, and the topic that it goes to.

@@ -7,7 +7,7 @@ use super::{CliError, Out};
 
 /// What `etalage schema --help` says at its end.
 pub(super) const HELP: &str = "\
-The same files stand in docs/schemas.
+Those of keys and values stand in docs/schemas, too.
 
 Examples:
   etalage schema                        the names of the views

@@ -7,8 +7,11 @@ use etalage_model::{InputKind, time::parse_span_us};
 use super::{ConfigError, build::Values};
 
 /// Settings of librdkafka that are secrets: a configuration says only where they stand.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 9] = [
     "sasl.password",
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.oauthbearer.assertion.private.key.pem",
+    "sasl.oauthbearer.client.credentials.client.secret",
     "sasl.oauthbearer.client.secret",
     "sasl.oauthbearer.config",
     "ssl.key.password",

@@ -461,7 +461,7 @@ pub const TABLE: &[Entry] = &[
         "kafka.transactions",
         Kind::OneOf(&["no", "yes"]),
         r#""no""#,
-        "Whether values are written in transactions: slower, and not safer than the brokers are; docs/kafka.md says why.",
+        "Whether values are written in transactions: slower, and with a caveat that docs/kafka.md explains.",
     ),
     entry(
         "kafka.partitions",

@@ -82,6 +82,7 @@ pub(super) type Part = (usize, u32);
 pub(super) struct Checkpoint {
     next: u64,
     landed: BTreeMap<u64, (Part, u64)>,
+    settled: BTreeMap<Part, u64>,
     ends: BTreeMap<Part, u64>,
     done: Option<Mark>,
     told: Option<u64>,
@@ -112,8 +113,10 @@ pub(super) struct Outbox {
     flying: HashMap<Place, u64>,
     numbers: BTreeSet<u64>,
     next: u64,
-    /// What has arrived, by its number, since the last mark was done.
+    /// What has arrived, by its number, since the last mark was done: some of it may belong to a later one.
     landed: BTreeMap<u64, (Part, u64)>,
+    /// The same of what belongs to the next mark, whichever that is: behind the last message of each partition.
+    settled: BTreeMap<Part, u64>,
     /// Behind the last message of each partition that belongs to what is done.
     ends: BTreeMap<Part, u64>,
     sealed: Option<(Tick, TickTimes)>,
@@ -139,6 +142,7 @@ impl Outbox {
             numbers: BTreeSet::new(),
             next: 0,
             landed: BTreeMap::new(),
+            settled: BTreeMap::new(),
             ends: BTreeMap::new(),
             sealed: None,
             marks: VecDeque::new(),
@@ -244,6 +248,12 @@ impl Outbox {
         !self.order.is_empty()
     }
 
+    /// True where what is sent must have arrived before more is: so that of each key of a change stream one step is
+    /// under way, and yet all that waits is sent at one instant, which can be told of.
+    pub(super) fn goes_in_rounds(&self) -> bool {
+        self.outputs.iter().any(|output| output.tells_changes)
+    }
+
     /// True where something is on its way.
     pub(super) fn is_flying(&self) -> bool {
         !self.numbers.is_empty()
@@ -252,7 +262,7 @@ impl Outbox {
     /// Of everything that waits, leaves what differs from the newest values that the topics hold, and
     /// tombstones for what they hold beyond it.
     pub(super) fn leave_what_differs(&mut self, published: Published) {
-        let Published { mut newest, mut told, ends } = published;
+        let Published { mut newest, mut told, ended, ends } = published;
         self.ends = ends;
         // Nothing was sent so far: of no tick before is anything to be told.
         self.marks.clear();
@@ -283,6 +293,13 @@ impl Outbox {
             }
             self.wait((place.0, key), Waiting { value: None, times, as_of });
         }
+        // Whoever told of their end has not got to their tombstones.
+        for (output, json) in ended {
+            let key = topics::read_key(&json, &self.outputs[output].view);
+            if let Some(key) = key.filter(|key| !self.waiting.contains_key(&(output, key.clone()))) {
+                self.wait((output, key), Waiting { value: None, times, as_of });
+            }
+        }
         // What the topics show is out of date: it does not wait for its pace.
         self.release_all();
         if self.waiting.is_empty() {
@@ -294,10 +311,6 @@ impl Outbox {
     pub(super) fn next(&mut self) -> Option<Flight> {
         while let Some(place) = self.order.pop_front() {
             let tells_changes = self.outputs[place.0].tells_changes;
-            // Where one has told of a key, the next waits until that has arrived.
-            if tells_changes && self.flying.contains_key(&place) {
-                continue;
-            }
             let Some(Waiting { value, times, as_of }) = self.waiting.remove(&place) else { continue };
             let before = self.sent.get_mut(&place.0).and_then(|sent| match &value {
                 Some(value) => sent.insert(place.1.clone(), value.clone()),
@@ -307,6 +320,7 @@ impl Outbox {
             if self.outputs[place.0].tells_ends() && value.is_none() && before.is_some() {
                 // What compaction is to forget needs a tombstone behind what was told of it.
                 self.waiting.insert(place.clone(), Waiting { value: None, times, as_of });
+                self.order.push_front(place.clone());
             }
             let seq = has_changed.then(|| {
                 self.numbers.insert(self.next);
@@ -337,10 +351,11 @@ impl Outbox {
     pub(super) fn delivered(&mut self, flight: &Flight, partition: u32, offset: u64) {
         self.land(flight);
         let end = ((flight.output, partition), offset + 1);
-        flight.seq.into_iter().for_each(|seq| _ = self.landed.insert(seq, end));
-        // What has waited for this.
-        if self.outputs[flight.output].tells_changes && self.waiting.contains_key(&flight.place()) {
-            self.order.push_back(flight.place());
+        match flight.seq {
+            // Every mark that is still to be made comes behind it.
+            Some(_) if self.marks.is_empty() => settle(&mut self.settled, end),
+            Some(seq) => _ = self.landed.insert(seq, end),
+            None => {}
         }
     }
 
@@ -368,8 +383,7 @@ impl Outbox {
         self.aside.extend(place);
     }
 
-    /// Where the value of a flight, or a newer one, is to be sent; nowhere where a newer one is on its way or
-    /// has its place in the order.
+    /// Where the value of a flight, or a newer one that waits, is to be sent; nowhere where a newer one is on its way.
     fn wait_again(&mut self, flight: Flight) -> Option<Place> {
         if flight.is_progress() {
             return None;
@@ -377,15 +391,17 @@ impl Outbox {
         let (is_last, place) = (self.land(&flight), flight.place());
         // Nothing that was to be told from here on holds any more.
         self.marks.clear();
-        let waits_again = is_last && self.takes_back(flight);
+        if is_last {
+            self.take_back(flight);
+        }
         if self.waiting.is_empty() {
             self.mark();
         }
-        waits_again.then_some(place)
+        is_last.then_some(place)
     }
 
-    /// Has the value of a flight wait, unless a newer one does. True where it is to be put into an order.
-    fn takes_back(&mut self, flight: Flight) -> bool {
+    /// Has the value of a flight wait, unless a newer one does.
+    fn take_back(&mut self, flight: Flight) {
         let place = flight.place();
         if let Some(sent) = self.sent.get_mut(&flight.output) {
             match flight.before {
@@ -393,37 +409,39 @@ impl Outbox {
                 None => _ = sent.remove(&flight.key),
             }
         }
-        let is_newer_there = self.waiting.contains_key(&place);
-        if !is_newer_there {
-            let Flight { value, times, as_of, .. } = flight;
-            self.waiting.insert(place, Waiting { value, times, as_of });
-        }
-        // What waits behind what is told has no place in the order while that is on its way.
-        !is_newer_there || self.outputs[flight.output].tells_changes
+        let Flight { value, times, as_of, .. } = flight;
+        self.waiting.entry(place).or_insert(Waiting { value, times, as_of });
     }
 
     /// What is known of arrivals now.
     pub(super) fn checkpoint(&self) -> Checkpoint {
-        let Outbox { next, landed, ends, done, told, .. } = self;
-        Checkpoint { next: *next, landed: landed.clone(), ends: ends.clone(), done: done.clone(), told: *told }
+        Checkpoint {
+            next: self.next,
+            landed: self.landed.clone(),
+            settled: self.settled.clone(),
+            ends: self.ends.clone(),
+            done: self.done.clone(),
+            told: self.told,
+        }
     }
 
     /// Nothing of what was sent since counts: it waits again, in its order. What was `refused` is set aside.
     pub(super) fn roll_back(&mut self, to: Checkpoint, sent: Vec<Flight>, refused: Vec<Flight>) {
-        let Checkpoint { next, landed, ends, done, told } = to;
-        (self.landed, self.ends, self.done, self.told) = (landed, ends, done, told);
+        let Checkpoint { next, landed, settled, ends, done, told } = to;
+        (self.landed, self.settled, self.ends, self.done, self.told) = (landed, settled, ends, done, told);
         self.numbers.split_off(&next);
         self.marks.clear();
-        for (flight, is_refused) in
-            sent.into_iter().map(|flight| (flight, false)).rev().chain(refused.into_iter().map(|flight| (flight, true)))
-        {
+        for flight in sent.into_iter().rev() {
             let place = flight.place();
             self.flying.remove(&place);
-            match self.takes_back(flight) {
-                true if is_refused => self.aside.push(place),
-                true => self.order.push_front(place),
-                false => {}
-            }
+            self.take_back(flight);
+            self.order.push_front(place);
+        }
+        for flight in refused {
+            let place = flight.place();
+            self.flying.remove(&place);
+            self.take_back(flight);
+            self.aside.push(place);
         }
         if self.waiting.is_empty() {
             self.mark();
@@ -435,10 +453,9 @@ impl Outbox {
         let first = self.numbers.first().copied().unwrap_or(u64::MAX);
         while let Some(mark) = self.marks.pop_front_if(|mark| mark.seq <= first) {
             let later = self.landed.split_off(&mark.seq);
-            for (part, end) in std::mem::replace(&mut self.landed, later).into_values() {
-                let known = self.ends.entry(part).or_default();
-                *known = end.max(*known);
-            }
+            let landed = std::mem::replace(&mut self.landed, later).into_values();
+            let settled = std::mem::take(&mut self.settled);
+            landed.chain(settled).for_each(|end| settle(&mut self.ends, end));
             self.done = Some(mark);
         }
         let Mark { tick, times, seq } = self.done.as_ref()?;
@@ -454,6 +471,12 @@ impl Outbox {
     pub(super) fn told(&mut self) {
         self.told = self.done.as_ref().map(|mark| mark.seq);
     }
+}
+
+/// Moves the end of a partition, where this is behind it.
+fn settle(ends: &mut BTreeMap<Part, u64>, (part, end): (Part, u64)) {
+    let known = ends.entry(part).or_default();
+    *known = end.max(*known);
 }
 
 #[cfg(test)]

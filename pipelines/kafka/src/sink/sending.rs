@@ -34,7 +34,7 @@ const POLL_EVERY: Duration = Duration::from_millis(1);
 pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// How long the sink waits before it sends again what a broker refuses for good.
-const RETRY_EVERY: Duration = Duration::from_secs(1);
+pub(super) const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// How long what is under way may take when the sink is stopped.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -61,6 +61,13 @@ pub(super) fn producer(options: &SinkOptions) -> Result<BaseProducer<Delivered>,
         // Within a transaction, a message is given up with it.
         false => [("message.timeout.ms", "0"), ("retry.backoff.ms", "100")],
     });
+    let is_ours = |(name, _): &&(String, String)| {
+        options.is_transactional && ["transactional.id", "retry.backoff.ms"].contains(&name.as_str())
+    };
+    if let Some((name, _)) = options.brokers.properties.iter().find(is_ours) {
+        let reason = "cannot be given where kafka.transactions is on, which depends on it".to_owned();
+        return Err(KafkaError::Setting { name: name.clone(), reason });
+    }
     options.brokers.client(&settings, Delivered::default())
 }
 
@@ -124,6 +131,7 @@ impl Sending {
         let _told = TellsPanic(Arc::clone(&self.options.failed));
         loop {
             let patience = match self.begin {
+                Begin::Done if self.outbox.has_order() && self.may_send() => Duration::ZERO,
                 Begin::Done if self.transactions.is_under_way() => POLL_EVERY,
                 Begin::Done if self.outbox.is_flying() => self.held().unwrap_or(POLL_EVERY).min(POLL_EVERY),
                 Begin::Reading(..) => Duration::from_millis(10),
@@ -164,13 +172,17 @@ impl Sending {
         if !matches!(self.begin, Begin::Done) {
             return;
         }
-        self.release_due();
-        if self.retry_at.is_some_and(|at| at <= Instant::now()) {
-            self.retry_at = None;
-            self.outbox.retry();
+        let may_send = self.may_send();
+        if may_send {
+            // At one instant with the sending: nothing that comes in between has to wait for the next release.
+            self.release_due();
+            if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+                self.retry_at = None;
+                self.outbox.retry();
+            }
         }
         if matches!(self.transactions, Transactions::Off) {
-            if self.held().is_none() {
+            if may_send {
                 self.send_waiting();
             }
             self.collect();
@@ -179,6 +191,18 @@ impl Sending {
             self.go_on_with_transaction();
         }
         metrics::gauge!("etalage_kafka_waiting_keys").set(self.outbox.waiting() as f64);
+    }
+
+    /// True where values may be sent now.
+    fn may_send(&self) -> bool {
+        match self.transactions {
+            Transactions::Off => match self.outbox.goes_in_rounds() {
+                true => !self.outbox.is_flying(),
+                false => self.held().is_none(),
+            },
+            Transactions::Ready => true,
+            _ => false,
+        }
     }
 
     /// Releases the outputs whose pace is due; with the slowest of them all others, since a tick is only
@@ -269,7 +293,7 @@ impl Sending {
         self.refused(&topic, error);
     }
 
-    fn refused(&mut self, topic: &str, error: &ClientError) {
+    pub(super) fn refused(&mut self, topic: &str, error: &ClientError) {
         metrics::counter!("etalage_kafka_refused_total").increment(1);
         if let Some((_, reason)) = self.producer.client().fatal_error() {
             return self.fail(&reason);

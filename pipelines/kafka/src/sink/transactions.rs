@@ -12,9 +12,10 @@
 //!
 //! **A new producer after all that is not plain.** Without KIP-890, of which the client has nothing
 //! (confluentinc/librdkafka#5423), a request of one transaction that the network has held back may be
-//! taken for one of the next. The client sends a request anew [`RETRY_BACKOFF`] later at the soonest: a
-//! commit that was answered sooner was asked for once. After any other, and after what was cancelled,
-//! comes a new producer: its epoch has the brokers refuse whatever is still under way.
+//! taken for one of the next. The client sends a request anew about [`RETRY_BACKOFF`] later: a commit that
+//! was answered in half of that was asked for once. After any other, and after what was cancelled, comes a
+//! new producer: its epoch has the brokers refuse whatever is still under way. Of a commit that is answered
+//! with an error nobody knows what it has done: the sink has failed, and the next start reads the topics.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ use rdkafka::{
 use super::{
     delivered::Delivered,
     outbox::{Checkpoint, Flight},
-    sending::{HEARTBEAT, Sending, producer},
+    sending::{HEARTBEAT, RETRY_EVERY, Sending, producer},
 };
 
 /// How long the client waits before it asks again.
@@ -37,8 +38,11 @@ pub(super) const RETRY_BACKOFF: Duration = Duration::from_secs(1);
 /// How long the sink's thread waits for an answer before it looks at what else there is.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(50);
 
-/// The pause before a producer begins again after an error.
+/// The pause before a producer begins again, or a new one, after an error.
 const BEGIN_AGAIN: Duration = Duration::from_millis(200);
+
+/// How long the client may take to give back what it holds of a transaction that is cancelled.
+const PURGE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How far the transaction has come.
 pub(super) enum Transactions {
@@ -83,9 +87,7 @@ enum Ended {
     Awaited,
     /// It is committed; whether after one request.
     Committed { at_once: bool },
-    /// It cannot be committed.
-    Cancelled(ClientError),
-    /// The producer has failed for good.
+    /// Nobody knows.
     Failed(ClientError),
 }
 
@@ -136,11 +138,10 @@ impl Transactions {
     /// Asks for what was sent to be shown, of which the first was asked `since`.
     fn commit(producer: &BaseProducer<Delivered>, since: Instant) -> Ended {
         match producer.commit_transaction(ANSWER_PATIENCE) {
-            Ok(()) => Ended::Committed { at_once: since.elapsed() < RETRY_BACKOFF },
-            Err(error) if is_fatal(&error) => Ended::Failed(error),
-            Err(ClientError::Transaction(error)) if error.is_retriable() => Ended::Awaited,
+            Ok(()) => Ended::Committed { at_once: since.elapsed() < RETRY_BACKOFF / 2 },
+            Err(ClientError::Transaction(error)) if error.is_retriable() && !error.is_fatal() => Ended::Awaited,
             Err(ClientError::Flush(_)) => Ended::Awaited,
-            Err(error) => Ended::Cancelled(error),
+            Err(error) => Ended::Failed(error),
         }
     }
 }
@@ -206,12 +207,8 @@ impl Sending {
                 metrics::counter!("etalage_kafka_sent_total").increment(open.arrived.len() as u64);
                 count("committed");
                 if !at_once {
-                    self.begin_anew();
+                    self.begin_anew(Instant::now());
                 }
-            }
-            Ended::Cancelled(error) => {
-                tracing::warn!(%error, "a transaction was not committed; what it held is sent again");
-                self.cancel(open);
             }
             Ended::Failed(error) => self.fail(&error.to_string()),
         }
@@ -220,31 +217,47 @@ impl Sending {
     /// Ends a transaction of which nothing is to be seen: all of it waits again.
     fn cancel(&mut self, open: Open) {
         count("cancelled");
+        // A transaction that is open and well would say that it is open; a broken one says why.
+        let reason = self.producer.begin_transaction().err();
         self.transactions = Transactions::Open(open);
         self.producer.purge(PurgeConfig::default().queue().inflight());
+        let until = Instant::now() + PURGE_PATIENCE;
         while self.transactions.open().is_some_and(|open| open.under_way > 0) {
+            if Instant::now() > until {
+                return self.fail("the client does not give back what it holds, which is a defect");
+            }
             self.producer.poll(Duration::from_millis(1));
             self.collect();
         }
-        if let Transactions::Open(Open { before, told, arrived, refused, given_up, .. }) = self.begin_anew() {
-            let sent = arrived.into_iter().map(|(flight, ..)| flight).chain(given_up);
-            let [sent, refused] = [sent.collect(), refused].map(|mut flights: Vec<Flight>| {
+        if let Some((_, reason)) = self.producer.client().fatal_error() {
+            return self.fail(&reason);
+        }
+        // What was refused itself is set aside, and the rest goes on soon. Otherwise it would be the same again.
+        let is_set_aside =
+            self.transactions.open().is_some_and(|open| open.refused.iter().any(|flight| !flight.is_progress()));
+        let pause = if is_set_aside { BEGIN_AGAIN } else { RETRY_EVERY };
+        if let (false, Some(reason)) = (is_set_aside, reason) {
+            self.refused("all topics", &reason);
+        }
+        if let Transactions::Open(open) = self.begin_anew(Instant::now() + pause) {
+            let sent = open.arrived.into_iter().map(|(flight, ..)| flight).chain(open.given_up);
+            let [sent, refused] = [sent.collect(), open.refused].map(|mut flights: Vec<Flight>| {
                 flights.retain(|flight| !flight.is_progress());
                 flights
             });
-            self.outbox.roll_back(before, sent, refused);
-            self.told = told;
+            self.outbox.roll_back(open.before, sent, refused);
+            self.told = open.told;
         }
     }
 
-    /// Goes on with a new producer, whose epoch has the brokers refuse what the old one may have under way. Gives
-    /// what was going on.
-    fn begin_anew(&mut self) -> Transactions {
+    /// Goes on at that time with a new producer, whose epoch has the brokers refuse what the old one may have under
+    /// way. Gives what was going on.
+    fn begin_anew(&mut self, at: Instant) -> Transactions {
         match producer(&self.options) {
             Ok(producer) => self.producer = producer,
             Err(error) => self.fail(&format!("no new producer can be made: {error}")),
         }
-        std::mem::replace(&mut self.transactions, Transactions::new(true))
+        std::mem::replace(&mut self.transactions, Transactions::Starting(at))
     }
 }
 

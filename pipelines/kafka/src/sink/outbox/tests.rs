@@ -148,7 +148,7 @@ fn only_what_differs_from_the_topics_is_sent_and_what_is_gone_gets_a_tombstone()
     let known =
         |scope: &str, value: &str| ((0, topics::key(&key(scope), &["scope"]).into_bytes()), hash128(value.as_bytes()));
     let newest = [known("same", "1"), known("other", "1"), known("gone", "7")].into_iter().collect();
-    outbox.leave_what_differs(Published { newest, told: HashMap::new(), ends: BTreeMap::from([((0, 0), 40)]) });
+    outbox.leave_what_differs(Published { newest, ends: BTreeMap::from([((0, 0), 40)]), ..Published::default() });
     assert_eq!(done(&mut outbox), None, "what the topics hold is of no tick before");
     let mut left: Vec<(Key, String)> = Vec::new();
     while let Some(flight) = outbox.next() {
@@ -211,52 +211,93 @@ fn change_stream() -> Outbox {
     Outbox::new(vec![output(true)], &[], Box::new(SoldOut(false)))
 }
 
+/// Everything that may be sent.
+fn round(outbox: &mut Outbox) -> Vec<Flight> {
+    assert!(outbox.goes_in_rounds() && !outbox.is_flying());
+    std::iter::from_fn(|| outbox.next()).collect()
+}
+
 #[test]
-fn of_a_key_one_change_is_under_way_and_what_stood_after_it_stands_before_the_next() {
+fn what_stood_after_a_change_stands_before_the_next_whatever_is_refused() {
     let mut outbox = change_stream();
     outbox.take(&tick(1, &[("a", Some(1))]));
-    let first = outbox.next().unwrap();
+    let [first] = round(&mut outbox).try_into().unwrap();
     assert_eq!(told(&first), ("null".into(), "1".into()));
-    outbox.take(&tick(2, &[("a", Some(2)), ("b", Some(7))]));
-    let other = outbox.next().unwrap();
-    assert_eq!(other.key, key("b"), "another key does not wait");
-    assert!(outbox.next().is_none());
+    outbox.take(&tick(2, &[("a", Some(2))]));
     outbox.take(&tick(3, &[("a", Some(3))]));
     outbox.delivered(&first, 0, 0);
-    let second = outbox.next().unwrap();
+    let [second] = round(&mut outbox).try_into().unwrap();
     assert_eq!(told(&second), ("1".into(), "3".into()));
     // It was refused: the next says what stood before it.
     outbox.take(&tick(4, &[("a", Some(4))]));
     outbox.set_aside(second);
-    let again = outbox.next().unwrap();
+    let [again] = round(&mut outbox).try_into().unwrap();
     assert_eq!(told(&again), ("1".into(), "4".into()));
-    outbox.retry();
-    assert!(outbox.next().is_none());
-    outbox.delivered(&other, 0, 1);
     outbox.delivered(&again, 0, 2);
+    outbox.retry();
+    assert!(round(&mut outbox).is_empty());
     assert_eq!(done(&mut outbox), Some(4));
+}
+
+/// Keys that change in every tick, and messages that take several: there is always one on its way and a newer value.
+#[test]
+fn progress_goes_on_while_keys_change_without_a_pause() {
+    let mut outbox = Outbox::new(vec![output(false), output(true)], &[], Box::new(SoldOut(false)));
+    let (mut flying, mut rounds) = (Vec::new(), 0);
+    for at in 1..=60 {
+        let gone = at % 3 == 0;
+        outbox.take(&tick(at, &[("a", Some(at)), ("b", (!gone).then_some(at)), ("c", gone.then_some(at))]));
+        if !outbox.is_flying() {
+            flying = round(&mut outbox);
+            rounds += 1;
+        }
+        // Half of them take a tick longer.
+        let half = flying.len().div_ceil(2);
+        flying.drain(..half).zip(0..).for_each(|(flight, offset)| outbox.delivered(&flight, 0, at * 10 + offset));
+        let so_far = done(&mut outbox);
+        assert!(at < 20 || so_far.is_some_and(|tick| tick + 20 > at), "progress stands still at {at}");
+        assert!(outbox.landed.len() < 20);
+    }
+    assert!(rounds < 40, "the next round waits for the one before");
 }
 
 #[test]
 fn of_a_key_that_has_no_value_any_more_a_tombstone_follows_and_of_nothing_nothing_is_told() {
     let mut outbox = change_stream();
     outbox.take(&tick(1, &[("a", Some(1))]));
-    let first = outbox.next().unwrap();
+    let [first] = round(&mut outbox).try_into().unwrap();
     outbox.take(&tick(2, &[("a", Some(2))]));
     outbox.take(&tick(3, &[("a", Some(1))]));
     outbox.delivered(&first, 0, 0);
-    assert!(outbox.next().is_none(), "it is as it was");
+    assert!(round(&mut outbox).is_empty(), "it is as it was");
     assert_eq!(done(&mut outbox), Some(3));
     outbox.take(&tick(4, &[("a", None)]));
-    let gone = outbox.next().unwrap();
+    let [gone, tombstone] = round(&mut outbox).try_into().unwrap();
     assert_eq!(told(&gone), ("1".into(), "null".into()));
-    assert!(outbox.next().is_none(), "the tombstone waits until it has arrived");
+    assert_eq!(told(&tombstone), ("null".into(), "null".into()));
     outbox.delivered(&gone, 0, 1);
     assert_eq!(done(&mut outbox), Some(3));
-    let tombstone = outbox.next().unwrap();
-    assert_eq!(told(&tombstone), ("null".into(), "null".into()));
     outbox.delivered(&tombstone, 0, 2);
-    assert_eq!((done(&mut outbox), outbox.next().is_none()), (Some(4), true));
+    assert_eq!((done(&mut outbox), round(&mut outbox).is_empty()), (Some(4), true));
+}
+
+/// A paced change stream keeps its pace, however often its keys change.
+#[test]
+fn a_paced_change_stream_waits_until_it_is_released() {
+    let mut outbox = Outbox::new(vec![output(true)], &[0], Box::new(SoldOut(false)));
+    outbox.take(&tick(1, &[("a", Some(2))]));
+    outbox.release(0);
+    let [first] = round(&mut outbox).try_into().unwrap();
+    outbox.take(&tick(2, &[("a", Some(4))]));
+    outbox.delivered(&first, 0, 0);
+    assert!(round(&mut outbox).is_empty(), "it waits");
+    outbox.release(0);
+    let [second] = round(&mut outbox).try_into().unwrap();
+    // A newer value of what did not arrive waits no longer than that would have.
+    outbox.take(&tick(3, &[("a", Some(6))]));
+    outbox.give_back(second);
+    let [again] = round(&mut outbox).try_into().unwrap();
+    assert_eq!(told(&again), ("2".into(), "6".into()));
 }
 
 /// What stood before is not written anew where it may be of somebody who was erased.
@@ -288,7 +329,9 @@ fn a_change_stream_goes_on_from_what_the_topic_holds() {
     let known = [("same", "1"), ("other", "8"), ("gone", "7")];
     let newest = known.iter().map(|(scope, value)| (place(scope), hash128(value.as_bytes()))).collect();
     let held = known.iter().map(|(scope, value)| (place(scope), value.as_bytes().to_vec())).collect();
-    outbox.leave_what_differs(Published { newest, told: held, ends: BTreeMap::new() });
+    // Somebody was killed between the end of a key and its tombstone.
+    let ended = [place("ended"), place("new")].into_iter().collect();
+    outbox.leave_what_differs(Published { newest, told: held, ended, ends: BTreeMap::new() });
     let mut changes = BTreeMap::new();
     while let Some(flight) = outbox.next() {
         outbox.delivered(&flight, 0, changes.len() as u64);
@@ -298,7 +341,8 @@ fn a_change_stream_goes_on_from_what_the_topic_holds() {
     assert_eq!(changes[&key("other")], [change("8", "2")]);
     assert_eq!(changes[&key("new")], [change("null", "3")]);
     assert_eq!(changes[&key("gone")], [change("7", "null"), change("null", "null")]);
-    assert_eq!(changes.len(), 3);
+    assert_eq!(changes[&key("ended")], [change("null", "null")]);
+    assert_eq!(changes.len(), 4);
     outbox.take(&tick(10, &[("same", Some(5))]));
     assert_eq!(told(&outbox.next().unwrap()), change("1", "5"));
 }
@@ -317,17 +361,18 @@ fn what_is_rolled_back_waits_again_as_it_was() {
     outbox.take(&tick(2, &[("a", Some(2)), ("b", None)]));
     let before = outbox.checkpoint();
     let flights = sent(&mut outbox);
-    assert_eq!(flights.len(), 4);
+    assert_eq!(flights.len(), 5, "the end of b in the stream has a tombstone");
     flights.iter().for_each(|flight| outbox.delivered(flight, 0, 50));
-    // The change stream has a tombstone to send; everything else has arrived.
     outbox.take(&tick(3, &[("a", Some(3))]));
     let (refused, others) = flights.into_iter().partition(|flight| flight.output == 0 && flight.key == key("a"));
     outbox.roll_back(before, others, refused);
     assert_eq!(done(&mut outbox), Some(1));
     assert!(outbox.ends(0).chain(outbox.ends(1)).all(|(_, end)| end <= 4), "no offset is told that nobody sees");
     let again = sent(&mut outbox);
-    let told: BTreeMap<(usize, Key), (String, String)> =
-        again.iter().map(|flight| ((flight.output, flight.key.clone()), told(flight))).collect();
+    let mut told = BTreeMap::new();
+    for flight in &again {
+        told.entry((flight.output, flight.key.clone())).or_insert(self::told(flight));
+    }
     assert_eq!(told[&(1, key("a"))], ("1".into(), "3".into()));
     assert_eq!(told[&(1, key("b"))], ("1".into(), "null".into()));
     assert_eq!(told[&(0, key("b"))].1, "null");
