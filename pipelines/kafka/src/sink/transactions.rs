@@ -182,7 +182,8 @@ impl Sending {
 
     fn open_transaction(&mut self) {
         let is_due = self.told.1.is_none_or(|at| at.elapsed() >= HEARTBEAT);
-        if !self.outbox.has_order() && !(is_due && self.outbox.done().is_some()) {
+        let has_something_to_say = self.outbox.has_order() || (is_due && self.outbox.done().is_some());
+        if !has_something_to_say {
             return;
         }
         if let Err(error) = self.producer.begin_transaction() {
