@@ -24,8 +24,8 @@ fn told(messages: &[Received]) -> BTreeMap<String, String> {
         let key = String::from_utf8(message.key.clone().expect("a change has a key")).expect("JSON is text");
         let Some(payload) = &message.payload else {
             // Of people it is all that is told.
-            let is_alone = newest.remove(&key).is_some();
-            assert!(!is_alone || key.contains("profile_id"), "a tombstone of {key}, which has a value");
+            let had_value = newest.remove(&key).is_some();
+            assert!(!had_value || key.contains("profile_id"), "a tombstone of {key}, which has a value");
             continue;
         };
         let change: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(payload).expect("a change is JSON");

@@ -1,9 +1,12 @@
 //! What waits to be sent, what is on its way, and up to which tick everything has arrived.
 
+mod checkpoint;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use etalage_model::{Key, SealedTick, Tick, TickTimes, Value, Written, hash::hash128};
 
+pub(super) use self::checkpoint::Checkpoint;
 use super::output::{Output, json};
 use crate::{published::Published, topics};
 
@@ -77,16 +80,6 @@ pub(super) struct Done {
 
 /// An output by its number, and a partition of its topic.
 pub(super) type Part = (usize, u32);
-
-/// What is known of arrivals at a moment, to be gone back to.
-pub(super) struct Checkpoint {
-    next: u64,
-    landed: BTreeMap<u64, (Part, u64)>,
-    settled: BTreeMap<Part, u64>,
-    ends: BTreeMap<Part, u64>,
-    done: Option<Mark>,
-    told: Option<u64>,
-}
 
 /// A tick of which everything was sent once everything before `seq` is delivered.
 #[derive(Clone)]
@@ -411,41 +404,6 @@ impl Outbox {
         }
         let Flight { value, times, as_of, .. } = flight;
         self.waiting.entry(place).or_insert(Waiting { value, times, as_of });
-    }
-
-    /// What is known of arrivals now.
-    pub(super) fn checkpoint(&self) -> Checkpoint {
-        Checkpoint {
-            next: self.next,
-            landed: self.landed.clone(),
-            settled: self.settled.clone(),
-            ends: self.ends.clone(),
-            done: self.done.clone(),
-            told: self.told,
-        }
-    }
-
-    /// Nothing of what was sent since counts: it waits again, in its order. What was `refused` is set aside.
-    pub(super) fn roll_back(&mut self, to: Checkpoint, sent: Vec<Flight>, refused: Vec<Flight>) {
-        let Checkpoint { next, landed, settled, ends, done, told } = to;
-        (self.landed, self.settled, self.ends, self.done, self.told) = (landed, settled, ends, done, told);
-        self.numbers.split_off(&next);
-        self.marks.clear();
-        for flight in sent.into_iter().rev() {
-            let place = flight.place();
-            self.flying.remove(&place);
-            self.take_back(flight);
-            self.order.push_front(place);
-        }
-        for flight in refused {
-            let place = flight.place();
-            self.flying.remove(&place);
-            self.take_back(flight);
-            self.aside.push(place);
-        }
-        if self.waiting.is_empty() {
-            self.mark();
-        }
     }
 
     /// Up to where everything is delivered; `None` where nothing is yet.
